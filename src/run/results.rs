@@ -92,7 +92,8 @@ impl ResultBuilder {
         results
     }
 
-    /// Of a service that was named by hand and that none of the supervisords lists (`known` is what they list).
+    /// Of a service that was named by hand and that none of the supervisords lists (`known` are the names that they
+    /// list).
     pub(super) fn no_such_service(
         &self,
         node_batch: NodeBatch,

@@ -40,7 +40,7 @@ const HEAD_LIMIT: usize = 64 * 1024;
 /// Deepest nesting read; a NodeStatus of Release 3.2 has 13 levels.
 pub const DEPTH_LIMIT: usize = 64;
 
-/// The page that every introspect server has. `x` picks one kind of what it keeps.
+/// The page that every introspect server has. `x` picks one kind of its records.
 const PAGE: &str = "/Snh_SandeshUVECacheReq?x=NodeStatus";
 
 /// Where the servers listen, as `contrail-status` asks them.
@@ -269,7 +269,7 @@ fn of_http(error: &hyper::Error) -> IntrospectProblem {
     if error.is_parse() { IntrospectProblem::NotHttp } else { IntrospectProblem::BrokeOff }
 }
 
-/// What an answer says.
+/// The state in an answer.
 fn status_in(body: &[u8]) -> Result<FunctionalState, IntrospectProblem> {
     // A broken character in a description must not hide the state.
     let status = first_process_status(&String::from_utf8_lossy(body))?;
@@ -313,7 +313,7 @@ impl XmlElement {
     }
 }
 
-/// What a ProcessStatus says, each text as it was written.
+/// The contents of a ProcessStatus, each text as it was written.
 #[derive(Debug, Default)]
 struct ProcessStatus {
     state: String,

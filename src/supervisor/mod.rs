@@ -1,4 +1,4 @@
-//! One supervisord over a [`Session`](crate::transport::Session): what it lists, start, stop, update, logs.
+//! One supervisord over a [`Session`](crate::transport::Session): listing, start, stop, update, logs.
 //!
 //! [`backend`] has the ways to control it, one file each, and [`backend::search::reach`], which finds the one that works.
 //! [`parse`] reads the text that commands print, [`logs`] follows what services write. Shared by them: [`shell`], commands on

@@ -329,7 +329,7 @@ mod tests {
         }
     }
 
-    /// What a shell makes of the one line is what the file says.
+    /// A shell understands the one line as it would understand the file.
     #[test]
     fn the_script_runs() {
         let words = ["-c", &one_line(SCRIPT), "ctl-scan", "packages", "c:/etc/passwd", "c:/nowhere", "s:/etc/passwd"];

@@ -190,7 +190,7 @@ impl<C: RemoteCommand> RelayDesk<C> {
         }
     }
 
-    /// A frame of the node's. What makes no sense is passed over.
+    /// A frame of the node's. A frame that makes no sense is passed over.
     async fn take(&mut self, frame: RelayFrame) {
         let RelayFrame { kind, number, data } = frame;
         // Most frames consume the state of their stream; the arms below put back the streams that stay.

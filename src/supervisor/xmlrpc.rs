@@ -35,7 +35,7 @@ pub fn encode(method: &str, params: &impl TryToParams) -> Result<String, XmlRpcE
     MethodCall { name: method.into(), params }.to_xml().map_err(|error| malformed(&error))
 }
 
-/// What an answer says.
+/// The value of an answer.
 ///
 /// # Errors
 /// [`XmlRpcError::Fault`] for a fault, [`XmlRpcError::Malformed`] for anything that is no answer.
@@ -95,8 +95,8 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Deepest nesting of elements, counted without parsing: the parser recurses, and must not be handed a tower. What could
-/// hide one (comments, CDATA, attributes) has no place in XML-RPC, and counts as too deep.
+/// Deepest nesting of elements, counted without parsing: the parser recurses, and must not be handed a tower. Anything
+/// that could hide one (comments, CDATA, attributes) has no place in XML-RPC, and counts as too deep.
 fn depth(text: &str) -> usize {
     let mut now = 0_usize;
     let mut deepest = 0;
@@ -119,9 +119,9 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// The same answer with each single value that supervisord would not write as one that it would: another server may write a
-/// `<nil/>`, an `<i8>`, a value without a type, or a number that is none. What cannot be read becomes `false`, which is
-/// neither a text nor a number.
+/// The same answer with each single value that supervisord would not write as one that it would: another server may
+/// write a `<nil/>`, an `<i8>`, a value without a type, or a number that is none. A value that cannot be read becomes
+/// `false`, which is neither a text nor a number.
 fn with_usual_values(text: &str) -> String {
     let mut usual = String::with_capacity(text.len());
     let mut parts = text.split("<value>");

@@ -64,7 +64,7 @@ impl<T: Transport> InitTarget<'_, T> {
         };
         if let Some(context) = context {
             let rescue = self.link.rescue_of_init(self.name);
-            // Only a restart owes a start: a start or stop that is cut off leaves nothing to be made good.
+            // Only a restart owes a start, since it stops a service that is meant to run.
             let owed = if action == Action::Restart {
                 context.set_obligation(Obligation::MustStart, Some(rescue)).await
             } else {
@@ -259,7 +259,8 @@ fn was_refused(error: &SupervisorError) -> bool {
     }
 }
 
-/// Whether a restart may have been cut short between its stop and its start. What could not be read may be stopped.
+/// Whether a restart may have been cut short between its stop and its start. A service that could not be read may be
+/// stopped.
 fn is_start_owed(state: Option<ProcessState>) -> bool {
     state.is_none_or(|state| matches!(state, ProcessState::Stopped | ProcessState::Stopping | ProcessState::Unknown))
 }

@@ -1,4 +1,4 @@
-//! The actions on a node: one file for each action, and what they share (jobs, obligations, recovery).
+//! The actions on a node: one file for each action, and the parts that they share (jobs, obligations, recovery).
 //!
 //! They use the context of a node and the gates of its services, never the worker. What always holds: an action that may
 //! have started is never sent twice; a service that was stopped is started, by this run or by the guard on the node.

@@ -271,7 +271,8 @@ impl<T: Transport> ProcessAction<'_, T> {
             sleep(POLL).await;
             match self.target.look().await {
                 Ok(now) if is_up(now.process.state) => return self.restarted_by_others(before, now, None),
-                // Only under the supervisord that obeyed the stop: another one has yet to start what it starts by itself.
+                // Only under the supervisord that obeyed the stop: another one has yet to start the programs with
+                // `autostart`.
                 Ok(now) if Instant::now() >= end && now.supervisor_pid == before.supervisor_pid => {
                     return ActionVerdict::good(Outcome::Changed, now.process, "");
                 }

@@ -1,4 +1,4 @@
-//! One process on one supervisord: reading it, sending it an action, showing what it does meanwhile.
+//! One process on one supervisord: reading it, sending it an action, showing its state meanwhile.
 //!
 //! What always holds: an action is sent once, and its answer is returned but decides nothing; the readings decide. It
 //! is used by the actions (`process.rs`) and by the proof of a start (`start_proof.rs`).
@@ -110,7 +110,7 @@ pub(in crate::run) struct StateWatch {
 }
 
 impl StateWatch {
-    /// The first state is what an action of this moment made.
+    /// The first state is the effect of an action of this moment.
     pub(in crate::run) fn from(began: Instant) -> Self {
         Self { seen: None, began: Some(began) }
     }

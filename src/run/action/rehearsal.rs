@@ -95,7 +95,7 @@ fn short(name: &str) -> &str {
 }
 
 fn refused(rescue: &Rescue, answer: &TrialAnswer, problem: Option<ControlProblem>) -> Failure {
-    // A refusal by sudo explains more than anything that was printed after it.
+    // A refusal by sudo explains more than any other line.
     let problem = SudoError::of_text(&answer.said).map(ControlProblem::Sudo).or(problem);
     let is_forbidden = matches!(
         problem,

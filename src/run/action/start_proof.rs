@@ -117,7 +117,7 @@ impl<'a, T: Transport> StartProof<'a, T> {
                     if let Err(verdict) = self.away.tolerate(&error, patience) {
                         return *verdict;
                     }
-                    // The rest of what an instance has to do once it is back takes its full time, however long it was
+                    // The work that an instance still has once it is back takes its full time, however long it was
                     // away.
                     self.answering = None;
                 }

@@ -1,4 +1,4 @@
-//! Decides: which node is next, what a failure or a signal means, when the run is over.
+//! Decides: which node is next, how to act on a failure or a signal, when the run is over.
 //!
 //! Synchronous, without I/O and without a clock, so that every schedule can be replayed in a test: inputs go in,
 //! effects come out. What always holds: no node is started after the first signal, nor in a task whose failure limit
@@ -201,7 +201,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Shows what a node is busy with.
+    /// Shows the current work of a node.
     fn phase(&mut self, item: WorkItem, phase: ActivityPhase, effects: &mut Vec<Effect>) {
         let node = item.node();
         if phase.kind == PhaseKind::Lock {
@@ -401,7 +401,7 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             2 => {
-                // Workers give up by themselves, and say what they know: nothing is dropped yet.
+                // Workers give up by themselves and report their last readings: nothing is dropped yet.
                 effects.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
                 effects.push(Effect::GiveUp);
             }

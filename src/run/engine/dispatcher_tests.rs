@@ -24,7 +24,7 @@ use crate::run::engine::message::{
 };
 use crate::select::{SelectedNode, ServicePattern};
 
-/// What a node does when it is its turn.
+/// The behavior of a node in its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NodeBehavior {
     Good,
@@ -759,7 +759,7 @@ fn any_plan() -> impl Strategy<Value = (Plan, Vec<NodeBehavior>)> {
             for (role, limit) in caps {
                 let name = ["r", "s"][role];
                 let members = plan.steps[role].nodes.iter().copied().chain(nodes..nodes + watched).collect();
-                // What only reads or starts has no caps.
+                // Work that only reads or starts has no caps.
                 if matches!(action, Action::Restart | Action::Stop) {
                     plan = capped(plan, name, limit, members);
                 }

@@ -167,7 +167,7 @@ impl<'a> RunLimits<'a> {
         earlier.or_else(|| self.stopped.get(index).cloned().flatten())
     }
 
-    /// Where the cap alone has made the batches, a spent cap is what keeps the others from being started: to allow more
+    /// Where the cap alone has made the batches, a spent cap keeps the others from being started: to allow more
     /// failures would not help them.
     fn spent_before_limit(&self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
         let policy = &task.policy;
@@ -199,7 +199,7 @@ impl<'a> RunLimits<'a> {
             .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
     }
 
-    /// The failure of what a cap does not let begin.
+    /// The failure of work that a cap does not let start.
     fn spent(&self, budget: &DownBudget, why: &str) -> Failure {
         let down: Vec<String> = budget.down.iter().map(|node| results::node_name(self.plan, *node)).collect();
         let set = NodeSet::from_names(down.iter().map(String::as_str));

@@ -1,8 +1,8 @@
-//! Names that were typed and that no selected node has: a mistake, which is said before anything is changed.
+//! Typed names that no selected node has: a mistake, which is reported before anything is changed.
 //!
-//! Pure; the dispatcher keeps one [`NameBook`] a run and puts into it what each node has ([`NameCensus`]). What always
-//! holds: a name is called a mistake only when every selected node was read and every supervisord that may run it has
-//! answered; globs never are one; results that wait for the verdict are given in the end, each node's once.
+//! Pure; the dispatcher keeps one [`NameBook`] a run and puts the census of each node into it ([`NameCensus`]). What
+//! always holds: a name is called a mistake only when every selected node was read and every supervisord that may run
+//! it has answered; globs never are one; results that wait for the verdict are given in the end, each node's once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,8 +52,8 @@ pub enum MissingName {
     Unsure(String),
 }
 
-/// The verdicts on the names of a plan's first task that were found nowhere. Its nodes were read by a [`WorkerPool`] each:
-/// `census` has the index of each in `plan`, and what it answered ([`WorkerPool::census`]).
+/// The verdicts on the names of a plan's first task that were found nowhere. Its nodes were read by a [`WorkerPool`]
+/// each: `census` has the index of each in `plan`, and its answer ([`WorkerPool::census`]).
 ///
 /// [`WorkerPool`]: crate::run::WorkerPool
 /// [`WorkerPool::census`]: crate::run::WorkerPool::census

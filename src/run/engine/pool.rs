@@ -245,8 +245,8 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
         self.effects.extend(self.dispatcher.handle(input));
     }
 
-    /// Records what the waiting effects record, in one go. Only then are the others carried out, so nothing is done whose
-    /// intent is not in the journal.
+    /// Records the events of the waiting effects, in one go. Only then are the other effects carried out, so nothing is
+    /// done whose intent is not in the journal.
     fn record_effects(&mut self) {
         loop {
             let records: Vec<EventKind> = self.effects.iter_mut().filter_map(Effect::take_record).collect();

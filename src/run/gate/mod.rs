@@ -1,10 +1,10 @@
-//! The gates of a batch: what has to be true before the next batch starts. One file for each.
+//! The gates of a batch: the conditions for the next batch to start. One file for each.
 //!
 //! Here is the list of them: [`wait_at_service_gates`] for those that each service meets right after the action on it,
 //! [`wait_at_node_gates`] for those that a node meets once all its services were acted on. [`Gate`] is their data; the
-//! plan makes it of the options. They use the context of the node and what an action knows of its target, never the
-//! worker. What always holds: a gate changes nothing; a signal ends the waiting, and then the gate counts as met, since
-//! the action stands. To add a gate: its file here, its variant in [`Gate`], one line below, its option and docs.
+//! plan makes it of the options. They use the context of the node and the target of an action, never the worker. What
+//! always holds: a gate changes nothing; a signal ends the waiting, and then the gate counts as met, since the action
+//! stands. To add a gate: its file here, its variant in [`Gate`], one line below, its option and docs.
 
 pub(super) mod active;
 mod check;

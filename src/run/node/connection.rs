@@ -177,7 +177,8 @@ impl<T: Transport> LiveInstance<T> {
         self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).remove(group);
     }
 
-    /// Puts in again what an update has taken out. Ends only when all of it is in, so it is to be given a time.
+    /// Puts in again the groups that an update has taken out. Ends only when all of them are in, so the caller sets a
+    /// time.
     pub(in crate::run) async fn put_in_owed_groups(&self) {
         loop {
             let owed = self.owed_groups.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -88,7 +88,7 @@ impl<T: Transport> NodeContext<T> {
         self.connection.session().await.map_err(|error| WorkItemEnd::of_failure(error.failure()))
     }
 
-    /// Shows what the node is busy with.
+    /// Shows the current work of the node.
     pub(in crate::run) async fn show(&self, item: WorkItem, phase: ActivityPhase) {
         self.send(item, WorkerUpdate::Phase(phase)).await;
     }

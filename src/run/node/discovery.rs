@@ -231,7 +231,7 @@ impl<T: Transport> DiscoveredNode<T> {
         census
     }
 
-    /// What an update would change now, for the services that a task previews.
+    /// The changes that an update would make now, for the services that a task previews.
     pub(in crate::run) async fn pending_updates(&self, task: TaskIndex) -> Vec<PendingUpdate> {
         let preview = self.rows.plan.tasks.get(task).map(|task| task.work.update_preview()).unwrap_or_default();
         if preview.is_empty() {

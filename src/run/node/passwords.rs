@@ -39,7 +39,7 @@ impl PasswordFiles {
         read
     }
 
-    /// What the user should know of the files, a line each.
+    /// Warnings about the files for the user, a line each.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -63,7 +63,7 @@ fn whole(state: &str, links: &str, description: &str) -> String {
     page(&entry(&list(&process(state, links, description))))
 }
 
-/// What a page says, or why it says nothing.
+/// The state that a page reports, or why it reports none.
 fn said(text: &str) -> String {
     status_in(text.as_bytes()).map_or_else(|problem| format!("port N {problem}"), |status| status.to_string())
 }
@@ -139,7 +139,7 @@ fn what_is_no_page_says_nothing() {
     assert_eq!(said(&good[..end]), "active");
 }
 
-/// Every prefix of a page is either nothing or what the whole page says.
+/// Every prefix of a page gives either nothing or the same as the whole page.
 #[test]
 fn a_cut_page_is_never_another_page() {
     let text = whole("Non-Functional", &link("ToR", "leaf-12", "Down"), "waits");
@@ -298,7 +298,7 @@ proptest! {
     }
 }
 
-/// What listens on the port that is asked.
+/// The server on the queried port.
 #[derive(Clone)]
 enum IntrospectServer {
     /// Nobody: the channel is refused for this reason.

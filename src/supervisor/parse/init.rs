@@ -168,8 +168,7 @@ pub const fn process_state(state: InitState) -> ProcessState {
     }
 }
 
-/// The lines of an output without colours and without what only frames them; empty ones stay, since they end
-/// systemd's header.
+/// The lines of an output without colors and frames; empty ones stay, since they end systemd's header.
 fn lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().take(MAX_LINES).map(|line| plain(line).trim().to_owned())
 }
@@ -309,7 +308,7 @@ fn upstart(name: &str, line: &str) -> Option<(InitState, Option<u32>)> {
     Some((state, pid))
 }
 
-/// A service that init does not know, or may not be asked about: [`InitState::NotFound`] or [`InitState::Denied`].
+/// A service that init does not know, or may not report on: [`InitState::NotFound`] or [`InitState::Denied`].
 fn refusal(line: &str) -> Option<InitState> {
     let lower = line.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));

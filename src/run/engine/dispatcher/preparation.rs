@@ -1,4 +1,4 @@
-//! Before the first change: every node is connected to, locked and read, and what must not start is refused.
+//! Before the first change: every node is connected to, locked and read, and work that must not start is refused.
 //!
 //! Part of the dispatcher. What always holds: a stage starts only when every work item of the one before it has ended;
 //! nothing is changed before all of them are over.

@@ -193,7 +193,7 @@ fn a_watched_node_that_cannot_be_locked_counts_if_it_is_down() {
     assert_eq!((visits(&log), not_locked(&log)), (vec![(0, 0), (0, 1)], 1), "{log:?}");
 }
 
-/// Whether a node's services are up does not depend on its guard: only what could not be read counts as down.
+/// Whether a node's services are up does not depend on its guard: only a service that could not be read counts as down.
 #[test]
 fn a_node_that_may_not_be_changed_counts_as_it_was_read() {
     let mut plan = rollout(&["x"], 2, 0);

@@ -144,7 +144,7 @@ fn is_young(process: &ProcessInfo) -> bool {
     }
 }
 
-/// Whether what the log says of this name can only mean this process: those of other groups that have the name as well
+/// Whether this name in the log can only mean this process: processes of other groups that have the name as well
 /// (`contrail-api:0`, `contrail-discovery:0`) have been up for longer.
 fn is_only(listed: &[ProcessInfo], process: &ProcessInfo) -> bool {
     let same_name = listed.iter().filter(|other| other.name == process.name);
