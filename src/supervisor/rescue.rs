@@ -62,7 +62,7 @@ fn control(context: &RescueContext<'_>, sudo: &Sudo, address: &ControlAddress) -
 
 /// The user and the password that supervisord asks for, as they stand in the header.
 fn login(authorization: Option<&str>) -> Option<(String, SecretString)> {
-    // supervisord accepts only Basic authentication (`http.py`, `supervisor_auth_handler`).
+    // supervisord accepts only Basic authentication (`medusa/auth_handler.py`).
     let pair = authorization?.strip_prefix("Basic ")?;
     let pair = Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(pair).ok()?);
     // The first colon ends the user name, which cannot contain one; the password can (RFC 7617).

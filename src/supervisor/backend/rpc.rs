@@ -232,7 +232,7 @@ impl<S: Session> Backend for RpcBackend<S> {
     /// After any error but a fault the outcome is not known.
     async fn act(&self, verb: ProcessVerb, process: &ProcessInfo) -> Result<(), SupervisorError> {
         match verb {
-            // With `wait`, supervisord answers once `startsecs` is over, so its answer is the outcome.
+            // With `wait`, supervisord answers only once the process is RUNNING or has failed to start (`rpcinterface.py`).
             ProcessVerb::Start => self.start(process, true).await,
             ProcessVerb::Stop => {
                 self.caller.call("supervisor.stopProcess", &(process.api_name(), true)).await.map(drop)

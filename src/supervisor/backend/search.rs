@@ -91,7 +91,7 @@ fn is_final(error: &SupervisorError) -> bool {
         SupervisorError::Sudo(_) => true,
         // supervisord answered something, so any other backend would reach the same supervisord.
         SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
-        // A right is missing at supervisord itself, or on a socket that even the relay as root may not open.
+        // supervisord wants a password, or not even the relay as root may open the socket.
         SupervisorError::Permission(_) => true,
         SupervisorError::Down(_)
         | SupervisorError::NoSocket(_)
