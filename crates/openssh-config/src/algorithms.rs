@@ -79,10 +79,13 @@ impl AlgorithmKind {
     ///
     /// Names to remove (`-`) are not checked. Of keys, patterns pass that say something of any key.
     pub(crate) fn reads(self, value: &str) -> bool {
+        // `ciphers_valid` and its like are skipped for `-` (readconf.c): what is not in the list need not be removed
+        // from it.
         if value.starts_with('-') {
             return true;
         }
         let names = value.strip_prefix(['+', '^']).unwrap_or(value);
+        // The check ends at the first empty name because the loops of OpenSSH do: `p && *p != '\0'`.
         !names.is_empty() && names.split(',').take_while(|name| !name.is_empty()).all(|name| self.knows(name))
     }
 
@@ -93,6 +96,8 @@ impl AlgorithmKind {
             Self::Gssapi => GSSAPI.iter().any(|known| name.starts_with(known)),
             Self::Kex => KEX.contains(&name) || Self::Gssapi.knows(name),
             Self::Keys | Self::Signatures => {
+                // sshkey_names_valid2 (sshkey.c) allows wildcards, and sshkey_type_from_name the short names of key
+                // types.
                 let pattern = ConfigPattern::new(name.strip_prefix('!').unwrap_or(name));
                 SHORT_NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
                     || KEYS.iter().any(|known| pattern.matches(known))
@@ -108,16 +113,19 @@ impl AlgorithmKind {
         let defaults = self.default_names();
         if let Some(removed) = value.strip_prefix('-') {
             let removed = PatternList::new(removed);
+            // Removed names may be patterns, so all of the default is searched.
             chosen.extend(defaults.iter().filter(|name| !removed.matches(iter::once(**name))));
             return Some(chosen.join(",").into());
         }
         let named = |names: &'static str| names;
         let (before, own, after) = match value.split_at_checked(1) {
+            // `+` appends to the default and `^` puts in front of it (kex.c, kex_assemble_names).
             Some(("+", own)) => (defaults, until_empty(own), &[] as &[&str]),
             Some(("^", own)) => (&[] as &[&str], own.split(',').collect(), defaults),
             _ => (&[] as &[&str], value.split(',').collect(), &[] as &[&str]),
         };
         for name in before.iter().map(|name| named(name)).chain(own).chain(after.iter().copied()) {
+            // kex_assemble_names refuses negation, which has no clear meaning in an ordered list.
             if name.starts_with('!') {
                 return None;
             }

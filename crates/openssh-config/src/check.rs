@@ -14,6 +14,7 @@ pub(crate) fn escape_char(value: &str) -> bool {
     value == "none"
         || match value.as_bytes() {
             [_] => true,
+            // A control character as `^c`: the letter is any from `@` to the end of ASCII (readconf.c, oEscapeChar).
             [b'^', letter] => (64..128).contains(letter),
             _ => false,
         }
@@ -42,6 +43,7 @@ pub(crate) fn bind_mask(value: &str) -> bool {
     let value = value.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let (negative, value) = (value.starts_with('-'), value.strip_prefix(['+', '-']).unwrap_or(value));
     let digits = value.get(..value.find(|c: char| !c.is_digit(8)).unwrap_or(value.len())).unwrap_or("");
+    // `-0` passes: strtol(3) reads it as zero.
     !digits.is_empty() && i64::from_str_radix(digits, 8).is_ok_and(|mask| mask == 0 || !negative && mask <= 0o777)
 }
 
@@ -73,6 +75,7 @@ pub(crate) fn permitted_cname(value: &str) -> bool {
 pub(crate) fn permitted_open(value: &str, operator: &OperatorEnv) -> bool {
     let end = match value.strip_prefix('[') {
         Some(inner) => match inner.find(']') {
+            // The delimiter stands behind the bracket.
             Some(end) => end + 2,
             None => return false,
         },
@@ -113,9 +116,11 @@ pub(crate) fn rekey_bytes(value: &str) -> bool {
     if digits.is_empty() && fraction.is_empty() {
         return false;
     }
+    // A fraction without digits before the point is read by scan_scaled(3) as zero and that fraction.
     let whole = if digits.is_empty() { Some(0) } else { digits.parse::<i64>().ok() };
     let bytes = whole.and_then(|whole| whole.checked_mul(scale));
     let negative = value.starts_with('-');
+    // Fewer than 16 bytes are refused as too small; zero stands for the default (readconf.c, oRekeyLimit).
     bytes.is_some_and(|bytes| bytes == 0 && fraction.bytes().all(|digit| digit == b'0') || !negative && bytes >= 16)
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn qos(value: &str) -> bool {
     if QOS.iter().any(|name| name.eq_ignore_ascii_case(value)) {
         return true;
     }
+    // As strtol(3) with base 0: a prefix chooses the base.
     let number = match value.strip_prefix("0x").or_else(|| value.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
         None if value.len() > 1 && value.starts_with('0') => u32::from_str_radix(value, 8).ok(),
@@ -169,6 +175,7 @@ struct ForwardField {
 
 /// A forwarding: `[host:]port` or a path, and where to, all joined by colons.
 pub(crate) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, operator: &OperatorEnv) -> bool {
+    // parse_forward (readconf.c) expands before it splits, so that a variable may hold several fields.
     let Ok(expanded) = tokens::variables(spec, operator) else { return false };
     let Some(fields) = fields(expanded.trim_start()) else { return false };
     let port = |text: &str| {
@@ -176,10 +183,13 @@ pub(crate) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, op
         number.or_else(|| operator.service(text))
     };
     let listens =
+        // A remote end may choose a port by itself, for which 0 stands.
         |field: &ForwardField| port(&field.text).is_some_and(|port| port > 0 || kind == ForwardingKind::Remote);
     let connects = |field: &ForwardField| port(&field.text).is_some_and(|port| port > 0);
     match (fields.as_slice(), with_target) {
         ([listen], false) => listen.path || listens(listen),
+        // Two fields without a target word are a dynamic forwarding with an address, or two ends of which one is a
+        // path.
         ([listen, target], false) => {
             if target.path {
                 listen.path || listens(listen)
@@ -188,6 +198,7 @@ pub(crate) fn forwarding(spec: &str, kind: ForwardingKind, with_target: bool, op
             }
         }
         ([listen, target], true) => target.path && (listen.path || listens(listen)),
+        // The order of the arms is that of parse_forward: a path is one field, so it decides how the others are read.
         ([listen, _, target], true) if listen.path => connects(target),
         ([_, listen, target], true) if target.path => listens(listen),
         ([listen, _, target], true) => listens(listen) && connects(target),
@@ -201,6 +212,7 @@ fn fields(text: &str) -> Option<Vec<ForwardField>> {
     let mut found = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
+        // More than a host and a port at each end does not exist.
         if found.len() == 4 {
             return None;
         }
@@ -215,6 +227,7 @@ fn fields(text: &str) -> Option<Vec<ForwardField>> {
         loop {
             match chars.next() {
                 None | Some(':') => break,
+                // A backslash keeps the next character, even a colon; at the end of the text it has nothing to keep.
                 Some('\\') => text.push(chars.next()?),
                 Some(c) => text.push(c),
             }

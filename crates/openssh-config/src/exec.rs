@@ -15,7 +15,7 @@ use super::operator::OperatorEnv;
 /// The longest that a command may run.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs commands in the operator's shell and remembers what became of them.
+/// Runs commands in the operator's shell and remembers whether they succeeded.
 #[derive(Debug)]
 pub struct ExecRunner {
     shell: PathBuf,
@@ -32,6 +32,8 @@ impl ExecRunner {
 
     /// Whether the command ends with 0.
     pub fn run(&self, command: &str) -> bool {
+        // The lock is held while the command runs: another node with the same text waits for the result instead of
+        // running it again. A panic cannot leave half an entry, so a poisoned lock is still good.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(succeeded) = known.get(command) {
             return *succeeded;
@@ -43,10 +45,13 @@ impl ExecRunner {
     }
 
     fn execute(&self, command: &str) -> bool {
+        // Errors of the command stay visible, as in execute_in_shell (readconf.c), which redirects only input and
+        // output.
         let child = Command::new(&self.shell).arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         match child {
             Ok(mut child) => wait(&mut child, self.limit).is_some_and(|status| status.success()),
             Err(error) => {
+                // As for a command that fails: a `Match` without its shell does not apply.
                 tracing::warn!(command, shell = %self.shell.display(), %error, "cannot run Match exec");
                 false
             }
@@ -56,6 +61,8 @@ impl ExecRunner {
 
 fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + limit;
+    // The standard library has no wait with a limit. Most commands end within milliseconds, hence the short first
+    // pause.
     let mut pause = Duration::from_millis(1);
     loop {
         match child.try_wait() {
@@ -66,6 +73,7 @@ fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         pause = (pause * 2).min(Duration::from_millis(20));
     }
     tracing::warn!("a command of Match exec did not end in time");
+    // Waiting after the kill keeps the child from staying behind as a zombie.
     if let Err(error) = child.kill().and_then(|()| child.wait()) {
         tracing::debug!(%error, "cannot end the command");
     }

@@ -35,6 +35,7 @@ impl Default for FileReader {
 
 fn read(path: &Path, max_bytes: u64) -> io::Result<ConfigFile> {
     let file = File::open(path)?;
+    // From the open file, not from the path: the file at the path may be another by now.
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     // A pipe reports no length, so the bytes are counted and not the metadata believed.

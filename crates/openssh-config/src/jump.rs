@@ -82,6 +82,7 @@ pub(crate) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
             shown.push_str(user);
             shown.push('@');
         }
+        // dump_client_config (readconf.c) puts brackets around digits and dots as well as around IPv6.
         let numeric = last.host.contains(':') || last.host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         shown.push_str(&if numeric { format!("[{}]", last.host) } else { last.host.clone() });
         if let Some(port) = last.port {
@@ -92,6 +93,8 @@ pub(crate) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
 }
 
 fn is_valid_host(host: &str) -> bool {
+    // As valid_hostname in ssh.c: a leading `-` would be an option of the `ssh` that ProxyCommand starts, and the rest
+    // means something to a shell.
     !host.starts_with('-')
         && !host.contains(|c: char| c.is_ascii_whitespace() || c.is_control() || "'`\"$\\;&<>|(){},".contains(c))
 }
@@ -99,6 +102,8 @@ fn is_valid_host(host: &str) -> bool {
 /// Whether OpenSSH takes this for a user on its command line.
 pub(crate) fn is_valid_user(user: &str) -> bool {
     let option_follows = |(space, next): (char, char)| space.is_ascii_whitespace() && next == '-';
+    // As valid_ruser in ssh.c: a backslash at the end would escape the character that follows in the command line, and
+    // ` -` would begin an option.
     !user.starts_with('-')
         && !user.ends_with('\\')
         && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))
@@ -115,6 +120,7 @@ fn hop(part: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
     match part.strip_prefix("ssh://") {
         Some(uri) => from_uri(uri, service),
         None => {
+            // The last `@` ends the user, as in parse_user_host_port (misc.c): the name of a user may contain one.
             let (user, place) = match part.rsplit_once('@') {
                 Some(("", _)) => return None,
                 Some((user, place)) => (Some(user.to_owned()), place),
@@ -122,6 +128,7 @@ fn hop(part: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
             };
             let (host, delimiter, rest) = host(place)?;
             let port = match (delimiter, rest) {
+                // Only a URI may have a path.
                 (Some('/'), _) => return None,
                 (_, "") => None,
                 (_, text) => Some(port(text, service)?),
@@ -134,12 +141,14 @@ fn hop(part: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
 fn from_uri(uri: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop> {
     let (user, place) = match uri.split_once('@') {
         Some((info, place)) => {
+            // Connection parameters after `;` are allowed in the URI and have no meaning, as in parse_uri (misc.c).
             let user = info.split(';').next().filter(|user| !user.is_empty())?;
             (Some(percent_decoded(user)?), place)
         }
         None => (None, uri),
     };
     let (host, delimiter, rest) = host(place)?;
+    // Only URIs are held to the rules of a domain name (valid_domain in misc.c); the plain form takes any host.
     if !is_domain(host) {
         return None;
     }
@@ -148,6 +157,7 @@ fn from_uri(uri: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop>
         _ => ("", rest),
     };
     let port = match (delimiter, rest, port_text) {
+        // A colon without a port passes, and leaves the port to ssh_config.
         (_, "", _) | (None | Some('/'), ..) => None,
         _ => Some(port(port_text, service)?),
     };
@@ -157,6 +167,7 @@ fn from_uri(uri: &str, service: &dyn Fn(&str) -> Option<u16>) -> Option<JumpHop>
 /// The host at the front, the delimiter behind it, and the rest. Brackets around it are taken off.
 fn host(place: &str) -> Option<(&str, Option<char>, &str)> {
     let end = match place.strip_prefix('[') {
+        // The `]` belongs to the host, so the delimiter stands behind it: `[::1]:22`.
         Some(inner) => inner.find(']')? + 2,
         None => place.find([':', '/']).unwrap_or(place.len()),
     };
@@ -171,6 +182,7 @@ fn host(place: &str) -> Option<(&str, Option<char>, &str)> {
 /// Letters, digits, `-`, `_` and single dots, beginning with a letter or a digit.
 pub(crate) fn is_domain(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        // An underscore is invalid in a domain name but common, so valid_domain in misc.c lets it pass.
         && !name.contains("..")
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
@@ -182,6 +194,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     while let [first, after @ ..] = rest {
         rest = after;
         match (first, after) {
+            // A plus sign is a space, as in urldecode (misc.c).
             (b'+', _) => bytes.push(b' '),
             (b'%', [high, low, after @ ..]) => {
                 let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -192,6 +205,7 @@ fn percent_decoded(text: &str) -> Option<String> {
             _ => bytes.push(*first),
         }
     }
+    // A NUL would end the name early for every program in C that receives it.
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 

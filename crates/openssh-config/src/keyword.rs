@@ -125,6 +125,7 @@ pub(crate) struct KeywordEntry {
 
 /// Finds a keyword by its name in lower case.
 pub(crate) fn find(name: &str) -> Option<&'static KeywordEntry> {
+    // Names are in the case of the manual page, aliases in lower case like `name`.
     KEYWORDS.iter().find(|keyword| keyword.name.eq_ignore_ascii_case(name) || keyword.aliases.contains(&name))
 }
 

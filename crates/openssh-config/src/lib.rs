@@ -97,8 +97,11 @@ impl SshConfig {
         let mut config = Self::empty();
         let mut parser = ConfigParser::new(operator, true, system);
         if let Some(path) = user {
+            // Untrusted: `ssh` checks who may have written the user's own file (SSHCONF_CHECKPERM), but not the
+            // system's.
             config.files.extend(parser.file(path, false)?);
         }
+        // The system's file comes last, so that it only fills in values that the user's file leaves open.
         parser.users = false;
         config.files.extend(parser.file(&system.join("ssh_config"), true)?);
         config.wants_final = parser.wants_final;
@@ -111,6 +114,7 @@ impl SshConfig {
     /// [`SshConfigError`] if there is no such file, and for whatever is wrong with it or a file it includes.
     pub fn load(file: &Path, operator: &OperatorEnv) -> Result<Self, SshConfigError> {
         let mut parser = ConfigParser::new(operator, true, Path::new(SYSTEM_DIRECTORY));
+        // `ssh -F` fails without the file, whereas a missing default file is empty.
         let parsed = parser.file(file, true)?.ok_or_else(|| {
             SshConfigError::of_file(file, ConfigProblem::Read(std::io::Error::from(std::io::ErrorKind::NotFound)))
         })?;

@@ -25,9 +25,12 @@ pub(crate) fn split(line: &str) -> Option<ConfigLine<'_>> {
     let kept = head.len() + tail.trim_end_matches([' ', '\t', '\r', '\n', '\u{c}']).len();
     let mut fields = LineFields::new(line.get(..kept)?);
     let mut keyword = fields.next()?;
+    // Space at the front of a line is a delimiter of strdelim (misc.c), so the first word is empty: the keyword is the
+    // next.
     if keyword.is_empty() {
         keyword = fields.next()?;
     }
+    // A word in quotes may be empty or a comment too, and such a line says nothing.
     if keyword.is_empty() || keyword.starts_with('#') {
         return None;
     }
@@ -69,10 +72,12 @@ impl<'a> Iterator for LineFields<'a> {
         let (head, tail) = text.split_at(at);
         let tail = tail.get(1..)?;
         if found == '"' {
+            // Nothing is left for later words either: `take` above leaves the fields used up.
             let (quoted, rest) = tail.split_once('"')?;
             self.0 = Some(rest.trim_start_matches(SPACE));
             return Some(if head.is_empty() { Cow::Borrowed(quoted) } else { Cow::Owned(format!("{head}{quoted}")) });
         }
+        // `Port = 22` and `Port 22` are the same, but a second `=` belongs to the value.
         let mut rest = tail.trim_start_matches(SPACE);
         if found != '='
             && let Some(more) = rest.strip_prefix('=')
@@ -90,12 +95,14 @@ pub(crate) fn arguments(text: &str) -> Option<Vec<String>> {
     let mut chars = text.chars().peekable();
     loop {
         while chars.next_if(|c| matches!(c, ' ' | '\t')).is_some() {}
+        // Only at the beginning of a word does `#` begin a comment: `a#b` is one word.
         if chars.peek().is_none_or(|c| *c == '#') {
             return Some(words);
         }
         let mut word = String::new();
         let mut quote = None;
         while let Some(c) = chars.next_if(|c| quote.is_some() || !matches!(c, ' ' | '\t')) {
+            // Other backslashes stay, as in argv_split (misc.c).
             let escaped = |next: &char| matches!(next, '"' | '\'' | '\\') || quote.is_none() && *next == ' ';
             if c == '\\' {
                 word.push(chars.next_if(escaped).unwrap_or('\\'));
@@ -107,6 +114,7 @@ pub(crate) fn arguments(text: &str) -> Option<Vec<String>> {
                 word.push(c);
             }
         }
+        // An open quote would have swallowed the rest of the line, comment included.
         if quote.is_some() {
             return None;
         }

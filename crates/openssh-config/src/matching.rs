@@ -43,8 +43,11 @@ impl HostLine {
         let mut positive = false;
         for pattern in &self.0 {
             match pattern {
+                // This comes before `never`: an empty word is an error in a block that cannot apply too (readconf.c,
+                // oHost).
                 HostPattern::Empty => return Err(ConfigProblem::Missing { keyword: "host".to_owned() }),
                 _ if never => return Ok(false),
+                // A negated match ends the line; what other patterns say no longer counts.
                 HostPattern::Negative(pattern) if names.iter().any(|name| pattern.matches(name)) => return Ok(false),
                 HostPattern::Negative(_) => {}
                 HostPattern::Positive(pattern) => positive |= names.iter().any(|name| pattern.matches(name)),
@@ -124,6 +127,7 @@ impl MatchLine {
             if field.is_empty() {
                 break;
             }
+            // Only a whole word can begin a comment here: strdelim knows no comments, match_cfg_line does.
             if field.starts_with('#') {
                 fields.finish();
                 break;
@@ -136,6 +140,8 @@ impl MatchLine {
             if name == "all" {
                 let next = fields.next();
                 let comment = next.as_ref().is_some_and(|next| next.starts_with('#'));
+                // One criterion may precede, so that `Match canonical all` passes: match_cfg_line (readconf.c) counts
+                // them the same way.
                 if criteria.len() > 1 || !comment && next.is_some_and(|next| !next.is_empty()) {
                     return bad("all cannot be combined with other criteria".to_owned());
                 }
@@ -146,6 +152,7 @@ impl MatchLine {
                 break;
             }
             if matches!(name.as_str(), "final" | "canonical") {
+                // `canonical` alone does not cause a second pass, it only waits for one.
                 wants_final |= name == "final";
                 criteria.push((sign, MatchCriterion::SecondPass));
                 continue;
@@ -153,6 +160,7 @@ impl MatchLine {
             // Since OpenSSH 10.0, these two may ask for nothing.
             let may_be_empty = matches!(name.as_str(), "tagged" | "command");
             let Some(value) =
+                // A comment cannot be a value: match_cfg_line takes it for a missing one.
                 fields.next().filter(|value| (may_be_empty || !value.is_empty()) && !value.starts_with('#'))
             else {
                 return bad(format!("{name} needs a value"));
@@ -165,6 +173,7 @@ impl MatchLine {
                     "user" => MatchCriterion::User(PatternList::new(&value)),
                     "localuser" => MatchCriterion::LocalUser(PatternList::new(&value)),
                     "exec" => {
+                        // Tokens are checked now, so that a bad one is found whether or not the block is ever judged.
                         tokens::check(&value, tokens::CLIENT)?;
                         MatchCriterion::Exec(value.into())
                     }
@@ -185,6 +194,7 @@ impl MatchLine {
         if criteria.is_empty() {
             return bad("at least one criterion is needed".to_owned());
         }
+        // Text is left only after `all`, or behind an empty word that ended the loop.
         match fields.rest() {
             Some(rest) if !rest.is_empty() => {
                 Err(ConfigProblem::Extra { keyword: "match".to_owned(), extra: rest.to_owned() })
@@ -206,9 +216,11 @@ impl MatchLine {
                 MatchCriterion::Exec(command) => (facts.exec)(command)?,
                 MatchCriterion::LocalNetwork(networks) => match facts.operator.addresses() {
                     Some(addresses) => networks.contain_any(addresses),
+                    // A quiet "no" could choose the wrong settings, and `ssh` fails here too.
                     None => return Err(ConfigProblem::Match("cannot list the addresses of this machine".to_owned())),
                 },
                 MatchCriterion::Tagged(list) => match list {
+                    // An empty tag is no tag: even `*` does not match it.
                     Some(list) => !facts.tag.is_empty() && list.matches(std::iter::once(facts.tag)),
                     None => facts.tag.is_empty(),
                 },
@@ -216,6 +228,8 @@ impl MatchLine {
                 MatchCriterion::SessionType(list) => list.matches(std::iter::once(SESSION_TYPE)),
                 MatchCriterion::Command { is_empty } => *is_empty,
             };
+            // The first that fails decides: this also keeps a later `exec` from running, as in match_cfg_line ("skipped
+            // exec").
             if holds == (*sign == CriterionSign::Negated) {
                 return Ok(false);
             }

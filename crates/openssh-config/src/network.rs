@@ -19,6 +19,7 @@ impl NetworkList {
     pub(crate) fn contain_any(&self, addresses: &[IpAddr]) -> bool {
         self.0.iter().any(|&(network, length)| {
             addresses.iter().any(|address| {
+                // An IPv4 address never lies in an IPv6 network, whatever their bits.
                 address.is_ipv4() == network.is_ipv4() && prefix(*address, length) == prefix(network, length)
             })
         })
@@ -33,6 +34,7 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let length = match length {
+        // `u8::from_str` would also take a sign.
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
         Some(_) => return None,
         None => most,
@@ -50,6 +52,7 @@ fn bits(address: IpAddr) -> u128 {
 }
 
 fn prefix(address: IpAddr, length: u8) -> u128 {
+    // A length of 0 shifts by all 128 bits, which overflows: the mask is then empty.
     let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
     bits(address) & mask
 }
@@ -70,10 +73,12 @@ fn of_fib_trie(text: &str) -> Vec<IpAddr> {
     let mut last = None;
     for line in text.lines().map(str::trim) {
         if let Some(address) = line.strip_prefix("|-- ") {
+            // A network is no address of the machine, but its line looks the same; the line after it says which.
             last = address.parse().ok();
         } else if line == "/32 host LOCAL"
             && let Some(address) = last
             && !found.contains(&address)
+        // The kernel lists each address in the main and in the local table.
         {
             found.push(address);
         }

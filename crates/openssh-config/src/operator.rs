@@ -60,6 +60,7 @@ impl OperatorEnv {
     pub fn of_process(account: Option<(String, PathBuf)>) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let variables: BTreeMap<String, String> = std::env::vars_os()
+            // A variable that is not UTF-8 could not stand in a text, so it counts as not set.
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let status = read("/proc/self/status");
@@ -68,6 +69,7 @@ impl OperatorEnv {
         for line in read("/etc/passwd").lines() {
             let mut fields = line.split(':');
             let (Some(name), Some(home)) = (fields.next(), fields.nth(4)) else { continue };
+            // The first line of a name counts, as for getpwnam(3).
             homes.entry(name.to_owned()).or_insert_with(|| PathBuf::from(home));
         }
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
@@ -76,6 +78,7 @@ impl OperatorEnv {
         Self {
             home: home.or_else(|| variable("HOME").map(PathBuf::from)),
             user: user.or_else(|| named("USER").or_else(|| named("LOGNAME")).cloned()).unwrap_or_default(),
+            // No file belongs to this number, so that only files of root are trusted.
             uid: uid.unwrap_or(u32::MAX),
             hostname: read("/proc/sys/kernel/hostname").trim().to_owned(),
             homes,
@@ -113,6 +116,7 @@ fn version_of(mut ssh: Command) -> Option<String> {
     let mut child = ssh.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().ok()?;
     let deadline = Instant::now() + VERSION_PATIENCE;
     let mut ended = child.try_wait().ok()?;
+    // The standard library has no wait with a limit, so the child is polled.
     while ended.is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(2));
         ended = child.try_wait().ok()?;
@@ -134,10 +138,12 @@ fn version_of(mut ssh: Command) -> Option<String> {
         drop(sender.send(read));
     };
     thread::Builder::new().name("ssh -V".to_owned()).spawn(reader).ok()?;
+    // The version may have used up all of the time to end; output that is already in the pipe still gets a moment.
     let patience = deadline.saturating_duration_since(Instant::now()).max(READ_PATIENCE);
     let bytes = receiver.recv_timeout(patience).ok()?.ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let version = text.split([',', '\n']).next()?.trim();
+    // Anything else is another program of that name, whose version says nothing.
     version.starts_with("OpenSSH_").then(|| version.to_owned())
 }
 
@@ -145,10 +151,12 @@ fn version_of(mut ssh: Command) -> Option<String> {
 fn services(text: &str) -> BTreeMap<String, u16> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
+        // A comment may follow on the same line.
         let mut words = line.split('#').next().unwrap_or("").split_whitespace();
         let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
         let Some(port) = port.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else { continue };
         for name in std::iter::once(name).chain(words) {
+            // The first line of a name counts, as for getservbyname(3).
             found.entry(name.to_owned()).or_insert(port);
         }
     }

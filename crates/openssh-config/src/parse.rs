@@ -78,6 +78,7 @@ impl<'a> ConfigParser<'a> {
     }
 
     fn nested_file(&mut self, path: &Path, trusted: bool, depth: usize) -> Result<Option<ParsedFile>, SshConfigError> {
+        // A file that includes itself would never end; the limit is that of READCONF_MAX_DEPTH in readconf.c.
         if depth > MAX_DEPTH {
             return Err(SshConfigError::of_file(path, ConfigProblem::TooDeep { limit: MAX_DEPTH }));
         }
@@ -100,6 +101,8 @@ impl<'a> ConfigParser<'a> {
             }
             Err(error) => return Err(ConfigProblem::Read(error)),
         };
+        // The check of read_config_file_depth (readconf.c): such a file could run commands as the operator, by
+        // ProxyCommand.
         if !trusted && (file.mode & 0o022 != 0 || file.uid != 0 && file.uid != self.operator.uid) {
             return Err(ConfigProblem::Permissions);
         }
@@ -110,6 +113,7 @@ impl<'a> ConfigParser<'a> {
     pub(crate) fn text(&mut self, path: &Path, bytes: &[u8], depth: usize) -> Result<ParsedFile, SshConfigError> {
         let mut statements = Vec::new();
         for (index, bytes) in bytes.split(|byte| *byte == b'\n').enumerate() {
+            // `ssh` reads a line as a C string, which ends at its first NUL.
             let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
             let line = index + 1;
             if let Some(kind) = self.line(path, line, bytes, depth)? {
@@ -126,6 +130,7 @@ impl<'a> ConfigParser<'a> {
         bytes: &[u8],
         depth: usize,
     ) -> Result<Option<StatementKind>, SshConfigError> {
+        // Bytes that are not UTF-8 are common in comments, so they are an error only within a value, further down.
         let text = String::from_utf8_lossy(bytes);
         let Some(line) = line::split(&text) else { return Ok(None) };
         let problem = |problem| SshConfigError::at(path, number, problem);
@@ -133,14 +138,17 @@ impl<'a> ConfigParser<'a> {
         if line.rest.is_empty() {
             return Err(problem(ConfigProblem::Missing { keyword: written }));
         }
+        // Before the keyword is judged: `ssh` reports bad quotes even for a keyword that IgnoreUnknown lets pass.
         let words = line::arguments(line.rest).ok_or_else(|| problem(ConfigProblem::Quotes))?;
         let Some(keyword) = keyword::find(&written) else { return Ok(Some(StatementKind::Unknown(written))) };
+        // Both tests are needed: the replacement character may also be written in the file as itself.
         let replaced = |text: &String| text.contains(char::REPLACEMENT_CHARACTER);
         if std::str::from_utf8(bytes).is_err() && words.iter().any(replaced) {
             return Err(problem(ConfigProblem::NotText { keyword: written }));
         }
         Ok(match written.as_str() {
             "host" => Some(StatementKind::Host(HostLine::new(&words))),
+            // `Match` gets the raw rest: match_cfg_line splits it with strdelim, by other rules than those of `words`.
             "match" => {
                 let line = MatchLine::new(line.rest).map_err(problem)?;
                 self.wants_final |= line.wants_final;
@@ -169,6 +177,8 @@ impl<'a> ConfigParser<'a> {
                 if self.included > MAX_INCLUDED {
                     return Err(problem(ConfigProblem::TooManyIncluded { limit: MAX_INCLUDED }));
                 }
+                // Included files are never trusted: readconf.c adds SSHCONF_CHECKPERM for them, even below `-F` and the
+                // system's file.
                 files.extend(self.nested_file(&file, false, depth + 1)?);
             }
         }
@@ -178,6 +188,7 @@ impl<'a> ConfigParser<'a> {
     fn set(keyword: &'static KeywordEntry, value: ConfigValue) -> Option<StatementKind> {
         match keyword.treatment {
             Treatment::Honoured(key) => Some(StatementKind::Set(key, value)),
+            // The value was still read, so that an error in it is found.
             Treatment::Ignored => None,
             Treatment::Named(harmless, _) | Treatment::Refused(harmless, _) => Some(StatementKind::Other {
                 keyword,
@@ -192,15 +203,17 @@ impl<'a> ConfigParser<'a> {
             return Err(ConfigProblem::Missing { keyword: "include".to_owned() });
         }
         let anchored = match pattern.strip_prefix('~') {
+            // Whose home it is would depend on who runs `ssh`, so readconf.c refuses it in system-wide files.
             Some(_) if !self.users => return Err(ConfigProblem::Include { pattern: pattern.to_owned() }),
             Some(_) => match tokens::tilde_of_glob(pattern, self.operator) {
                 Ok(path) => path.into_owned(),
-                // Nobody's home has no files.
+                // GLOB_TILDE leaves the pattern of an unknown home as it is, and no path matches it.
                 Err(_) => return Ok(Vec::new()),
             },
             None if pattern.starts_with('/') => pattern.to_owned(),
             None if self.users => match tokens::tilde_of_glob("~/.ssh/", self.operator) {
                 Ok(directory) => format!("{}{pattern}", escaped(&directory)),
+                // Relative includes of a user without a home have no directory to lie in.
                 Err(_) => return Ok(Vec::new()),
             },
             None => format!("{}/{pattern}", escaped(&self.system_directory.to_string_lossy())),
@@ -236,6 +249,7 @@ fn escaped(directory: &str) -> String {
 /// The paths that match a pattern of glob(3).
 fn expand(pattern: &str) -> Vec<PathBuf> {
     let options =
+        // glob(3) without GLOB_PERIOD: `*` neither crosses a directory nor finds hidden files.
         glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     let mut paths: Vec<PathBuf> = match glob::glob_with(&translated(pattern), options) {
         // What lies in a directory that cannot be read is not found by glob(3) either.
@@ -243,6 +257,7 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
         // Such as `a[`, which stands for itself.
         Err(_) => Some(PathBuf::from(pattern)).filter(|path| path.symlink_metadata().is_ok()).into_iter().collect(),
     };
+    // By bytes, because the order decides which value is obtained first, and must not depend on the locale.
     paths.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     paths
 }
@@ -268,6 +283,7 @@ fn translated(pattern: &str) -> String {
                 Some(escaped) => {
                     rest = rest.get(escaped.len_utf8()..).unwrap_or_default();
                     match escaped {
+                        // A class of one character is the only escape that the `glob` crate has.
                         '*' | '?' | '[' => text.extend(['[', escaped, ']']),
                         _ => text.push(escaped),
                     }
@@ -285,6 +301,7 @@ fn translated(pattern: &str) -> String {
                     rest = rest.get(name.len()..).unwrap_or_default();
                 }
             }
+            // Two stars mean "any directories" to the `glob` crate, but one star to glob(3).
             '*' if text.ends_with('*') => {}
             _ => text.push(c),
         }

@@ -32,6 +32,7 @@ fn match_pattern(pattern: &str, text: &str) -> bool {
     while t < text.len() {
         match pattern.get(p) {
             Some(b'*') => {
+                // The star takes nothing at first; the fallback below lets it take one byte more each time.
                 star = Some((p, t));
                 p += 1;
             }
@@ -40,6 +41,8 @@ fn match_pattern(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => match star {
+                // Only the last star is retried: a longer match of an earlier one finds nothing that this one cannot.
+                // This is the bound on the number of steps.
                 Some((at, taken)) => {
                     p = at + 1;
                     t = taken + 1;
@@ -49,6 +52,7 @@ fn match_pattern(pattern: &str, text: &str) -> bool {
             },
         }
     }
+    // The text is used up, so only stars may be left over: they match nothing as well.
     pattern.iter().skip(p).all(|byte| *byte == b'*')
 }
 
@@ -62,6 +66,7 @@ pub const MAX_PATTERN_LENGTH: usize = 1022;
 impl PatternList {
     /// Reads a list whose names are matched as they stand: case counts.
     pub(crate) fn new(text: &str) -> Self {
+        // match_pattern_list (match.c) skips a comma after the last pattern, but takes two in a row for an empty one.
         let text = text.strip_suffix(',').unwrap_or(text);
         let pattern = |one: &str| {
             let (negated, one) = match one.strip_prefix('!') {
@@ -86,9 +91,11 @@ impl PatternList {
                 return false;
             }
             if names.clone().any(|name| pattern.matches(name)) {
+                // The answer is final, whatever the other patterns say.
                 if *negated {
                     return false;
                 }
+                // A later pattern may still be negated, so the search does not end here.
                 positive = true;
             }
         }

@@ -10,6 +10,7 @@ struct PrintedLines(String);
 
 impl PrintedLines {
     fn add(&mut self, keyword: &str, value: impl Display) {
+        // The macro returns a result only because other writers can fail.
         let _written: std::fmt::Result = writeln!(self.0, "{keyword} {value}");
     }
 
@@ -25,6 +26,7 @@ impl PrintedLines {
 
     fn files(&mut self, keyword: &str, files: &[PathBuf]) {
         let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+        // As dump_cfg_strarray_oneline (readconf.c): no files at all are printed as `none`.
         self.add(keyword, if files.is_empty() { "none".to_owned() } else { files.join(" ") });
     }
 }
@@ -69,6 +71,7 @@ impl ResolvedHost {
         for file in &self.identity_files {
             lines.add("identityfile", &file.value);
         }
+        // The default files are printed with their `~`, as fill_default_options adds them.
         if self.identity_files.is_empty() {
             for file in DEFAULT_IDENTITIES {
                 lines.add("identityfile", file);
@@ -81,8 +84,10 @@ impl ResolvedHost {
         lines.files("userknownhostsfile", &self.user_known_hosts_files.value);
         match self.connect_timeout.value {
             Some(time) => lines.add("connecttimeout", time.as_secs()),
+            // A time that is not set is -1 in `ssh`, and `ssh -G` prints it as `none`.
             None => lines.add("connecttimeout", "none"),
         }
+        // dump_client_config (readconf.c) treats ProxyJump as a special case, after all plain values.
         if let ConfigProxy::Jump(jump) = &self.proxy.value {
             lines.add("proxyjump", jump.as_str());
         }

@@ -1,4 +1,4 @@
-//! Makes [`ResolvedHost`] of what a [`ConfigWalk`] through the files finds.
+//! Makes a [`ResolvedHost`] from the values that a [`ConfigWalk`] finds in the files.
 //!
 //! What always holds: what the [`HostQuery`] gives is settled before any file is looked at; files are walked a second time
 //! if a `Match final` is among them, then with the name that is connected to in place of the one typed.
@@ -24,7 +24,7 @@ use super::walk::{ConfigHit, ConfigWalk};
 /// A value given by a stronger source than any file.
 pub type OverrideValue<T> = ResolvedSetting<T>;
 
-/// A host that one is about to connect to, and the settings fixed beforehand.
+/// A host to connect to, and the settings fixed beforehand.
 #[derive(Debug, Clone, Default)]
 pub struct HostQuery<'a> {
     /// The name as typed: `Host` and `Match originalhost` look at it.
@@ -79,8 +79,10 @@ pub(crate) fn resolve(
         walk.file(file, true, false)?;
     }
     let host_name = walk.host_name()?;
+    // `yes` and `always` make `ssh` read the files again even if the name stays as it is (ssh.c, main).
     let canonicalize = walk.choice(SettingKey::CanonicalizeHostname).is_some_and(|choice| choice != "false");
     if wants_final || canonicalize {
+        // The hits of the first pass stay: a value obtained once is final, so that the second pass only adds.
         walk.connected = Some(host_name.clone());
         for file in files {
             walk.file(file, true, false)?;
@@ -130,17 +132,21 @@ impl ConfigWalk<'_, '_> {
     fn algorithms(
         &self,
         given: Option<&OverrideValue<String>>,
+        // The default depends on BatchMode, not on a line, so its origin stays the default.
         key: SettingKey,
         list: AlgorithmKind,
         keyword: &'static str,
     ) -> Result<ResolvedSetting<ConfigAlgorithms>, SshConfigError> {
         let none = |value: &str| ConfigProblem::NoAlgorithm { keyword, value: value.to_owned() };
         let (names, origin) = match (given, self.hit(key)) {
+            // The given text has not been read by value.rs, so its names are checked here.
             (Some(given), _) => {
                 let names = list.assemble(&given.value).filter(|_| list.reads(&given.value));
                 (names.ok_or_else(|| given.origin.error(none(&given.value)))?, given.origin.clone())
             }
             (None, Some(ConfigHit { value: ConfigValue::Algorithms { text, names }, .. })) => {
+                // A list that comes to nothing is an error only where it is in force: fill_default_options assembles
+                // lists for one host.
                 let names = names.clone().ok_or_else(|| self.error(key, none(text)))?;
                 (names, self.origin(key))
             }
@@ -154,6 +160,8 @@ impl ConfigWalk<'_, '_> {
             match (&self.query.jump, self.hit(SettingKey::ProxyJump)) {
                 (Some(given), _) => {
                     let service = |name: &str| self.operator.service(name);
+                    // The text comes from the command line or the inventory, so the error names that place and not a
+                    // file.
                     let jump = jump::parse(&given.value, &service).map_err(|error| {
                         given.origin.error(ConfigProblem::Value {
                             keyword: "ProxyJump".to_owned(),
@@ -163,6 +171,8 @@ impl ConfigWalk<'_, '_> {
                     })?;
                     match jump {
                         Some(jump) => (Some(Arc::new(jump)), given.origin.clone()),
+                        // An explicit `none` overrules a ProxyCommand of the files too: the operator asks for a direct
+                        // connection.
                         None => {
                             return Ok(ResolvedSetting { value: ConfigProxy::Direct, origin: given.origin.clone() });
                         }
@@ -172,6 +182,8 @@ impl ConfigWalk<'_, '_> {
                 (None, None) => (None, ConfigOrigin::Default),
             };
         if let Some(jump) = jump {
+            // Only the last bastion is compared, as in ssh.c (main, "jumphost loop"): the earlier ones are reached
+            // before it.
             if let Some(last) = jump.hops().last()
                 && last.host == host_name
                 && last.port.unwrap_or(22) == self.port()
@@ -187,6 +199,7 @@ impl ConfigWalk<'_, '_> {
                 origin: self.origin(SettingKey::ProxyCommand),
             }),
             None => {
+                // A `none` that was written decides too, so that its line is named as the origin.
                 let decided = self.hit(SettingKey::ProxyCommand).or(self.hit(SettingKey::ProxyJump));
                 Ok(ResolvedSetting {
                     value: ConfigProxy::Direct,
@@ -206,6 +219,7 @@ impl ConfigWalk<'_, '_> {
         let error = |problem| self.error(key, problem);
         match self.hit(key).map(|hit| hit.value) {
             Some(ConfigValue::Words(words)) => {
+                // Only the first word can be `none`: value.rs refuses it among other words.
                 let none = words.first().is_some_and(|first| first.eq_ignore_ascii_case("none"));
                 let words = if none { &[] as &[Arc<str>] } else { words };
                 let value = words.iter().map(|word| expand(word)).collect::<Result<_, _>>().map_err(error)?;
@@ -231,6 +245,8 @@ impl ConfigWalk<'_, '_> {
             "none" => ConfigAgent::None,
             "SSH_AUTH_SOCK" => ConfigAgent::FromEnvironment,
             path => match path.strip_prefix('$') {
+                // A variable that is no longer set leaves no agent: `ssh` then removes SSH_AUTH_SOCK from its own
+                // environment (ssh.c, main).
                 Some(name) => self
                     .operator
                     .variables
@@ -257,6 +273,7 @@ impl ConfigWalk<'_, '_> {
         let mut found: Vec<UnsupportedKeyword> = self
             .others
             .iter()
+            // A value with which nothing changes needs no warning.
             .filter(|other| !other.harmless)
             .filter_map(|other| {
                 let (refused, why) = match other.keyword.treatment {
@@ -284,10 +301,13 @@ impl ConfigWalk<'_, '_> {
                 });
             }
         };
+        // These two are honoured keys as far as the walk is concerned, but their effect depends on the value in force.
         if self.choice(SettingKey::CanonicalizeHostname).is_some_and(|choice| choice != "false") {
             add(SettingKey::CanonicalizeHostname, "CanonicalizeHostname", true, keyword::CANONICALIZE_REFUSED);
         }
         let local = self.text(SettingKey::LocalCommand).is_some_and(|command| !command.eq_ignore_ascii_case("none"));
+        // LocalCommand alone has no effect: `ssh` runs it only if PermitLocalCommand is `yes` (sshconnect.c,
+        // ssh_local_cmd).
         if local && self.choice(SettingKey::PermitLocalCommand) == Some("yes") {
             add(SettingKey::LocalCommand, "LocalCommand", false, keyword::LOCAL_COMMAND_NAMED);
         }
@@ -307,11 +327,14 @@ impl ConfigWalk<'_, '_> {
             operator: self.operator,
             host: &host_name,
             original: query.host,
+            // Without an alias, `%k` is the name as typed (ssh.c, main), whereas `Match exec` takes the name to connect
+            // to.
             alias: alias.as_ref().map_or(query.host, |alias| &alias.value),
             port,
             user: self.user(),
         };
         let user_known_hosts_files = match &query.known_hosts {
+            // A given path is taken as it is: tokens and `~` belong to ssh_config.
             Some(given) => ResolvedSetting { value: vec![given.value.clone()], origin: given.origin.clone() },
             None => {
                 self.files(SettingKey::UserKnownHostsFile, ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"], |word| {
@@ -322,6 +345,7 @@ impl ConfigWalk<'_, '_> {
         let global_known_hosts_files = self.files(
             SettingKey::GlobalKnownHostsFile,
             ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
+            // As in ssh.c (main), which expands only the files of the user.
             |word| Ok(PathBuf::from(word)),
         )?;
         let (identity_agent, identity_agent_text) = self.agent(&tokens)?;
@@ -330,6 +354,8 @@ impl ConfigWalk<'_, '_> {
             Some(address) => address.origin.clone(),
             None => self.origin(SettingKey::HostName),
         };
+        // Debian's patch keepalive-extensions: with BatchMode nobody would notice a dead connection, so five minutes is
+        // the default.
         let interval = Duration::from_secs(if batch_mode.value { 300 } else { 0 });
         let connect_timeout = match &query.connect_timeout {
             Some(given) => ResolvedSetting { value: Some(given.value), origin: given.origin.clone() },
@@ -354,6 +380,7 @@ impl ConfigWalk<'_, '_> {
             port: self.setting(
                 query.port.as_ref(),
                 SettingKey::Port,
+                // `port()` has already chosen between query and file; the number here only says whether a file decided.
                 self.number(SettingKey::Port).map(|_| port),
                 port,
             ),
@@ -368,6 +395,7 @@ impl ConfigWalk<'_, '_> {
             global_known_hosts_files,
             revoked_host_keys: self
                 .optional(SettingKey::RevokedHostKeys)
+                // `none` is the same as no file (CLEAR_ON_NONE in readconf.c, fill_default_options).
                 .filter(|it| !it.value.eq_ignore_ascii_case("none")),
             hash_known_hosts: self.flag(SettingKey::HashKnownHosts, false),
             strict_host_key_checking: self.setting(

@@ -63,6 +63,7 @@ impl StrictHostKeyChecking {
             "true" => Self::Yes,
             "false" => Self::No,
             "accept-new" => Self::AcceptNew,
+            // The word has passed the table in keyword.rs, so the only one left is `ask`.
             _ => Self::Ask,
         }
     }
@@ -102,6 +103,7 @@ impl PubkeyAuthentication {
             "false" => Self::No,
             "unbound" => Self::Unbound,
             "host-bound" => Self::HostBound,
+            // `true`, the only word left in the table of keyword.rs.
             _ => Self::Yes,
         }
     }
@@ -161,6 +163,7 @@ impl ConfigAlgorithms {
 
     /// The names.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
+        // A list may be empty (`-*`), and splitting an empty text yields one empty name.
         self.0.split(',').filter(|name| !name.is_empty())
     }
 }
@@ -277,6 +280,7 @@ impl ResolvedHost {
     /// [`ConfigProblem::UnknownUser`](super::ConfigProblem::UnknownUser) and [`ConfigProblem::NoHome`](super::ConfigProblem::NoHome).
     pub fn identity_paths(&self, operator: &OperatorEnv) -> Result<Vec<ResolvedSetting<PathBuf>>, SshConfigError> {
         if self.identities_given {
+            // Given paths have no tokens: a `%` in them is part of the name.
             let path = |it: &ResolvedSetting<Arc<str>>| ResolvedSetting {
                 value: PathBuf::from(&*it.value),
                 origin: it.origin.clone(),
@@ -284,6 +288,7 @@ impl ResolvedHost {
             return Ok(self.identity_files.iter().map(path).collect());
         }
         if self.identity_files.is_empty() {
+            // Without a home there are no usual files, which is no error: an agent may have a key.
             let usual = DEFAULT_IDENTITIES.into_iter().filter_map(|path| tokens::tilde(path, operator).ok());
             return Ok(usual
                 .map(|path| ResolvedSetting { value: PathBuf::from(path.into_owned()), origin: ConfigOrigin::Default })
@@ -306,6 +311,7 @@ impl ResolvedHost {
     /// [`ConfigProblem::Token`](super::ConfigProblem::Token).
     pub fn proxy_command(&self, operator: &OperatorEnv) -> Result<Option<String>, SshConfigError> {
         let ConfigProxy::Command(command) = &self.proxy.value else { return Ok(None) };
+        // No variables: the command is meant for a shell, which expands them itself.
         let expanded = self.tokens(operator).expand(command, tokens::PROXY, false);
         expanded.map(Some).map_err(|problem| self.proxy.origin.error(problem))
     }
@@ -318,6 +324,7 @@ impl ResolvedHost {
         let tokens = self.tokens(operator);
         texts
             .iter()
+            // `none` keeps the usual files from being tried, but is no file itself.
             .filter(|text| &*text.value != "none")
             .map(|text| {
                 let path = tokens.path(&text.value).map_err(|problem| text.origin.error(problem))?;

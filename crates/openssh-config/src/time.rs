@@ -22,8 +22,10 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
             Some('w' | 'W') => 7 * 24 * 60 * 60,
             Some(_) => return None,
         };
+        // Each part is checked, not the sum alone: convtime (misc.c) refuses `-1s2m` although the sum is positive.
         let count = count.checked_mul(unit).filter(|count| (0..=MOST).contains(count))?;
         total = total.checked_add(count).filter(|total| *total <= MOST)?;
+        // Without a unit the number counts as seconds, and the text is used up.
         rest = chars.as_str();
     }
     u64::try_from(total).ok()
@@ -42,6 +44,7 @@ pub(crate) fn integer(text: &str) -> Option<i64> {
 
 /// The number at the front and what follows it, as strtol(3) takes it; `None` if it is out of range.
 fn leading_number(text: &str) -> Option<(i64, &str)> {
+    // The characters of isspace(3) in the C locale, which strtol(3) skips.
     let text = text.trim_start_matches([' ', '\t', '\n', '\u{b}', '\u{c}', '\r']);
     let (negative, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (text.starts_with('-'), digits),

@@ -34,6 +34,7 @@ impl PercentTokens<'_> {
     /// A path with `~`, tokens and environment variables resolved.
     pub(crate) fn path(&self, text: &str) -> Result<String, ConfigProblem> {
         let expanded = tilde(text, self.operator)?;
+        // Most paths have neither, and need no copy.
         if expanded.contains(['%', '$']) { self.expand(&expanded, CLIENT, true) } else { Ok(expanded.into_owned()) }
     }
 
@@ -50,6 +51,7 @@ impl PercentTokens<'_> {
                 'p' => write!(out, "{}", self.port),
                 'r' => out.write_str(self.user),
                 'u' => out.write_str(&self.operator.user),
+                // A token is expanded only where it stands, so a missing home is an error only for texts that need it.
                 'd' => out.write_str(&home(self.operator)?.to_string_lossy()),
                 'i' => write!(out, "{}", self.operator.uid),
                 'l' => out.write_str(&self.operator.hostname),
@@ -57,6 +59,7 @@ impl PercentTokens<'_> {
                 'C' => out.write_str(&self.connection()),
                 _ => return Ok(false),
             };
+            // Writing to a String cannot fail, so this is always true.
             Ok(written.is_ok())
         })
     }
@@ -64,6 +67,7 @@ impl PercentTokens<'_> {
     /// SHA-1 of `%l%h%p%r` in hexadecimal digits.
     fn connection(&self) -> String {
         let mut digest = Sha1::new();
+        // The order and the lack of separators are those of ssh_connection_hash (readconf.c).
         for part in [&self.operator.hostname, self.host, &self.port.to_string(), self.user] {
             digest.update(part.as_bytes());
         }
@@ -79,6 +83,7 @@ impl PercentTokens<'_> {
 /// HostName with `%h`, the only token it knows.
 pub(crate) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem> {
     expand(text, &Default::default(), false, |token, out| {
+        // `%%` is handled in `expand`, so it passes here as well.
         if token == 'h' {
             out.push_str(host);
         }
@@ -88,6 +93,7 @@ pub(crate) fn host_name(text: &str, host: &str) -> Result<String, ConfigProblem>
 
 /// Whether every token of the text is one of `allowed`.
 pub(crate) fn check(text: &str, allowed: &str) -> Result<(), ConfigProblem> {
+    // An empty environment is enough, because variables are not expanded.
     expand(text, &Default::default(), false, |token, _| Ok(allowed.contains(token))).map(|_| ())
 }
 
@@ -115,10 +121,13 @@ fn tilde_as<'t>(text: &'t str, own: Option<&Path>, operator: &OperatorEnv) -> Re
     let Some(rest) = text.strip_prefix('~') else { return Ok(Cow::Borrowed(text)) };
     let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
     let home = match name {
+        // A home that is not known is an error, as in tilde_expand (misc.c), because any other path would be the wrong
+        // file.
         "" => own.ok_or(ConfigProblem::NoHome)?,
         name => operator.homes.get(name).ok_or_else(|| ConfigProblem::UnknownUser { name: name.to_owned() })?,
     };
     let home = home.to_string_lossy();
+    // tilde_expand (misc.c) drops extra slashes and adds one if the home has none: `~//x` and `~/x` are one file.
     let rest = rest.trim_start_matches('/');
     Ok(Cow::Owned(format!("{home}{}{rest}", if home.ends_with('/') { "" } else { "/" })))
 }
@@ -141,6 +150,7 @@ fn expand(
         out.push_str(plain);
         if let Some(named) = special.strip_prefix("${").filter(|_| with_variables) {
             let (name, after) = named.split_once('}').unwrap_or((named, ""));
+            // A brace that is not closed leaves nothing to look up; it is reported like a variable that is not set.
             let closed = named.len() > name.len();
             let value = environment.get(name).filter(|_| closed && !name.is_empty());
             out.push_str(
@@ -150,6 +160,7 @@ fn expand(
             continue;
         }
         let mut chars = special.chars();
+        // A `$` that begins no variable stays: only `${` is special in vdollar_percent_expand (misc.c).
         if chars.next() == Some('$') {
             out.push('$');
             rest = chars.as_str();
@@ -157,6 +168,7 @@ fn expand(
         }
         let unknown = |token: &str| ConfigProblem::Token { text: text.to_owned(), token: token.to_owned() };
         match chars.next() {
+            // A `%` at the end is an error, not a plain character.
             None => return Err(unknown("")),
             Some('%') => out.push('%'),
             Some(name) => {

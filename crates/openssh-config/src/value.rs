@@ -1,4 +1,4 @@
-//! What stands behind a keyword, read once, when its file is.
+//! The value of a keyword, read once, together with its file.
 //!
 //! What always holds: a value that `ssh` would not read is an error here, whether its block applies to a host or not.
 
@@ -71,6 +71,7 @@ struct LineArguments<'a> {
 impl LineArguments<'_> {
     /// The next one, which must be there and not be empty.
     fn one(&mut self) -> Result<String, ConfigProblem> {
+        // An empty word counts as none: readconf.c reports "missing argument" for both.
         self.words.next().filter(|word| !word.is_empty()).ok_or_else(|| self.missing())
     }
 
@@ -98,6 +99,7 @@ impl LineArguments<'_> {
     fn words(&mut self) -> Result<Vec<Arc<str>>, ConfigProblem> {
         let all = self.words.as_slice();
         let empty = all.iter().any(String::is_empty);
+        // `none` among files is ambiguous, so parse_char_array in readconf.c refuses it too.
         if empty || all.len() > 1 && all.iter().any(|word| word.eq_ignore_ascii_case("none")) {
             return Err(self.bad(&all.join(" "), "one or more words, or none alone"));
         }
@@ -124,6 +126,7 @@ pub(crate) fn read(
 ) -> Result<Option<ConfigValue>, ConfigProblem> {
     let mut arguments = LineArguments { keyword: written, words: words.into_iter() };
     let value = one_value(keyword.syntax, rest, &mut arguments, operator)?;
+    // Every syntax takes its own words, and process_config_line refuses leftovers ("keyword … extra arguments").
     arguments.end()?;
     Ok(value)
 }
@@ -162,6 +165,7 @@ fn one_value(
             ConfigValue::Number(u64::from(port))
         }
         ValueSyntax::Words => match arguments.words()? {
+            // No words at all leave the keyword unset, so that a later line may set it.
             words if words.is_empty() => return Ok(None),
             words => ConfigValue::Words(words),
         },
@@ -174,10 +178,13 @@ fn one_value(
         }
         ValueSyntax::EachTested(test, expected) => ConfigValue::Words(arguments.each(test, expected)?),
         ValueSyntax::Command => {
+            // The words were split for their quotes only; a command is one text to the end of the line, so `end` must
+            // find none.
             arguments.words = Vec::new().into_iter();
             ConfigValue::Text(command(rest).into())
         }
         ValueSyntax::Jump => {
+            // As for a command: parse_jump (readconf.c) gets the rest of the line with its comment.
             arguments.words = Vec::new().into_iter();
             let text = command(rest);
             let jump = jump::parse(text, &service);
@@ -191,6 +198,8 @@ fn one_value(
         }
         ValueSyntax::ForwardAgent => {
             let word = arguments.one()?;
+            // A word that is neither yes nor no is the socket of an agent, read as IdentityAgent is (readconf.c,
+            // oForwardAgent).
             match chosen(FLAG, &word) {
                 Some(choice) => ConfigValue::Choice(choice),
                 None => {
@@ -205,6 +214,7 @@ fn one_value(
             let known =
                 ["true", "false", "yes", "no", "ask", "confirm"].iter().any(|it| it.eq_ignore_ascii_case(&word));
             let good = match &limit {
+                // A second word is allowed after `confirm` only, and limits how long the key stays in the agent.
                 Some(limit) => word.eq_ignore_ascii_case("confirm") && time::seconds(limit).is_some(),
                 None => known || time::seconds(&word).is_some(),
             };
@@ -218,12 +228,14 @@ fn one_value(
             if !list.reads(&word) {
                 return Err(arguments.bad(&word, "names that ssh -Q lists, joined by commas"));
             }
+            // A value with wildcards is assembled here once instead of for each host.
             ConfigValue::Algorithms { names: list.assemble(&word), text: word.into() }
         }
         ValueSyntax::Forward(kind) => forward(kind, arguments, operator)?,
         ValueSyntax::PermitRemoteOpen => {
             let all = arguments.words.as_slice();
             let first = all.first().ok_or_else(|| arguments.missing())?.clone();
+            // `any` and `none` end the list; whatever follows is an extra word, which `end` reports.
             if matches!(first.as_str(), "any" | "none") {
                 arguments.words.next();
             } else {
@@ -233,6 +245,7 @@ fn one_value(
         }
         ValueSyntax::PermittedCnames => {
             let all = arguments.words.as_slice();
+            // `none` stands alone; beside other words it fails the test like any word that is not a pair.
             if let [only] = all
                 && only.eq_ignore_ascii_case("none")
             {
@@ -247,12 +260,14 @@ fn one_value(
             }
             let mut words = vec![bytes.into()];
             if let [next, ..] = arguments.words.as_slice() {
+                // The time is kept as written: only whether the pair is the default matters (keyword.rs, RekeyLimit).
                 words.push(next.as_str().into());
                 time_or_none(arguments)?;
             }
             ConfigValue::Words(words)
         }
         ValueSyntax::Qos => {
+            // One value stands for both kinds of traffic; a missing first one fails the check as an empty word.
             let first = arguments.words.next().unwrap_or_default();
             let words: Vec<String> = std::iter::once(first).chain(arguments.words.next()).collect();
             if let Some(bad) = words.iter().find(|word| !check::qos(word)) {
@@ -265,6 +280,7 @@ fn one_value(
 
 /// A value taken as it stands: quotes and comments are part of it.
 fn command(rest: &str) -> &str {
+    // An equals sign may separate the keyword from the command, as `strspn(str, WHITESPACE "=")` in readconf.c allows.
     rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
 }
 
@@ -282,6 +298,7 @@ fn chosen(choices: ValueChoices, word: &str) -> Option<&'static str> {
 
 fn time_or_none(arguments: &mut LineArguments<'_>) -> Result<Option<u64>, ConfigProblem> {
     let word = arguments.one()?;
+    // Lower case only, as in parse_time of readconf.c: `strcmp`, whereas most other words ignore case.
     if word == "none" {
         return Ok(None);
     }
@@ -290,8 +307,11 @@ fn time_or_none(arguments: &mut LineArguments<'_>) -> Result<Option<u64>, Config
 
 /// Variables must be set already when the file is read; what they hold counts when the agent is used.
 fn agent(word: &str, arguments: &LineArguments<'_>, operator: &OperatorEnv) -> Result<(), ConfigProblem> {
+    // The result is not kept: this only finds variables that are not set.
     tokens::variables(word, operator)?;
     match word.strip_prefix('$') {
+        // The old form `$NAME` differs from `${NAME}`: it is the name of a variable that holds the socket (ssh.c,
+        // main).
         Some(name) if !name.starts_with('{') && !check::variable_name(name) => {
             Err(arguments.bad(word, "a path, none, SSH_AUTH_SOCK or $NAME"))
         }
@@ -308,8 +328,10 @@ fn forward(
     let target = match kind {
         ForwardingKind::Dynamic => None,
         ForwardingKind::Local => Some(arguments.one()?),
+        // RemoteForward without a target makes the server listen for SOCKS, so a missing one is no error.
         ForwardingKind::Remote => arguments.words.next().filter(|target| !target.is_empty()),
     };
+    // parse_forward (readconf.c) wants one text, so the two words are joined again.
     let text = match &target {
         Some(target) => format!("{listen}:{target}"),
         None => listen,

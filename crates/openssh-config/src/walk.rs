@@ -65,16 +65,22 @@ impl<'c> ConfigWalk<'c, '_> {
             let problem = |problem| SshConfigError::at(&file.path, statement.line, problem);
             match &statement.kind {
                 StatementKind::Host(line) => {
+                    // An error in the patterns counts even if no block can apply, hence the call.
                     active = line.matches(self.host_names().as_slice(), never).map_err(problem)?;
                 }
+                // Without judging it: its criteria could run a command for a block that cannot apply.
                 StatementKind::Match(_) if never => active = false,
                 StatementKind::Match(line) => active = self.matches(line).map_err(problem)?,
                 StatementKind::Include(files) => {
                     for included in files {
+                        // `active` is passed by value: a `Match` in the included file does not change the block of this
+                        // one (readconf.c, oInclude).
                         self.file(included, active, never || !active)?;
                     }
                 }
                 StatementKind::Unknown(keyword) => {
+                    // In blocks that do not apply, too: parse_token (readconf.c) judges a keyword before it looks at
+                    // the block.
                     let ignored = self.text(SettingKey::IgnoreUnknown);
                     if !ignored
                         .is_some_and(|patterns| PatternList::lowercase(patterns).matches(iter::once(keyword.as_str())))
@@ -83,6 +89,7 @@ impl<'c> ConfigWalk<'c, '_> {
                     }
                 }
                 StatementKind::Other { keyword, harmless } if active => {
+                    // The first line in force is enough for a warning.
                     if !self.others.iter().any(|other| std::ptr::eq(other.keyword, *keyword)) {
                         let (harmless, path, line) = (*harmless, &*file.path, statement.line);
                         self.others.push(IgnoredKeyword { keyword, harmless, path, line });
@@ -108,6 +115,7 @@ impl<'c> ConfigWalk<'c, '_> {
         if self.hit(key).is_some() || key == SettingKey::ProxyJump && self.hit(SettingKey::ProxyCommand).is_some() {
             return Ok(());
         }
+        // After the test for an earlier value: a list that is not used may be longer (readconf.c, parse_char_array).
         if let ConfigValue::Words(words) = hit.value
             && words.len() > MAX_FILES
         {
@@ -117,6 +125,7 @@ impl<'c> ConfigWalk<'c, '_> {
         }
         self.put(key, hit);
         if hit.value.as_jump().is_some() {
+            // parse_jump (readconf.c) sets ProxyCommand to `none` with it, so that a later ProxyCommand does not count.
             self.put(SettingKey::ProxyCommand, hit);
         }
         Ok(())
@@ -155,6 +164,7 @@ impl<'c> ConfigWalk<'c, '_> {
     }
 
     fn matches(&self, line: &MatchLine) -> Result<bool, ConfigProblem> {
+        // Before it is fixed, the HostName found so far counts, as in match_cfg_line: the order of lines matters.
         let connected = match &self.connected {
             Some(connected) => connected.clone(),
             None => self.expanded_host_name()?,
@@ -163,6 +173,7 @@ impl<'c> ConfigWalk<'c, '_> {
         let original = self.query.host.to_ascii_lowercase();
         let (mut hosts, mut originals) = (vec![lower.as_str()], vec![original.as_str()]);
         let address = self.query.address.as_ref().map(|address| address.value.to_ascii_lowercase());
+        // The operator may have written a block for the name or for the address; either is meant to apply.
         if let Some(address) = &address {
             hosts.push(&original);
             originals.push(address);
@@ -180,6 +191,8 @@ impl<'c> ConfigWalk<'c, '_> {
                     operator: self.operator,
                     host: &connected,
                     original: self.query.host,
+                    // In `Match exec`, `%k` falls back to the name to connect to, not to the name as typed (readconf.c,
+                    // match_cfg_line).
                     alias: self.text(SettingKey::HostKeyAlias).map_or(&connected, |alias| alias),
                     port: self.port(),
                     user,
@@ -214,11 +227,12 @@ impl<'c> ConfigWalk<'c, '_> {
         let name = self.expanded_host_name().map_err(|problem| {
             self.hit(SettingKey::HostName).map_or(ConfigOrigin::Default, ConfigHit::origin).error(problem)
         })?;
+        // ssh.c (main) puts the name in lower case once it is expanded, before it reads the files again.
         Ok(name.to_ascii_lowercase())
     }
 }
 
-/// One name or two, without a place on the heap.
+/// One name or two, without an allocation.
 enum HostNames<'a> {
     One([&'a str; 1]),
     Two([&'a str; 2]),
@@ -235,6 +249,8 @@ impl<'a> HostNames<'a> {
 
 /// Adds a file, unless it is there; the user's own and the system's are kept apart.
 fn add<'c>(files: &mut Vec<ConfigHit<'c>>, hit: ConfigHit<'c>, keyword: &'static str) -> Result<(), ConfigProblem> {
+    // Before the search for duplicates, as in readconf.c (oIdentityFile): one that is there already counts as one too
+    // many.
     if files.len() >= MAX_IDENTITIES {
         return Err(ConfigProblem::TooMany { keyword, limit: MAX_IDENTITIES });
     }
