@@ -43,6 +43,7 @@ impl OutputDrain {
         if now >= self.deadline {
             return None;
         }
+        // No piece in time and a closed stream are the same to the caller: in both cases nothing more comes.
         timeout_at(self.deadline.min(now + self.silence), command.next()).await.ok().flatten()
     }
 }

@@ -286,6 +286,7 @@ fn each_address(failures: &[AddressFailure]) -> String {
             format!("{address}: {}", error.as_ref().map_or("not tried".to_owned(), TransportError::without_host))
         })
         .collect();
+    // The rest is counted, so that nobody takes the list for complete.
     if let more @ 1.. = failures.len().saturating_sub(ADDRESSES_NAMED) {
         named.push(format!("and {more} more"));
     }
@@ -336,6 +337,8 @@ impl TransportError {
     /// The failure that says most of several: of the address that came furthest.
     fn leading(&self) -> Option<&Self> {
         let Self::Addresses { failures, .. } = self else { return Some(self) };
+        // An exhausted machine explains every other failure. After it counts how far an address came: closed, no SSH
+        // greeting, refused, silent.
         let distance = |error: &&Self| {
             if matches!(error, Self::Controller { .. }) {
                 5
@@ -355,6 +358,7 @@ impl TransportError {
 
     /// The reason alone.
     fn without_host(&self) -> String {
+        // The list of addresses names the host once, so the parts must not repeat it.
         if let Self::Network { reason, .. } | Self::Banner { reason, .. } = self {
             return reason.clone();
         }
@@ -378,6 +382,7 @@ impl TransportError {
     /// Whether a second attempt may fare better: the peer turned us away before it had looked at us.
     #[must_use]
     pub fn is_transient(&self) -> bool {
+        // Of several addresses, the one that came furthest says whether sshd is there at all.
         let leading = self.leading();
         matches!(
             leading,
@@ -395,9 +400,11 @@ impl TransportError {
     /// or a host key that is refused will be refused again.
     #[must_use]
     pub fn may_come_back(&self) -> bool {
+        // A bastion may be starting just like a node; its own error decides.
         if let Self::Bastion { source, .. } = self {
             return source.may_come_back();
         }
+        // A timeout is not transient within one connect, because it has used up the whole budget.
         self.is_transient() || matches!(self, Self::Timeout { .. })
     }
 
@@ -430,6 +437,7 @@ impl TransportError {
                     [K::HostKeyUnknown, K::HostKeyChanged, K::HostKeyRevoked, K::Auth, K::KeyFile, K::Agent];
                 let kind = if kept.contains(&inner.kind) { inner.kind } else { K::Proxy };
                 let hint = inner.hint.map_or_else(|| format!("check the bastion first: ssh {bastion}"), |hint| format!("at the bastion {bastion}: {hint}"));
+                // The stage is the inner one: a bastion can fail at the login too.
                 return Failure { stage: inner.stage, kind, message: self.to_string(), hint: Some(hint) };
             }
             Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),

@@ -1,10 +1,10 @@
 //! Judges the key that a host shows, by the files that its endpoint names, and writes accepted keys down.
 //!
 //! Here lives [`HostKeyStore`], one for all connections of a run. It uses the SSH library's key types, `known_hosts.rs`
-//! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps what
-//! was read, `writing.rs` writes. What always holds: a changed or revoked key is never taken, whatever the policy; what
-//! is decided by is the files as they are at that moment, so that two runs at once do not contradict each other; a file
-//! that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
+//! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps the
+//! contents of files, `writing.rs` writes. What always holds: a changed or revoked key is never taken, whatever the
+//! policy; each decision uses the files as they are at that moment, so that two runs at once do not contradict each
+//! other; a file that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
 //!
 //! The decisions are those of OpenSSH 9.2 (`sshconnect.c`, `verify_host_key` and `check_host_key`). Where it is known
 //! to differ, `known_hosts.rs` and `certificate.rs` say so; besides, `ssh` continues when it cannot write a new key down
@@ -70,6 +70,7 @@ impl HostKeyStore {
         host: &str,
         port: u16,
     ) -> Result<HostKeyRequest, TransportError> {
+        // An owned handle, because the work moves to a thread that outlives this future if it is dropped.
         let (this, asked) = (Arc::clone(self), QueriedHost::new(settings, host, port));
         blocking(move || {
             let entries = this.entries(&asked)?;
@@ -91,10 +92,13 @@ impl HostKeyStore {
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), TransportError> {
         let (this, asked, shown) = (Arc::clone(self), QueriedHost::new(settings, host, port), ShownKey::from(shown));
+        // Revocations and changed keys are errors of `decide`, so the policy only chooses about unknown keys.
         blocking(move || match this.decide(&asked, &shown)? {
             KeyDecision::Known => Ok(()),
             KeyDecision::Unknown(flaw) => match asked.settings.policy {
                 HostKeyPolicy::AcceptNew => this.take(&asked, &shown.key, flaw),
+                // `Ask` is strict here: the operator was asked before the first connection, and an accepted key is in
+                // the file by now.
                 HostKeyPolicy::Strict | HostKeyPolicy::Ask => Err(asked.unknown(&shown.key, flaw)),
             },
         })
@@ -114,6 +118,7 @@ impl HostKeyStore {
     ) -> Result<(), TransportError> {
         let (this, asked) = (Arc::clone(self), QueriedHost::new(settings, host, port));
         let shown = ShownKey { key: key.key_data().clone(), certificate: None };
+        // Judged anew, because the files may have changed while the operator was thinking.
         blocking(move || match this.decide(&asked, &shown)? {
             KeyDecision::Known => Ok(()),
             KeyDecision::Unknown(flaw) => this.take(&asked, &shown.key, flaw),
@@ -139,6 +144,8 @@ impl HostKeyStore {
     /// # Errors
     /// [`TransportError::KnownHosts`], [`TransportError::RevokedKeys`] for the first that cannot be read.
     pub(super) fn check_files(&self, settings: &HostKeySettings) -> Result<(), TransportError> {
+        // All files are read before the first connection, so that a broken one stops the run and not each node by
+        // itself.
         for file in settings.user_files.iter().chain(&settings.global_files) {
             self.known_of(file)?;
         }
@@ -171,10 +178,12 @@ impl HostKeyStore {
 
     fn decide(&self, asked: &QueriedHost, shown: &ShownKey) -> Result<KeyDecision, TransportError> {
         let key = &shown.key;
+        // First the size: RequiredRSASize holds for known keys too.
         let (bits, min) = (fingerprint::bits(key), asked.settings.min_rsa_bits);
         if key.is_rsa() && bits < min {
             return Err(TransportError::HostKeyTooShort { name: asked.name(), key: asked.print(key), min });
         }
+        // Before known_hosts, so that a key that is both known and revoked is refused.
         for file in &asked.settings.revoked {
             if let Some(found) = self.revoked_of(file)?.find(key, shown.certificate.as_ref()) {
                 let line = found.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -195,12 +204,15 @@ impl HostKeyStore {
 
     /// Writes a key down that is not known, unless another run has done it meanwhile.
     fn take(&self, asked: &QueriedHost, key: &KeyData, flaw: Option<String>) -> Result<(), TransportError> {
+        // `UserKnownHostsFile none`: there is nowhere to write, and a key that is not written would be taken anew in
+        // each run.
         let Some(path) = asked.settings.user_files.first() else {
             return Err(asked.unknown(key, flaw));
         };
         let unwritable = |reason: &dyn std::fmt::Display| TransportError::KnownHosts {
             reason: format!("cannot add the key of {} to {}: {reason}", asked.name(), path.display()),
         };
+        // A new salt for each line, or equal names would have equal hashes.
         let salt = asked.settings.hash_names.then(rand::random);
         let line = writing::line(&asked.host, asked.port, key, salt)
             .ok_or_else(|| unwritable(&"the name has a special meaning there"))?;
@@ -214,16 +226,19 @@ impl HostKeyStore {
         if let KeyDecision::Known = asked.by_entries(&entries, key, flaw)? {
             return Ok(());
         }
+        // A file such as /dev/null keeps nothing, so the keys of this run are compared as well.
         let place = (path.clone(), asked.name());
         if let Some(before) = accepted.get(&place).filter(|before| *before != key) {
             return Err(TransportError::HostKeyChanged {
                 name: asked.name(),
                 key: asked.print(key),
+                // Remembered only after the write: a key that could not be written down was not accepted.
                 known: format!("but it presented {} earlier", asked.print(before)),
                 remove: None,
             });
         }
         let appended = file.append(line).map_err(|error| unwritable(&error))?;
+        // Without stamps somebody else has written too, and the cache must read the file again.
         if let Some((before, after)) = appended.stamps {
             let file: Arc<Path> = Arc::from(path.as_path());
             self.known.follow(path, before, after, |known| known.push(file, &appended.line));
@@ -237,8 +252,10 @@ impl HostKeyStore {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
 ) -> Result<T, TransportError> {
+    // Locks and dead mounts can block for seconds, which would hold up every connection on a runtime thread.
     tokio::task::spawn_blocking(work)
         .await
+        // Only a panic ends up here; it must not let a key through.
         .unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: format!("host keys: {error}") }))
 }
 
@@ -277,15 +294,18 @@ fn judge_certificate(
     certificate: &Certificate,
 ) -> Result<Option<String>, TransportError> {
     let signer = certificate.signature_key();
+    // Before the authority is looked up: a revoked signer would otherwise only count as unknown.
     for (what, revoked) in [(revoked::RevokedEntry::Key, key), (revoked::RevokedEntry::Authority, signer)] {
         if let Some(place) = entries.revoked(revoked) {
             return Err(asked.revoked(revoked, what, place.to_string()));
         }
     }
+    // No error: the key in the certificate may still be known by itself.
     if entries.authority(signer).is_none() {
         let signer = signer.fingerprint(russh::keys::HashAlg::Sha256);
         return Ok(Some(format!("its authority {signer} is unknown for this host")));
     }
+    // A clock before 1970 makes every certificate "not yet valid", which is the safe side.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(certificate::check(certificate, &asked.host, now).err().map(|flaw| flaw.to_string()))
 }
@@ -301,6 +321,7 @@ struct QueriedHost {
 
 impl QueriedHost {
     fn new(settings: &Arc<HostKeySettings>, host: &str, port: u16) -> Self {
+        // HostKeyAlias replaces the name and drops the port (get_hostfile_hostname_ipaddr in sshconnect.c).
         let (host, port) = settings.alias.as_deref().map_or((host, port), |alias| (alias, 22));
         Self { settings: Arc::clone(settings), host: host.to_ascii_lowercase(), port }
     }
@@ -328,6 +349,7 @@ impl QueriedHost {
             KnownHostsVerdict::Unknown => Ok(KeyDecision::Unknown(flaw)),
             KnownHostsVerdict::Revoked(place) => Err(self.revoked(key, revoked::RevokedEntry::Key, place.to_string())),
             KnownHostsVerdict::Changed { place, known } => {
+                // The command is meant to be pasted into a shell; a name that cannot be quoted gets none.
                 let quoted = |word: &str| shlex::try_quote(word).map(std::borrow::Cow::into_owned).ok();
                 let remove = quoted(&place.file.to_string_lossy())
                     .zip(quoted(&self.name()))

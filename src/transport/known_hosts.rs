@@ -1,9 +1,9 @@
 //! Reads known_hosts files, and decides about host keys as OpenSSH does.
 //!
-//! Here live [`KnownHosts`], the index of one file or several, and [`HostEntries`], what they say of one host. The file
-//! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` keeps what was read, and writes. What always
-//! holds: a revoked key is never known, a key is compared by what it is and not by its comment, a bad line is skipped
-//! alone and remembered, and what is read is bounded. Start reading at [`HostEntries::check`].
+//! Here live [`KnownHosts`], the index of one file or several, and [`HostEntries`], their lines about one host. The file
+//! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` caches and writes. What
+//! always holds: a revoked key is never known, keys are compared without their comments, a bad line is skipped alone and
+//! remembered, and the size of a file is bounded. Start reading at [`HostEntries::check`].
 //!
 //! The decisions are those of OpenSSH 9.2 (`hostfile.c`, `sshconnect.c`, and tried against its `ssh` and
 //! `ssh-keygen -F`): also that a host known only by keys of other types has changed, since it is the peer who
@@ -179,6 +179,7 @@ impl KnownHosts {
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     return Err(KnownHostsError::TooLarge { file: path.clone() });
                 }
+                // `ssh` treats a missing file as empty too: a new operator has none.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(KnownHostsError::Read { file: path.clone(), source }),
             }
@@ -192,6 +193,7 @@ impl KnownHosts {
     pub(super) fn lookup(&self, host: &str, port: u16) -> HostEntries {
         let (name, host) = (written_name(host, port), host.to_ascii_lowercase());
         let lines = |name: &str| self.matching(name).iter().filter_map(|at| self.lines.get(*at).cloned()).collect();
+        // For port 22 both names are the same, and its lines must not count twice.
         let bare = if name == host { Vec::new() } else { lines(&host) };
         HostEntries { named: lines(&name), bare }
     }
@@ -202,6 +204,7 @@ impl KnownHosts {
         let place = KnownHostsLine { file, line: self.last_line };
         if let Err(reason) = self.add_line(&place, text) {
             self.skipped_count += 1;
+            // The number of reports is bounded, since the file may be large and all of it bad.
             if self.skipped.len() < MAX_SKIPPED {
                 self.skipped.push(SkippedLine { place, reason });
             }
@@ -219,6 +222,8 @@ impl KnownHosts {
             }
         }
         found.extend(self.patterns.iter().filter(|(_, list)| list.matches(iter::once(name))).map(|(line, _)| *line));
+        // In the order of the files, because the first line that decides is the one that messages name; a line may
+        // match twice.
         found.sort_unstable();
         found.dedup();
         found
@@ -233,6 +238,7 @@ impl KnownHosts {
     }
 
     fn add_line(&mut self, place: &KnownHostsLine, text: &str) -> Result<(), SkipReason> {
+        // The carriage return is that of files written on Windows.
         let text = text.trim_matches([' ', '\t', '\r']);
         if text.is_empty() || text.starts_with('#') {
             return Ok(());
@@ -248,14 +254,17 @@ impl KnownHosts {
             other => (LineMarker::Plain, Some(other)),
         };
         let names = names.ok_or(SkipReason::NoKey)?;
+        // A second marker, or one that is not known: its meaning could be the opposite.
         if names.starts_with('@') {
             return Err(SkipReason::Marker);
         }
         let key = match (words.next(), words.next()) {
+            // A comment in the place of a key means that the key is missing.
             (Some(kind), Some(blob)) if !kind.starts_with('#') && !blob.starts_with('#') => read_key(kind, blob)?,
             _ => return Err(SkipReason::NoKey),
         };
         let line = self.lines.len();
+        // Indexed before it is pushed: a line with a bad name leaves no entry.
         self.index(line, names)?;
         self.lines.push(Arc::new(ParsedLine { place: place.clone(), marker, key }));
         Ok(())
@@ -263,12 +272,14 @@ impl KnownHosts {
 
     fn index(&mut self, line: usize, names: &str) -> Result<(), SkipReason> {
         if names.starts_with('|') {
+            // A hashed name stands alone on its line.
             self.hashed.push(hashed_name(line, names)?);
             return Ok(());
         }
         if names.split(',').any(|name| name.len() > MAX_NAME) {
             return Err(SkipReason::TooLong);
         }
+        // A negation makes the whole list a matter of patterns, even without wildcards.
         if names.split(',').any(|name| name.starts_with('!') || name.contains(['*', '?'])) {
             self.patterns.push((line, PatternList::lowercase(names)));
         } else {
@@ -302,15 +313,19 @@ impl HostEntries {
     /// this one, and does not count if it is another.
     #[must_use]
     pub(super) fn check(&self, key: &KeyData) -> KnownHostsVerdict {
+        // First, so that no other line can make a revoked key known.
         if let Some(place) = self.revoked(key) {
             return KnownHostsVerdict::Revoked(place);
         }
         let named = of(&self.named, LineMarker::Plain);
+        // Any plain line for the name with its port makes the bare name irrelevant, as in check_host_key
+        // (sshconnect.c).
         if let Some(first) = named.clone().next() {
             if let Some(line) = named.clone().find(|line| line.key.key_data() == key) {
                 return KnownHostsVerdict::Known(line.place.clone());
             }
             let kind = key.algorithm();
+            // Naming the line of the same type helps the most: it is the one that the operator has to replace.
             let line = named.clone().find(|line| line.key.key_data().algorithm() == kind).unwrap_or(first);
             return KnownHostsVerdict::Changed { place: line.place.clone(), known: line.key.clone() };
         }
@@ -328,8 +343,10 @@ impl HostEntries {
     #[must_use]
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         let mut found: Vec<Algorithm> = Vec::new();
+        // A revoked key must not be asked for: it would be refused, though the host may have another that is known.
         for line in of(&self.named, LineMarker::Plain).filter(|line| self.revoked(line.key.key_data()).is_none()) {
             let algorithm = line.key.key_data().algorithm();
+            // One RSA key makes three kinds of signature, and the strongest is asked for first.
             let wanted = if matches!(algorithm, Algorithm::Rsa { .. }) {
                 [Some(HashAlg::Sha512), Some(HashAlg::Sha256), None].map(|hash| Algorithm::Rsa { hash }).to_vec()
             } else {
@@ -380,6 +397,7 @@ fn of(lines: &[Arc<ParsedLine>], marker: LineMarker) -> impl Iterator<Item = &Pa
 #[must_use]
 pub(super) fn written_name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
+    // Port 0 stands for none, as in put_host_port (misc.c).
     if port == DEFAULT_PORT || port == 0 { host } else { format!("[{host}]:{port}") }
 }
 
@@ -397,6 +415,7 @@ fn hashed_name(line: usize, text: &str) -> Result<HashedName, SkipReason> {
     let salt = Base64::decode_vec(salt).map_err(|_| SkipReason::BadHash)?;
     let hash = Base64::decode_vec(hash).map_err(|_| SkipReason::BadHash)?;
     let hash: [u8; 20] = hash.try_into().map_err(|_| SkipReason::BadHash)?;
+    // As in extract_salt (hostfile.c): the salt has the length of the hash.
     if salt.len() != hash.len() {
         return Err(SkipReason::BadHash);
     }

@@ -1,7 +1,7 @@
-//! What was read of files: each is read once, and again when it has changed.
+//! The contents of files: each is read once, and again when it has changed.
 //!
-//! Here live [`FileCache`] and [`FileStamp`]. Uses nothing of ours. What always holds: what is given was read of the file as it
-//! stood when it was asked for, as far as its size and its times tell; a pipe is read once and never again.
+//! Here live [`FileCache`] and [`FileStamp`]. Uses `local` for reads with a time limit. What always holds: a cached value
+//! is returned only while size, times and inode of the file are unchanged; a pipe is read once and never again.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::local;
 use crate::local::file::PATIENCE;
 
-/// By what a file is seen to be another than before.
+/// The properties by which a changed file is recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileStamp {
     /// There is none.
@@ -45,6 +45,7 @@ impl FileStamp {
 
 impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
+        // Its size and times say nothing about what a second reading would give.
         if !metadata.is_file() {
             return Self::Special;
         }
@@ -57,7 +58,7 @@ impl From<&Metadata> for FileStamp {
     }
 }
 
-/// What was read of files, by their paths. Whoever asks for a file that is being read waits for that reading.
+/// The values read from files, by path. A caller that needs a file while it is being read waits for that read.
 pub(super) struct FileCache<T> {
     read: Mutex<HashMap<PathBuf, (FileStamp, Arc<T>)>>,
 }
@@ -74,8 +75,10 @@ impl<T> FileCache<T> {
     /// # Errors
     /// Those of `read`; they are not kept.
     pub(super) fn get<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        // The lock is held while the file is read, so that many connections at once read it one time. A poisoned lock
+        // still holds whole entries.
         let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        // Looked at before it is read: what is written in between makes it another file the next time.
+        // The stamp is taken before the read: a write in between then changes the stamp, and the next call reads again.
         let looked_at = path.to_owned();
         // On a dead mount the reader says that it waited in vain.
         let now = local::within(PATIENCE, move || FileStamp::of(&looked_at)).unwrap_or(FileStamp::Missing);
@@ -84,6 +87,7 @@ impl<T> FileCache<T> {
         {
             return Ok(Arc::clone(value));
         }
+        // An error leaves the old entry, which no longer has the stamp of the file and so is not used.
         let value = Arc::new(read()?);
         cached.insert(path.to_owned(), (now, Arc::clone(&value)));
         Ok(value)
@@ -97,6 +101,7 @@ impl<T: Clone> FileCache<T> {
         if let Some((then, value)) = cached.get_mut(path)
             && *then == before
         {
+            // Others may still hold the old value; `make_mut` then copies it instead of changing it under them.
             change(Arc::make_mut(value));
             *then = after;
         }
@@ -146,7 +151,7 @@ mod tests {
         assert_eq!(*get(), "a");
         let before = FileStamp::of(&path);
         fs::write(&path, "ab").expect("written");
-        // Not what is in the file, so that it can be told apart.
+        // Not the content of the file, so that a second read would show.
         cache.follow(&path, before, FileStamp::of(&path), |text| text.push('x'));
         assert_eq!(*get(), "ax");
         cache.follow(&path, before, FileStamp::of(&path), |text| text.push('y'));

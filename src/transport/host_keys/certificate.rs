@@ -1,7 +1,7 @@
 //! Whether a host's certificate holds for a name. Pure; uses the SSH library's certificates only.
 //!
-//! Who may sign for the host is for the caller to say; here it is judged what was signed, as OpenSSH does (`sshkey.c`,
-//! `sshkey_cert_check_host`). One difference, to the careful side: a certificate without principals holds for no name.
+//! The caller decides which authorities may sign for the host; this file checks the certificate, as OpenSSH does
+//! (`sshkey.c`, `sshkey_cert_check_host`). One difference, to the careful side: a certificate without principals holds for no name.
 //! OpenSSH 9.2 takes it for every name; who forgot to name the host did not mean all of them.
 
 use russh::keys::ssh_key::Certificate;
@@ -35,12 +35,14 @@ pub(super) enum CertificateFlaw {
 /// # Errors
 /// The first flaw found.
 pub(super) fn check(certificate: &Certificate, name: &str, now: u64) -> Result<(), CertificateFlaw> {
+    // A user certificate may have the same authority, and its principals are users: it proves nothing about a host.
     if certificate.cert_type() != CertType::Host {
         return Err(CertificateFlaw::NotForHosts);
     }
     if now < certificate.valid_after() {
         return Err(CertificateFlaw::NotYet(time(certificate.valid_after())));
     }
+    // The end does not belong to the period (PROTOCOL.certkeys: `valid after <= current time < valid before`).
     if now >= certificate.valid_before() {
         return Err(CertificateFlaw::Expired(time(certificate.valid_before())));
     }
@@ -52,18 +54,23 @@ pub(super) fn check(certificate: &Certificate, name: &str, now: u64) -> Result<(
     if !principals.iter().any(|principal| principal == name) {
         return Err(CertificateFlaw::Principals { principals: principals.to_vec(), name: name.to_owned() });
     }
+    // No critical option is defined for hosts, so each one is unknown, and an unknown one voids the certificate
+    // (PROTOCOL.certkeys).
     if let Some(option) = certificate.critical_options().keys().next() {
         return Err(CertificateFlaw::CriticalOption(option.clone()));
     }
     let algorithm = certificate.signature().algorithm();
+    // The default of CASignatureAlgorithms in OpenSSH 9.2 has neither of them.
     if matches!(algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
         return Err(CertificateFlaw::WeakSignature(algorithm));
     }
     let signer = certificate.signature_key().fingerprint(HashAlg::Sha256);
+    // The caller has checked the authority; naming it again only makes the library check the signature.
     certificate.validate_at(now, [&signer]).map_err(|_| CertificateFlaw::BadSignature)
 }
 
 fn time(seconds: u64) -> String {
+    // `valid before` may be 2^64 - 1, "forever", which is no date.
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| "the end of time".to_owned(), |timestamp| timestamp.to_string())
 }

@@ -28,6 +28,7 @@ pub(super) fn bits(key: &KeyData) -> u32 {
 
 /// The length of a number without leading zeros, in bits.
 fn length(bytes: &[u8]) -> u32 {
+    // The wire form has a leading zero byte if the highest bit is set; it is not part of the size.
     let significant = bytes.iter().skip_while(|byte| **byte == 0);
     let first = significant.clone().next().map_or(0, |byte| byte.leading_zeros());
     u32::try_from(significant.count()).unwrap_or(u32::MAX).saturating_mul(8).saturating_sub(first)

@@ -12,7 +12,7 @@ use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
 use sha1::{Digest, Sha1};
 
-/// By what such a list is told from a text file.
+/// The first bytes of a list, which no text file has.
 pub(super) const MAGIC: &[u8] = b"SSHKRL\n\0";
 
 /// A list could not be read.
@@ -63,6 +63,7 @@ impl RevocationList {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, KrlError> {
         let mut input = KrlInput(bytes.strip_prefix(MAGIC).ok_or(KrlError::Damaged)?);
         let format = input.u32()?;
+        // Another version may mean something else by the same bytes.
         if format != 1 {
             return Err(KrlError::Format(format));
         }
@@ -76,6 +77,7 @@ impl RevocationList {
         while !input.is_empty() {
             let kind = input.u8()?;
             let mut section = KrlInput(input.string()?);
+            // The section types of PROTOCOL.krl: certificates, explicit keys, SHA-1, signature, SHA-256, extension.
             match kind {
                 1 => krl.certificates.push(ByAuthority::read(&mut section)?),
                 2 => section.strings_into(&mut krl.keys)?,
@@ -86,6 +88,7 @@ impl RevocationList {
                     input.string()?;
                 }
                 255 => section.extension()?,
+                // Skipping it could let a revoked key through.
                 other => return Err(KrlError::Section(other)),
             }
         }
@@ -98,6 +101,7 @@ impl RevocationList {
             // A key that cannot be written cannot be looked for.
             return true;
         };
+        // The kinds of entry that `ssh-keygen -k` writes; one is enough.
         self.sha256.contains(key.fingerprint(HashAlg::Sha256).as_bytes())
             || self.sha1.contains(Sha1::digest(&blob).as_slice())
             || self.keys.contains(&blob)
@@ -106,6 +110,7 @@ impl RevocationList {
     /// Whether the list has this certificate by its serial or its id.
     pub(super) fn revokes_certificate(&self, certificate: &Certificate) -> bool {
         let Ok(signer) = certificate.signature_key().encode_vec() else {
+            // As in `revokes_key`: in doubt it is revoked.
             return true;
         };
         self.certificates
@@ -118,11 +123,14 @@ impl RevocationList {
 impl ByAuthority {
     fn read(input: &mut KrlInput<'_>) -> Result<Self, KrlError> {
         let authority = input.string()?;
+        // An empty key stands for any authority (PROTOCOL.krl, certificate section).
         let mut found = Self { authority: (!authority.is_empty()).then(|| authority.to_vec()), ..Self::default() };
+        // A reserved field.
         input.string()?;
         while !input.is_empty() {
             let kind = input.u8()?;
             let mut section = KrlInput(input.string()?);
+            // The subsections of PROTOCOL.krl: serial list, serial range, bitmap, key ids, extension.
             match kind {
                 0x20 => {
                     while !section.is_empty() {
@@ -131,6 +139,7 @@ impl ByAuthority {
                 }
                 0x21 => {
                     found.ranges.push((section.u64()?, section.u64()?));
+                    // A range is two numbers and no list, so more bytes mean damage.
                     section.end()?;
                 }
                 0x22 => {
@@ -157,9 +166,11 @@ impl ByAuthority {
 
 impl SerialBitmap {
     fn has(&self, serial: u64) -> bool {
+        // A serial below the first one is not in the bitmap.
         let Some(offset) = serial.checked_sub(self.first) else {
             return false;
         };
+        // The bitmap is an mpint, most significant byte first, so the lowest serial is in the last byte.
         let byte = usize::try_from(offset / 8).ok().and_then(|byte| self.bits.iter().rev().nth(byte));
         byte.is_some_and(|byte| byte >> (offset % 8) & 1 == 1)
     }
@@ -178,6 +189,7 @@ impl<'a> KrlInput<'a> {
     }
 
     fn bytes(&mut self, count: usize) -> Result<&'a [u8], KrlError> {
+        // A length from the file may be larger than the file: nothing is allocated before this check.
         let (taken, rest) = self.0.split_at_checked(count).ok_or(KrlError::Damaged)?;
         self.0 = rest;
         Ok(taken)
@@ -216,6 +228,7 @@ impl<'a> KrlInput<'a> {
     /// A name, whether it matters, and what it says.
     fn extension(&mut self) -> Result<(), KrlError> {
         self.string()?;
+        // An extension that is not critical may be skipped (PROTOCOL.krl).
         if self.u8()? != 0 {
             return Err(KrlError::Extension);
         }

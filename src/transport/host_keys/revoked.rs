@@ -71,6 +71,7 @@ impl RevokedKeys {
     /// If anything in the file cannot be read; also if there is none.
     pub(super) fn read(path: &Path) -> Result<Self, RevokedKeysError> {
         let file = || path.to_owned();
+        // A pipe is allowed too: the operator may pass the list by process substitution.
         let bounds = ReadBounds { max_bytes: MAX_FILE, patience: PATIENCE, only_regular: false };
         let bytes = match local::file::read(path, bounds) {
             Ok(content) => content.bytes,
@@ -79,17 +80,20 @@ impl RevokedKeys {
             }
             Err(source) => return Err(RevokedKeysError::Read { file: file(), source }),
         };
+        // The magic decides, as in ssh_krl_from_blob (krl.c): a text file never begins with it.
         if bytes.starts_with(krl::MAGIC) {
             let krl = RevocationList::read(&bytes).map_err(|source| RevokedKeysError::Krl { file: file(), source })?;
             return Ok(Self::Krl(krl));
         }
         let mut keys = HashMap::new();
+        // Invalid UTF-8 in a comment is harmless; within a key it makes the line unreadable, which is an error.
         for (index, text) in String::from_utf8_lossy(&bytes).lines().enumerate() {
             let text = text.trim();
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
             let key = read_key(text).ok_or_else(|| RevokedKeysError::Line { file: file(), line: index + 1 })?;
+            // The first line of a key is the one that messages name.
             keys.entry(key).or_insert(index + 1);
         }
         Ok(Self::List(keys))
@@ -101,9 +105,11 @@ impl RevokedKeys {
             Self::List(keys) => keys.get(key).map(|line| Some(*line)),
             Self::Krl(krl) => krl.revokes_key(key).then_some(None),
         };
+        // The key first: another certificate for it would not help.
         if let Some(line) = has(key) {
             return Some(KeyRevocation { line, what: RevokedEntry::Key });
         }
+        // Without a certificate there is no authority to look for.
         let certificate = certificate?;
         if let Some(line) = has(certificate.signature_key()) {
             return Some(KeyRevocation { line, what: RevokedEntry::Authority });
@@ -122,8 +128,10 @@ fn read_key(text: &str) -> Option<KeyData> {
     let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
     let text = format!("{} {}", words.next()?, words.next()?);
     match PublicKey::from_openssh(&text) {
+        // A type that the library cannot compare would never match, so the line must count as unreadable.
         Ok(key) if matches!(key.key_data(), KeyData::Other(_) | KeyData::Certificate(_)) => None,
         Ok(key) => Some(key.key_data().clone()),
+        // A certificate in the list revokes the key that it certifies.
         Err(_) => Certificate::from_openssh(&text).ok().map(|certificate| certificate.public_key().clone()),
     }
 }

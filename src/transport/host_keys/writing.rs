@@ -51,6 +51,7 @@ impl LockedFile {
     /// If the file or its directory cannot be made, or not be written; [`io::ErrorKind::TimedOut`] if the lock is not had in
     /// time.
     pub(super) fn open(path: &Path, deadline: Instant) -> io::Result<Self> {
+        // A lock on a dead mount can hang in the kernel, where the deadline of `lock` is not seen.
         let time = deadline.saturating_duration_since(Instant::now()) + KERNEL_PATIENCE;
         let path = path.to_owned();
         match local::within(time, move || Self::lock(&path, deadline)) {
@@ -63,11 +64,13 @@ impl LockedFile {
     }
 
     fn lock(path: &Path, deadline: Instant) -> io::Result<Self> {
+        // A bare file name has the empty parent, which cannot be made.
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         for _ in 0..MAX_REOPEN {
             let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+            // `lock` would wait without a limit, so it is polled.
             while let Err(error) = file.try_lock() {
                 match error {
                     TryLockError::WouldBlock if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
@@ -79,11 +82,14 @@ impl LockedFile {
                     TryLockError::Error(error) => return Err(error),
                 }
             }
+            // The lock belongs to the open file. If the path names another file by now, writing to this one would be
+            // lost.
             let held = file.metadata()?;
             match fs::metadata(path) {
                 Ok(now) if now.dev() == held.dev() && now.ino() == held.ino() => return Ok(Self { file }),
                 // `ssh-keygen -R` has put another file in its place.
                 Ok(_) => {}
+                // It was removed meanwhile; the next round makes a new one.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -96,21 +102,27 @@ impl LockedFile {
     /// # Errors
     /// If it could not be written whole; nothing of it is in the file then.
     pub(super) fn append(&mut self, line: String) -> io::Result<AppendOutcome> {
+        // Through the open file, since the path may name another one.
         let before = FileStamp::from(&self.file.metadata()?);
+        // An editor may have left the last line without its end, and this line would be joined to it.
         let glue = if self.ends_without_newline(before.size())? { "\n" } else { "" };
         let bytes = format!("{glue}{line}\n").into_bytes();
+        // One write, not `write_all`: with O_APPEND it is not mixed with the lines of others.
         let written = self.file.write(&bytes)?;
         if written < bytes.len() {
+            // Half a line could make another host known, so it is cut off again.
             self.file.set_len(before.size())?;
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no room for another line"));
         }
         let after = FileStamp::from(&self.file.metadata()?);
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Another size means that somebody without our lock, such as `ssh`, has written in between.
         let alone = after.size() == before.size().saturating_add(length);
         Ok(AppendOutcome { line, stamps: alone.then_some((before, after)) })
     }
 
     fn ends_without_newline(&self, size: u64) -> io::Result<bool> {
+        // An empty file needs no newline first.
         let Some(last) = size.checked_sub(1) else {
             return Ok(false);
         };
@@ -124,6 +136,7 @@ impl LockedFile {
 /// known_hosts file.
 pub(super) fn line(host: &str, port: u16, key: &KeyData, salt: Option<[u8; 20]>) -> Option<String> {
     let bad = |c: char| c.is_control() || c.is_whitespace() || ",*?!|#@[]\"".contains(c);
+    // Such a name would be a pattern, a list, a marker or a hash. The 8 leave room for brackets and a port.
     if host.is_empty() || host.len() > MAX_NAME - 8 || host.contains(bad) {
         return None;
     }
