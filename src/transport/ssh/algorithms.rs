@@ -146,6 +146,7 @@ impl NegotiatedList {
 /// [`NegotiationFailure`] if the operator allows nothing that the library has.
 pub(super) fn preferred(asked: &AlgorithmLists, wanted: &HostKeyRequest) -> Result<Preferred, NegotiationFailure> {
     let mut kex = chosen(NegotiatedList::Kex, asked, &KEX, &OLD_KEX)?;
+    // After the choice, so that a list of the operator's cannot leave strict key exchange out.
     kex.extend(EXTENSIONS);
     let (keys, certificates) = host_keys(asked, wanted)?;
     Ok(Preferred {
@@ -165,6 +166,7 @@ fn chosen<T: AsRef<str> + Clone>(
     modern: &[T],
     old: &[T],
 ) -> Result<Vec<T>, NegotiationFailure> {
+    // The old algorithms are offered only by name: a default must be secure.
     let Some(names) = list.asked(asked) else { return Ok(modern.to_vec()) };
     let found = select(list, names, modern, old, |item, name| item.as_ref() == name);
     if found.is_empty() { Err(nothing_left(list, names)) } else { Ok(found) }
@@ -183,6 +185,8 @@ fn select<T: AsRef<str> + Clone>(
         match modern.iter().chain(old).find(|item| is(item, name)) {
             Some(item) if found.iter().any(|known| known.as_ref() == item.as_ref()) => {}
             Some(item) => found.push(item.clone()),
+            // A name of OpenSSH's that the library lacks is common in a list and no error, as long as another name is
+            // left.
             None => debug!(keyword = list.keyword(), name, "not supported: left out"),
         }
     }
@@ -208,8 +212,10 @@ fn host_keys(
     if keys.is_empty() && certificates.is_empty() {
         return Err(nothing_left(list, list.asked(asked).unwrap_or_default()));
     }
+    // One RSA key makes all RSA signatures, so a known `ssh-rsa` key counts for the SHA-2 names too.
     let is_known = |algorithm: &Algorithm| wanted.known.iter().any(|known| is_of_one_key(algorithm, known));
     let best = certificates.first().or(keys.first());
+    // Nothing to reorder: the host would show the key that is known, or none of its kinds is.
     if best.is_some_and(is_known)
         || !wanted.known.iter().any(|known| keys.iter().chain(&certificates).any(|key| is_of_one_key(key, known)))
     {
@@ -217,6 +223,7 @@ fn host_keys(
     }
     // Stable: among the known ones, and among the others, the order stays.
     keys.sort_by_key(|algorithm| !is_known(algorithm));
+    // Without a known authority a certificate only counts by its key, so kinds whose key is not known gain nothing.
     if !wanted.authority && !keys.is_empty() {
         certificates.retain(is_known);
     }
@@ -234,6 +241,7 @@ fn named_host_keys(names: &[String]) -> (Vec<Algorithm>, Vec<Algorithm>) {
     };
     let keys = select(&plain, &|key, name| key.as_ref() == name);
     let mut certificates = select(&certificates, &|key, name| key.to_certificate_type() == name);
+    // Listed behind its own key, a certificate would never be chosen first.
     certificates.retain(|key| place(&key.to_certificate_type()) < place(key.as_ref()));
     (keys, certificates)
 }
@@ -252,6 +260,7 @@ fn nothing_left(list: NegotiatedList, names: &[String]) -> NegotiationFailure {
 
 /// Why the two sides have nothing in common, by what the node offers (`theirs`).
 pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &AlgorithmLists) -> NegotiationFailure {
+    // The node's list decides the message, because the operator has to change one of the two sides.
     let list = match kind {
         AlgorithmKind::Kex => NegotiatedList::Kex,
         AlgorithmKind::Key => NegotiatedList::HostKeys,
@@ -274,6 +283,7 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
     let works = list.implemented().into_iter().find(|ours| theirs.iter().any(|name| name == ours));
     let hint = match (works, list.asked(asked)) {
         (Some(name), None) => format!(
+            // An algorithm that only the default leaves out is the usual case: an old node.
             "an old node: allow it with `{keyword} +{name}` for its host in ssh_config, or with `{keyword}: \"+{name}\"` \
              under `ssh_options` in the inventory"
         ),
@@ -294,6 +304,7 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
 fn shown(names: &[String], between: &str) -> String {
     const MOST: usize = 12;
     const LONGEST: usize = 64;
+    // Names come from the peer: control characters could change the terminal, and a long list would hide the rest.
     let mut text = String::new();
     for (index, name) in names.iter().take(MOST).enumerate() {
         if index > 0 {

@@ -70,10 +70,12 @@ impl BastionPool {
         endpoint: &Arc<Endpoint>,
         connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
     ) -> Result<BastionChannel, TransportError> {
+        // The map is unlocked before any wait, so that one slow bastion does not hold up the others.
         let bastion = {
             let mut all = self.by_endpoint.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(all.entry(Arc::clone(endpoint)).or_default())
         };
+        // After a wait the room may already be gone to other hosts, so the look-up is repeated.
         loop {
             let connecting = match bastion.look_up(endpoint, &connect) {
                 BastionLookup::Channel(channel) => return Ok(channel),
@@ -98,6 +100,7 @@ impl BastionEntry {
         connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
     ) -> BastionLookup {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A lost connection makes room for a new one; its streams hold it on their own until they end.
         state.connections.retain(|connection| !connection.session.is_closed());
         for connection in &state.connections {
             if let Ok(permit) = Arc::clone(&connection.room).try_acquire_owned() {
@@ -108,14 +111,17 @@ impl BastionEntry {
                 });
             }
         }
+        // Hosts that come while a connection is being made share it, and its failure.
         if let Some(connecting) = &state.pending {
             return BastionLookup::Connecting(connecting.clone());
         }
+        // Checked after `pending`: a new attempt is worth more than an old failure.
         if let Some((at, error)) = &state.failed
             && at.elapsed() < FAILED_FOR
         {
             return BastionLookup::Failed(error.clone());
         }
+        // Weak, so that the task does not keep the pool of a run that has ended.
         let (connecting, this) = (connect(endpoint), Arc::downgrade(self));
         // A task of its own: it continues even if every host that waits for it is given up.
         let work = tokio::spawn(async move {
@@ -127,6 +133,7 @@ impl BastionEntry {
             ended
         });
         let connecting: PendingConnection =
+            // The task fails only by a panic or with the runtime; the hosts must not wait for ever then.
             async move { work.await.unwrap_or_else(|error| Err(TransportError::Lost { reason: error.to_string() })) }
                 .boxed()
                 .shared();
@@ -138,6 +145,7 @@ impl BastionEntry {
 fn note(bastion: &Weak<BastionEntry>, ended: &Result<BastionConnection, TransportError>) {
     let Some(bastion) = bastion.upgrade() else { return };
     let mut state = bastion.state.lock().unwrap_or_else(PoisonError::into_inner);
+    // In the same lock as the result: no host may see neither a pending nor a finished connection.
     state.pending = None;
     match ended {
         Ok(connection) => {
@@ -150,6 +158,7 @@ fn note(bastion: &Weak<BastionEntry>, ended: &Result<BastionConnection, Transpor
 
 fn bastion_error(endpoint: &Endpoint, error: TransportError) -> TransportError {
     // Of several on the way, the one that failed is named alone.
+    // With a chain of bastions the inner error has the name already.
     if let TransportError::Bastion { .. } = error {
         return error;
     }

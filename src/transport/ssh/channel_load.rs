@@ -22,6 +22,7 @@ pub(super) struct ChannelLoad {
 impl ChannelLoad {
     /// Commands that are open and may stay for the whole run.
     pub(super) fn staying(&self) -> usize {
+        // Relaxed is enough here and below: the counts are hints, and sshd itself decides.
         self.staying.load(Ordering::Relaxed)
     }
 
@@ -45,6 +46,7 @@ impl ChannelLoad {
     /// Whether the staying ones are known to leave no room.
     pub(super) fn is_full(&self) -> bool {
         let full_at = self.full_at.load(Ordering::Relaxed);
+        // A staying command that has ended makes room again, and the note no longer holds.
         full_at > 0 && self.staying() >= full_at
     }
 }

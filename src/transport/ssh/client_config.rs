@@ -13,6 +13,7 @@ use crate::transport::host_keys::HostKeyRequest;
 
 /// The error for a key exchange that failed.
 pub(super) fn negotiation_failed(endpoint: &Endpoint, error: &russh::Error) -> TransportError {
+    // The only error of the exchange that the operator can fix by a setting.
     if let russh::Error::NoCommonAlgo { kind, theirs, .. } = error {
         return negotiation_error(endpoint, algorithms::disagreement(kind, theirs, &endpoint.algorithms));
     }
@@ -40,11 +41,13 @@ pub(super) fn client_config(endpoint: &Endpoint, wanted: &HostKeyRequest) -> Res
     let preferred = algorithms::preferred(&endpoint.algorithms, wanted)
         .map_err(|disagreement| negotiation_error(endpoint, disagreement))?;
     // As OpenSSH, at least 2048 bits: the library's own least, 3072, is more than nodes have that know a fixed group only.
+    // The values are constants in the right order, so that the default never stands in.
     let gex = GexParams::new(2048, 3072, 8192).unwrap_or_default();
     let Keepalive { interval, count } = endpoint.keepalive;
     let asks = !interval.is_zero();
     let (interval, count) = (interval.min(LONGEST_INTERVAL), count.min(MOST_KEEPALIVES));
     // The library gives up when one keepalive more than its number is due. The number 0 means never.
+    // A count of 1 would be the library's 0, "never": half the interval and one miss take the same time.
     let (every, unanswered) = match count {
         0 => (interval, 0),
         1 => (interval / 2, 1),
@@ -53,6 +56,7 @@ pub(super) fn client_config(endpoint: &Endpoint, wanted: &HostKeyRequest) -> Res
     Ok(client::Config {
         preferred,
         gex,
+        // Questions and answers are small; Nagle's algorithm would delay each of them.
         nodelay: true,
         // The bytes that a node may send ahead.
         window_size: 256 * 1024,

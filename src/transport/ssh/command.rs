@@ -28,6 +28,7 @@ const KEPT: usize = 64;
 /// addresses.
 fn signal_name(signal: &Sig) -> String {
     let Sig::Custom(name) = signal else { return format!("{signal:?}") };
+    // A memory address in place of a name is not a word, so it is not shown.
     let is_word = (1..16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_word { name.clone() } else { "UNKNOWN".to_owned() }
 }
@@ -83,10 +84,12 @@ impl SshCommand {
     /// # Errors
     /// [`TransportError::CommandRefused`], [`TransportError::Lost`].
     pub(super) async fn request(&mut self, command: &str) -> Result<(), TransportError> {
+        // `true` asks for a reply: nothing else says whether the command runs.
         self.write.exec(true, command).await.map_err(|error| self.lost.error(&error.to_string()))?;
         loop {
             match self.read.wait().await {
                 Some(ChannelMsg::Success) => return Ok(()),
+                // OpenSSH answers a failed fork with a failure, and some servers close the channel instead.
                 Some(ChannelMsg::Failure | ChannelMsg::Close) => {
                     return Err(TransportError::CommandRefused { reason: REQUEST_FAILED.to_owned() });
                 }
@@ -100,6 +103,7 @@ impl SshCommand {
                     self.kept.push_back(first);
                     return Ok(());
                 }
+                // Window adjustments and the like may come before the reply.
                 Some(_) => {}
                 None => return Err(self.lost.error("it closed before a command was started")),
             }
@@ -110,6 +114,7 @@ impl SshCommand {
 impl Drop for SshCommand {
     fn drop(&mut self) {
         // The library closes no channel by itself, and sshd counts it until it is closed.
+        // Without a runtime the connection is gone too, and the channel with it.
         if let Ok(runtime) = tokio::runtime::Handle::try_current()
             && !(self.closed || self.shut)
         {
@@ -126,6 +131,7 @@ impl RemoteCommand for SshCommand {
 
     async fn close(&mut self) {
         self.shut = true;
+        // A peer that does not read would block the close; the connection ends the channel anyway.
         match timeout(CLOSE_TIME, self.write.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "cannot close a channel"),
@@ -140,10 +146,14 @@ impl RemoteCommand for SshCommand {
         tokio::pin!(sent);
         loop {
             // The library waits for room in the node's window, and would keep waiting after the connection has ended.
+            // In this order, a write that has succeeded is not reported as lost because the connection ended right
+            // after it.
             tokio::select! {
                 biased;
                 sent = &mut sent => return sent.map_err(|error| lost.error(&error.to_string())),
                 _ = ended.changed() => return Err(lost.error("it closed while writing to a command")),
+                // Reading on keeps a command that writes before it reads from blocking; the bound makes it wait instead
+                // of filling memory.
                 said = read.wait(), if kept.len() < KEPT => {
                     let Some(said) = said else { return Err(lost.error("it closed while writing to a command")) };
                     let is_over = matches!(said, ChannelMsg::Close);
@@ -152,6 +162,7 @@ impl RemoteCommand for SshCommand {
                     if is_about_command(&said) {
                         kept.push_back(said);
                     }
+                    // Input to a command that has ended is lost without an error: `next` reports the end.
                     if is_over {
                         return Ok(());
                     }
@@ -162,6 +173,7 @@ impl RemoteCommand for SshCommand {
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "other messages of a channel are not about the command")]
     async fn next(&mut self) -> Option<OutputPiece> {
+        // Kept messages came first, so they are read before new ones.
         while !self.closed {
             let message = match self.kept.pop_front() {
                 Some(kept) => kept,
@@ -181,10 +193,12 @@ impl RemoteCommand for SshCommand {
                 }
                 ChannelMsg::Close => {
                     self.closed = true;
+                    // Some servers close the channel without an exit status; the caller still needs an end.
                     if !self.has_ended {
                         return Some(OutputPiece::Exit(None));
                     }
                 }
+                // Eof says nothing: the streams end with the channel.
                 _ => {}
             }
         }

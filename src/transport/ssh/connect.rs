@@ -76,6 +76,8 @@ impl Connector {
         async move {
             match self.open(endpoint, ConnectPurpose::Login).await? {
                 OpenedConnection::Session(session) => Ok(*session),
+                // `open` returns a key only for a probe, so this arm is never reached; an error costs less than a
+                // panic.
                 OpenedConnection::Key(_) => Err(TransportError::Lost { reason: "nobody was logged in".to_owned() }),
             }
         }
@@ -117,11 +119,13 @@ impl Connector {
         purpose: ConnectPurpose,
     ) -> Result<OpenedConnection, TransportError> {
         let Endpoint { host, connect_timeout, .. } = endpoint;
+        // The budget is counted by hand, because waits for the bastion and for other logins must not use it up.
         let mut left = *connect_timeout;
         let (mut retries, mut turned_away) = (0, 0_u32);
         loop {
             let channel = match &endpoint.proxy {
                 ProxyRoute::Jump(bastion) => {
+                    // Reserved for each attempt: the connection to the bastion may have been lost meanwhile.
                     Some(self.bastions.reserve(bastion, |bastion| self.connect_bastion(bastion)).await?)
                 }
                 ProxyRoute::Direct | ProxyRoute::Command(_) => None,
@@ -130,6 +134,7 @@ impl Connector {
             let began = Instant::now();
             let progress = ConnectProgress::default();
             let ended = tokio::time::timeout(left, self.attempt(endpoint, channel, purpose, &permit, &progress)).await;
+            // An attempt that failed early leaves the rest of the time to the next one.
             left = left.saturating_sub(began.elapsed());
             let error = match ended {
                 Ok(Ok(OpenedConnection::Session(session))) => {
@@ -138,8 +143,10 @@ impl Connector {
                 }
                 Ok(Ok(opened @ OpenedConnection::Key(_))) => return Ok(opened),
                 Ok(Err(error)) => error,
+                // The whole budget is gone, so no attempt may follow.
                 Err(_) => return Err(timeout_error(endpoint, &progress)),
             };
+            // MaxStartups rejects at random, so it costs no retry: the budget alone limits these attempts.
             let pause = if error.is_turned_away() {
                 turned_away += 1;
                 if let Some(logins) = permit.turned_away() {
@@ -147,6 +154,8 @@ impl Connector {
                         "{host} rejects connections before its greeting (MaxStartups): limiting it to {logins} logins at once, whatever --forks says"
                     ));
                 }
+                // Random and growing, because many nodes or logins that were rejected together would come back
+                // together.
                 let most = LONGEST_PAUSE.min(Duration::from_millis(60) * 2_u32.saturating_pow(turned_away.min(6)));
                 rand::random_range(most / 4..=most)
             } else if error.is_transient() && retries < endpoint.retries {
@@ -155,7 +164,9 @@ impl Connector {
             } else {
                 return Err(error);
             };
+            // The pause must not keep another login out.
             drop(permit);
+            // The pause would end after the budget: the error at hand says more than a timeout.
             if pause >= left {
                 return Err(error);
             }
@@ -174,6 +185,7 @@ impl Connector {
         permit: &LoginPermit,
         progress: &ConnectProgress,
     ) -> Result<OpenedConnection, TransportError> {
+        // The kinds of known keys are needed before the key exchange offers anything.
         let wanted = self.host_keys.wanted(&endpoint.host_keys, &endpoint.host, endpoint.port).await?;
         let terms = HandshakeConfig {
             config: Arc::new(client_config(endpoint, &wanted)?),
@@ -192,9 +204,12 @@ impl Connector {
         };
         progress.enter(ConnectPhase::Negotiating);
         match handshake.finish(|error| negotiation_failed(endpoint, error)).await? {
+            // A probe ends with the key; there is no login.
             HandshakeEnd::Key(key) => Ok(OpenedConnection::Key(key)),
             HandshakeEnd::Connection { mut handle, notes, alive, ended } => {
                 progress.enter(ConnectPhase::Authenticating);
+                // The login notes its phase here, because a timeout drops it and its error must still say how far it
+                // came.
                 let login = AuthProgress { phase: &progress.phase, lost: &notes.lost, banner: &notes.banner };
                 auth::authenticate(&mut handle, endpoint, &self.keys, &login).await?;
                 let lost = ConnectionLoss { reason: Arc::clone(&notes.lost), ended };
@@ -218,16 +233,19 @@ impl Connector {
             // sshd counts every connection that it has not let in, and two addresses may be one sshd.
             let _counted = (number > 0).then(|| permit.beside());
             let stream = route.connect().await.map_err(|error| connect_error(endpoint, route.to, &error))?;
+            // Without it the connection is only slower.
             if let Err(error) = stream.set_nodelay(true) {
                 debug!(%error, "TCP_NODELAY could not be set");
             }
             progress.addresses.connected(route.to);
+            // Nothing leads to the peer but the socket itself, so there is no keeper.
             let mut handshake = KeyExchange::start(endpoint, terms, stream, Box::new(()));
             handshake.greeting(endpoint).await?;
             debug!(host = endpoint.host, address = %route.to, "an SSH server greets");
             Ok(handshake)
         };
         match first_to_greet(routes, &progress.addresses, attempt).await {
+            // All addresses have failed; the log has the reason of each.
             Some(handshake) => Ok(handshake),
             None => Err(timeout_error(endpoint, progress)),
         }
@@ -235,6 +253,7 @@ impl Connector {
 
     /// Sends a notice that concerns more than one node.
     fn notify(&self, message: String) {
+        // A full queue must not hold up a connection, and a notice is no result.
         if let Err(error) = self.notices.try_send(message) {
             debug!(%error, "a notice is dropped");
         }
@@ -261,11 +280,13 @@ async fn by_command(
     command: &str,
     progress: &ConnectProgress,
 ) -> Result<KeyExchange, TransportError> {
+    // The command makes the TCP connection itself, so the first sign of life is the greeting.
     progress.enter(ConnectPhase::Greeting);
     let (child, stream) = proxy_command::start(command)?;
     let mut handshake = KeyExchange::start(endpoint, terms, stream, Box::new(Arc::clone(&child)));
     match handshake.greeting(endpoint).await {
         Ok(()) => Ok(handshake),
+        // A command that ended has usually said why on stderr, which is better than "no greeting".
         Err(error) => Err(proxy_error(command, &child, error).await),
     }
 }
@@ -280,6 +301,7 @@ async fn by_bastion(
     progress.enter(ConnectPhase::Connecting);
     let stream = channel.open(&endpoint.host, endpoint.port).await?;
     progress.enter(ConnectPhase::Greeting);
+    // The channel is the keeper: its seat at the bastion is free only when the stream is gone.
     let mut handshake = KeyExchange::start(endpoint, terms, stream, Box::new(channel));
     handshake.greeting(endpoint).await?;
     Ok(handshake)
@@ -298,11 +320,14 @@ fn timeout_error(endpoint: &Endpoint, progress: &ConnectProgress) -> TransportEr
     let seconds = Seconds(endpoint.connect_timeout.as_millis());
     let doing = match progress.phase.get() {
         ConnectPhase::Resolving => "looking up its address",
+        // Each address failed in its own way, so the log has a better error than a timeout.
         ConnectPhase::Dialling => match progress.addresses.failure(endpoint) {
             Some(failure) => return failure,
             None => "opening the TCP connection",
         },
         ConnectPhase::Connecting => "the bastion opened the connection to it",
+        // The peer accepted the connection and is silent, which is no timeout of the network: a hung sshd looks like
+        // that.
         ConnectPhase::Greeting => return greeting_timeout(endpoint),
         ConnectPhase::Negotiating => "exchanging keys",
         ConnectPhase::Authenticating => "logging in",

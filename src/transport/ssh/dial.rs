@@ -42,6 +42,7 @@ impl AddressLog {
 
     fn set(&self, address: SocketAddr, state: AddressState) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A lookup by address is enough: `routes` has each address once.
         if let Some(entry) = entries.iter_mut().find(|entry| entry.0 == address) {
             entry.1 = state;
         }
@@ -60,6 +61,7 @@ impl AddressLog {
             .collect();
         match failures.len() {
             0 => None,
+            // A single address needs no list: its error stands alone.
             1 => failures.pop()?.error,
             _ => Some(TransportError::Addresses { host: endpoint.host.clone(), port: endpoint.port, failures }),
         }
@@ -93,6 +95,7 @@ pub(super) fn greeting_timeout(endpoint: &Endpoint) -> TransportError {
 
 pub(super) fn connect_error(endpoint: &Endpoint, address: SocketAddr, error: &io::Error) -> TransportError {
     let (host, port) = (endpoint.host.clone(), endpoint.port);
+    // The usual answer of a host without sshd, so it has a kind of its own.
     if error.kind() == io::ErrorKind::ConnectionRefused {
         return TransportError::Refused { host, port };
     }
@@ -115,14 +118,17 @@ where
     A: Future<Output = Result<T, TransportError>>,
 {
     log.start(&routes);
+    // The number says whether it is an extra connection, which counts at the host (see `LoginPermit::beside`).
     let mut waiting = routes.into_iter().enumerate().peekable();
     let mut running = FuturesUnordered::new();
     loop {
+        // One start in each turn: turns come with a failure or with the end of the head start.
         if let Some((number, route)) = waiting.next() {
             log.set(route.to, AddressState::Connecting);
             let attempt = attempt(number, route);
             running.push(async move { (route.to, attempt.await) });
         } else if running.is_empty() {
+            // No more routes and none running: every attempt has failed.
             return None;
         }
         let next_due = Instant::now() + HEAD_START;
@@ -132,6 +138,7 @@ where
                 Ok(greeted) => return Some(greeted),
                 Err(error) => log.set(address, AddressState::Failed(error)),
             },
+            // With no route left there is nothing to start, and only an ended attempt may end the wait.
             () = tokio::time::sleep_until(next_due), if waiting.peek().is_some() => {}
         }
     }

@@ -46,23 +46,27 @@ impl client::Handler for ClientHandler {
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
         if self.only_probe {
+            // `false` ends the exchange before any secret is used: a probe needs no more than the key.
             *self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.public_key());
             return Ok(false);
         }
         let judged = self.keys.judge(&self.settings, &self.host, self.port, key).await;
         let accepted = judged.is_ok();
+        // The library only reports "unknown key"; the reason is left here for `KeyExchange::finish`.
         *self.notes.verdict.lock().unwrap_or_else(PoisonError::into_inner) = judged.err();
         Ok(accepted)
     }
 
     async fn auth_banner(&mut self, banner: &str, _session: &mut client::Session) -> Result<(), russh::Error> {
         let words = printable(banner);
+        // Only the last banner is kept: the error has room for one.
         debug!(host = self.host, "the node says: {words}");
         *self.notes.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
         Ok(())
     }
 
     async fn disconnected(&mut self, reason: client::DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        // Kept for the error: by the time a wait fails, the library only says that the connection is closed.
         let text = match reason {
             client::DisconnectReason::ReceivedDisconnect(info) if info.message.trim().is_empty() => {
                 NODE_ENDED.to_owned()

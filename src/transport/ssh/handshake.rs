@@ -61,10 +61,12 @@ impl KeyExchange {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let greeted = Arc::new(AtomicBool::new(false));
+        // The sender stays with this value, so that dropping it ends the stream, and the library's task with it.
         let (alive, closed) = oneshot::channel();
         let stream = WatchedStream::new(stream, keeper, Arc::clone(&greeted), closed);
         let preamble = stream.preamble();
         let notes = Arc::<HandlerNotes>::default();
+        // The handler holds the sender, which the library drops with its task: that is the end of the connection.
         let (lives, ended) = watch::channel(());
         let handler = ClientHandler {
             keys: Arc::clone(&terms.keys),
@@ -75,6 +77,7 @@ impl KeyExchange {
             notes: Arc::clone(&notes),
             _lives: lives,
         };
+        // `maybe_done` keeps a result that came while only the greeting was waited for.
         let connecting = maybe_done(client::connect_stream(Arc::clone(&terms.config), stream, handler).boxed());
         Self { connecting, greeted, preamble, notes, alive, ended }
     }
@@ -86,6 +89,7 @@ impl KeyExchange {
     /// it said something else.
     pub(super) async fn greeting(&mut self, endpoint: &Endpoint) -> Result<(), TransportError> {
         std::future::poll_fn(|cx| self.poll_greeting(cx)).await;
+        // The flag first: the exchange may have failed after a good greeting, and `finish` reports that.
         if self.greeted.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -112,6 +116,7 @@ impl KeyExchange {
         failed: impl FnOnce(&russh::Error) -> TransportError,
     ) -> Result<HandshakeEnd, TransportError> {
         (&mut self.connecting).await;
+        // `greeting` takes the output only when it fails, so it is still there.
         let ended = Pin::new(&mut self.connecting).take_output().unwrap_or(Err(russh::Error::Disconnect));
         let error = match ended {
             Ok(handle) => {
@@ -120,9 +125,11 @@ impl KeyExchange {
             }
             Err(error) => error,
         };
+        // A probe refuses every key, so its success is an error of the library.
         if let Some(key) = self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Ok(HandshakeEnd::Key(key));
         }
+        // The verdict about the key is the cause; the library's error is only its effect.
         let judged = self.notes.verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
         Err(judged.unwrap_or_else(|| failed(&error)))
     }
@@ -133,6 +140,7 @@ fn greeting_error(endpoint: &Endpoint, said: &str, error: &russh::Error) -> Tran
     let (host, port) = (endpoint.host.clone(), endpoint.port);
     let closed =
         matches!(error, russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) | russh::Error::Join(_));
+    // sshd closes without a word at MaxStartups; newer versions say "Exceeded MaxStartups" first.
     if said.is_empty() && closed || said.contains("MaxStartups") {
         return TransportError::TurnedAway { host, port };
     }

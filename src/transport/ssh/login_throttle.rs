@@ -51,6 +51,7 @@ struct LimitState {
 impl HostLimit {
     fn try_enter(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Until a host rejects one there is no limit: most have room for all.
         let free = state.limit.is_none_or(|limit| state.inside < limit);
         state.inside += usize::from(free);
         free
@@ -73,9 +74,11 @@ impl LoginPermit {
     /// where it is lower than before.
     pub(super) fn turned_away(&self) -> Option<usize> {
         let mut state = self.host.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Never 0: at least one login must be possible.
         let fewer = (state.inside / 2).max(1);
         // Those that were pending with this one are rejected for the same reason.
         let is_news = state.limit.is_none_or(|limit| state.inside <= limit && fewer < limit);
+        // A single login that was rejected says nothing about a number.
         if is_news && state.inside > 1 {
             state.limit = Some(fewer);
             Some(fewer)
@@ -88,8 +91,10 @@ impl LoginPermit {
 impl Drop for LoginPermit {
     fn drop(&mut self) {
         let mut state = self.host.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Saturating, because a wrong count must not panic while a permit is dropped.
         state.inside = state.inside.saturating_sub(1);
         drop(state);
+        // All are woken, since a limit may leave room for more than one; who finds none waits again.
         self.host.freed.notify_waiters();
     }
 }

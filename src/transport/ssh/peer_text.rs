@@ -13,6 +13,7 @@ pub(super) fn printable(text: &str) -> String {
     let mut chars = text.trim().chars();
     let mut safe = String::new();
     for char in chars.by_ref().take(MOST_CHARS) {
+        // `escape_debug` would put a backslash before quotes, which are harmless here.
         if matches!(char, '"' | '\'' | '\\') {
             safe.push(char);
         } else {

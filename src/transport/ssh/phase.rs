@@ -36,6 +36,7 @@ impl ConnectPhase {
         ]
         .into_iter()
         .find(|known| *known as u8 == phase)
+        // `Authenticating` is the only phase that is not in the list.
         .unwrap_or(Self::Authenticating)
     }
 }
@@ -47,6 +48,7 @@ pub(super) struct CurrentPhase(AtomicU8);
 impl CurrentPhase {
     /// Notes that `phase` begins.
     pub(super) fn enter(&self, phase: ConnectPhase) {
+        // Relaxed is enough: it is read after the future that wrote it has been dropped by the same task.
         self.0.store(phase as u8, Ordering::Relaxed);
     }
 

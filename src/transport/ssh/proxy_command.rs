@@ -27,6 +27,7 @@ pub(super) struct ProxyChild {
 
 impl Drop for ProxyChild {
     fn drop(&mut self) {
+        // Aborting the task drops the child, which kills it (`kill_on_drop`).
         if let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
             end.abort();
         }
@@ -39,6 +40,8 @@ impl Drop for ProxyChild {
 /// [`TransportError::Proxy`] if there is no shell.
 pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout, ChildStdin>), TransportError> {
     let failed = |reason: String| TransportError::Proxy { proxy: format!("`{command}`"), reason };
+    // As ssh_proxy_connect in sshconnect.c: the operator's shell, and `exec`, so that the kill reaches the command
+    // itself.
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let mut child = Command::new(&shell)
         .arg("-c")
@@ -46,10 +49,12 @@ pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout,
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // A group of its own keeps Ctrl-C at the terminal away from it.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| {
+            // A fork that fails for lack of processes is a problem of this machine, not of the command.
             let own = TransportError::of_controller(&error);
             own.unwrap_or_else(|| failed(format!("{}: {error}", shell.display())))
         })?;
@@ -71,6 +76,7 @@ async fn attend(
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = errors.read(&mut buffer).await {
         let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        // Text beyond the bound is read and dropped, so that the command never blocks on its stderr.
         let room = MOST_STDERR.saturating_sub(stderr.len()).min(count);
         stderr.extend_from_slice(buffer.get(..room).unwrap_or_default());
     }
@@ -80,9 +86,11 @@ async fn attend(
 impl ProxyChild {
     /// Why it ended; none if it still runs, or ended successfully and printed nothing.
     pub(super) async fn end(&self) -> Option<String> {
+        // Taken, because the end can be awaited only once.
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let stop = end.abort_handle();
         let ended = tokio::time::timeout(ENDING, end).await;
+        // A command that still runs after that time is killed: its connection is of no use.
         stop.abort();
         let status = ended.ok().and_then(Result::ok).flatten();
         let stderr = self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -90,6 +98,7 @@ impl ProxyChild {
         let status = match status {
             Some(status) if status.success() && stderr.is_empty() => return None,
             Some(status) => match status.code() {
+                // The shell's own code for a command that it does not find.
                 Some(127) => "no such command (exit code 127)".to_owned(),
                 Some(code) => format!("it ended with exit code {code}"),
                 None => format!("it was ended ({status})"),

@@ -61,7 +61,9 @@ impl NameResolver {
             AllowedFamilies::Inet6 => address.is_ipv6(),
         };
         let route = |mut to: SocketAddr| {
+            // The lookup was made without a port, so that all ports of a name share it.
             to.set_port(*port);
+            // A socket cannot connect from one kind of address to the other, so routes of the other kind are left out.
             let from = from.iter().find(|from| from.is_ipv4() == to.is_ipv4()).copied();
             (bind.is_none() || from.is_some()).then_some(DialRoute { to, from })
         };
@@ -74,6 +76,7 @@ impl NameResolver {
     }
 
     async fn look_up(&self, host: &str) -> ResolverAnswer {
+        // An address needs no resolver, which would only cost a thread.
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
@@ -81,6 +84,7 @@ impl NameResolver {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
             match pending.get(host) {
                 Some(lookup) => lookup.clone(),
+                // Started under the lock, so that two callers do not start two lookups of one name.
                 None => {
                     let lookup = start(host, &self.pending).map_err(Arc::new)?;
                     pending.insert(host.to_owned(), lookup.clone());
@@ -88,6 +92,7 @@ impl NameResolver {
                 }
             }
         };
+        // The sender is gone without an answer only if the thread panicked.
         lookup.await.unwrap_or_else(|_| Err(Arc::new(io::Error::other("the lookup ended without an answer"))))
     }
 }
@@ -110,6 +115,7 @@ fn start(host: &str, pending: &LookupTable) -> io::Result<NameLookup> {
 fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut unique = Vec::new();
     for address in addresses {
+        // A name may list an address twice, in /etc/hosts for instance.
         if !unique.contains(&address) {
             unique.push(address);
         }
@@ -119,6 +125,7 @@ fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         unique.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
     let mut ordered = Vec::new();
+    // The longer list goes on alone when the other is used up.
     loop {
         let pair = [preferred.next(), others.next()];
         if pair == [None, None] {
@@ -132,6 +139,7 @@ impl DialRoute {
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
         let Some(from) = self.from else { return TcpStream::connect(self.to).await };
         let socket = if self.to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Bound before it connects, as BindAddress demands; port 0 lets the system choose.
         socket.bind(from)?;
         socket.connect(self.to).await
     }

@@ -90,6 +90,7 @@ impl SshSession {
         Self {
             handle,
             lost,
+            // A semaphore of its own for each connection, since MaxSessions counts on each.
             commands: Arc::new(Semaphore::new(COMMANDS_AT_ONCE)),
             load: Arc::default(),
             reconnect: None,
@@ -107,6 +108,7 @@ impl SshSession {
 
     /// Starts a command: on this connection, or, where sshd takes no more on it, on a further one.
     fn begin<'a>(&'a self, command: &'a str, stay: CommandStay) -> BoxFuture<'a, Result<SshCommand, TransportError>> {
+        // Boxed, because a further connection begins the command in the same way.
         async move {
             let Some((channel, seat)) = self.seat(stay).await? else {
                 return self.further().await?.begin(command, stay).await;
@@ -121,22 +123,28 @@ impl SshSession {
     /// A channel for a command; none if sshd takes no more on this connection.
     async fn seat(&self, stay: CommandStay) -> Result<Option<(Channel<client::Msg>, ChannelSeat)>, TransportError> {
         loop {
+            // Commands that stay take no turn: they would hold it for the whole run, and short ones would wait for
+            // ever.
             let turn = match stay {
                 CommandStay::Long => None,
+                // The semaphore is never closed; `ok` only spares an error that cannot come.
                 CommandStay::Short => Arc::clone(&self.commands).acquire_owned().await.ok(),
             };
+            // Known to be full: another request would only cost its retries.
             if self.load.is_full() {
                 return Ok(None);
             }
             match answered("a request for a session", self.channel()).await?? {
                 ChannelRoom::Open(channel) => return Ok(Some((channel, ChannelSeat::take(&self.load, stay, turn)))),
                 ChannelRoom::NoneBesideStaying => {
+                    // Remembered, so that later commands go to the further connection at once.
                     self.load.set_full();
                     return Ok(None);
                 }
                 // From now on one fewer at once, and this one comes when another has ended.
                 ChannelRoom::NoneBesidePassing => match turn {
                     Some(turn) => turn.forget(),
+                    // A long command has no turn to give up, so it needs another connection.
                     None => return Ok(None),
                 },
             }
@@ -152,12 +160,16 @@ impl SshSession {
                 Err(russh::Error::ChannelOpenFailure(reason)) => reason,
                 Err(other) => return Err(self.lost.error(&other.to_string())),
             };
+            // Read after the refusal: a command may have ended while the node was answering.
             let staying = self.load.staying();
             beside_others |= self.load.passing() > 0;
+            // Commands that stay will not make room, so few retries are enough: they only cover one that sshd has not
+            // reaped yet.
             if staying > 0 && attempt >= RETRIES_BESIDE {
                 return Ok(ChannelRoom::NoneBesideStaying);
             }
             if attempt >= CHANNEL_RETRIES {
+                // Others that pass explain the refusal; without any, sshd refuses sessions altogether.
                 return if beside_others {
                     Ok(ChannelRoom::NoneBesidePassing)
                 } else {
@@ -168,6 +180,7 @@ impl SshSession {
             }
             attempt += 1;
             debug!(reason = refusal(&reason), attempt, "no command channel; trying again");
+            // Growing pauses: sshd counts a command until it has reaped it, which takes longer on a loaded node.
             tokio::time::sleep(Duration::from_millis(50) * attempt).await;
         }
     }
@@ -177,16 +190,20 @@ impl SshSession {
         let refused = |why: &str| TransportError::CommandRefused {
             reason: format!("it accepts no more commands on one connection (MaxSessions), {why}"),
         };
+        // Held while connecting, so that commands that come together share one further connection.
         let mut further = self.further.lock().await;
+        // One that was lost is replaced.
         if let Some(session) = further.as_ref().filter(|session| !session.is_closed()) {
             return Ok(Arc::clone(session));
         }
+        // The number bounds the chain: each further connection may open the next one.
         let reconnect = self.reconnect.as_ref().filter(|reconnect| reconnect.number < MOST_CONNECTIONS);
         let Some((reconnect, connecting)) = reconnect.and_then(|known| Some((known, (known.connect)()?))) else {
             return Err(refused("and there are enough connections to it"));
         };
         debug!(host = reconnect.host, "sshd accepts no more commands on this connection; opening another one");
         let mut session = connecting.await.map_err(|error| {
+            // The reason that this connection ended is the cause; the failed further one is only its effect.
             if self.is_closed() {
                 self.lost.error(&error.to_string())
             } else if error.may_come_back() {
@@ -195,6 +212,7 @@ impl SshSession {
                 refused(&format!("and a further connection failed: {error}"))
             }
         })?;
+        // The session counts itself as the first; in this chain it is one more.
         if let Some(next) = &mut session.reconnect {
             next.number = reconnect.number + 1;
         }
@@ -205,6 +223,8 @@ impl SshSession {
 
     /// Opens a stream to a TCP port as seen from the other end, however long that takes.
     pub(super) async fn forward(&self, host: &str, port: u16) -> Result<ChannelStream<client::Msg>, TransportError> {
+        // The originator (RFC 4254, section 7.2) only informs the node; no client connection stands behind the stream
+        // here.
         let opened = self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
         Ok(opened.map_err(|error| self.channel_error(&format!("{host}:{port}"), &error))?.into_stream())
     }
@@ -253,6 +273,7 @@ impl Session for SshSession {
         let mut output = ExecOutput::default();
         let mut ended = false;
         let mut rest: Option<OutputDrain> = None;
+        // After the exit the streams may stay open for ever, so the rest has limits (`drain.rs`).
         loop {
             let next = match rest {
                 Some(rest) => rest.next(&mut running).await,
@@ -268,19 +289,23 @@ impl Session for SshSession {
                 }
                 None => break,
             }
+            // A command that prints without end would fill the memory; it is given up, and the result says so.
             if stdout.len() > limit || stderr.len() > limit {
                 output.truncated = true;
                 ended = true;
                 break;
             }
+            // A whole answer needs no end: a process left behind may hold the streams.
             if is_whole(&stdout) {
                 ended = true;
                 break;
             }
         }
+        // No exit and no other reason to stop: the connection is gone.
         if !ended {
             return Err(running.lost("it closed while a command was running"));
         }
+        // sshd counts the command until its channel is closed (MaxSessions).
         running.close().await;
         stdout.truncate(limit);
         stderr.truncate(limit);
@@ -296,6 +321,7 @@ impl Session for SshSession {
     }
 
     async fn open_tcp(&self, host: &str, port: u16) -> Result<Self::Stream, TransportError> {
+        // `forward` itself has no limit, since a bastion may take as long as the connect; here the node must answer.
         answered(&format!("a request for {host}:{port}"), self.forward(host, port)).await?
     }
 
@@ -304,12 +330,15 @@ impl Session for SshSession {
     }
 
     async fn falls_silent(&self) {
+        // The ping is a request with a reply, so an open socket alone proves nothing. It returns without an error at
+        // the end of the connection too, hence `is_closed`.
         while !self.is_silent.load(Ordering::Relaxed)
             && let Ok(Ok(())) = timeout(SIGN_OF_LIFE, self.handle.send_ping()).await
             && !self.is_closed()
         {
             tokio::time::sleep(SIGN_OF_LIFE).await;
         }
+        // Remembered: a connection that fell silent is not trusted again, and later callers need not wait.
         self.is_silent.store(true, Ordering::Relaxed);
     }
 }

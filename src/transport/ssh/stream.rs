@@ -53,6 +53,7 @@ impl<S> WatchedStream<S> {
 
     /// Whether its owner is gone. If not, that wakes the task.
     fn is_closed(&mut self, cx: &mut Context<'_>) -> bool {
+        // A dropped sender makes the receiver ready, and polling registers the task to be woken by that.
         if self.closed.as_mut().is_some_and(|closed| Pin::new(closed).poll(cx).is_ready()) {
             self.closed = None;
         }
@@ -70,15 +71,21 @@ const GREETING_LIMIT: usize = 16 * 1024;
 
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // An end of the stream makes the library's task end by itself.
         if self.is_closed(cx) {
             return Poll::Ready(Ok(()));
         }
+        // `buf` may hold bytes of earlier reads, which were looked at already.
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        // After the greeting nothing is kept, so that watching costs one load.
         if !self.greeted.load(Ordering::Relaxed) {
             let mut seen = self.preamble.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // A peer that talks without end must not fill the memory.
             if seen.len() < GREETING_LIMIT {
                 seen.extend_from_slice(buf.filled().get(before..).unwrap_or_default());
+                // Other lines may come first (RFC 4253, section 4.2), so each line is looked at. `SSH-1.99` is a server
+                // that knows 2.0 as well.
                 if seen
                     .split(|byte| *byte == b'\n')
                     .any(|line| line.starts_with(b"SSH-2.0") || line.starts_with(b"SSH-1.99"))

@@ -58,6 +58,7 @@ impl SshTransport {
         endpoints: impl Iterator<Item = &'e Endpoint>,
     ) -> Result<(), TransportError> {
         let mut seen = HashSet::new();
+        // Endpoints of one kind share their settings, so the same files are checked once.
         for endpoint in endpoints.filter(|endpoint| seen.insert(Arc::as_ptr(&endpoint.host_keys))) {
             self.connector.host_keys.check_files(&endpoint.host_keys)?;
         }
@@ -68,6 +69,7 @@ impl SshTransport {
     #[must_use]
     pub fn has_no_known_key(&self, endpoint: &Endpoint) -> bool {
         let is_new = self.connector.host_keys.has_no_known_key(&endpoint.host_keys, &endpoint.host, endpoint.port);
+        // A file that cannot be read is no proof that the host is new; the connect reports it.
         is_new.is_ok_and(|is_new| is_new)
     }
 

@@ -83,6 +83,8 @@ impl AgentHandle {
                 Err(_) => Err(format!("no answer from {} in {patience:.1?}", self.socket.display())),
             }
         };
+        // The first caller's list holds for the run, also if it is an error: a second login would only wait in vain
+        // again.
         self.keys.get_or_init(|| list).await.clone()
     }
 
@@ -94,7 +96,10 @@ impl AgentHandle {
         hash: Option<HashAlg>,
         data: Vec<u8>,
     ) -> Result<Vec<u8>, String> {
+        // Taken before the connection, which is what the agent has few of.
         let _place = self.places.acquire().await.map_err(|error| error.to_string())?;
+        // A connection for each signature: an agent answers in order, so one that waits for a person would hold up the
+        // others.
         let mut client = AgentClient::connect(self.connect().await.map_err(|error| self.failure(&error))?);
         if let Some(binding) = binding {
             // Only keys that are bound to hosts need it, and other agents than OpenSSH's do not know it.
@@ -103,6 +108,7 @@ impl AgentHandle {
             }
         }
         client.sign_request(identity, hash, data).await.map_err(|error| {
+            // The protocol has no reason in its failure (draft-miller-ssh-agent), so a refusal is all that is known.
             if matches!(error, russh::keys::Error::AgentFailure) {
                 "the agent refused to sign".to_owned()
             } else {
@@ -112,6 +118,7 @@ impl AgentHandle {
     }
 
     async fn connect(&self) -> io::Result<UnixStream> {
+        // No limit here: the callers have one.
         loop {
             match UnixStream::connect(&self.socket).await {
                 // Its queue is full, with connections of others than us.
@@ -128,6 +135,7 @@ impl AgentHandle {
         let mut stream = self.connect().await?;
         stream.write_all(&[0, 0, 0, 1, REQUEST_IDENTITIES]).await?;
         let length = stream.read_u32().await? as usize;
+        // Checked before memory is set aside for it.
         if length > LONGEST_ANSWER {
             return Err(io::Error::other("its answer is too long"));
         }
@@ -155,6 +163,7 @@ impl AgentHandle {
 fn parse(answer: &[u8]) -> Option<Vec<AgentKey>> {
     let (&kind, mut rest) = answer.split_first()?;
     if kind != IDENTITIES_ANSWER {
+        // Anything else is a failure or another protocol on that socket.
         return None;
     }
     let count = number(&mut rest)?;
@@ -162,6 +171,7 @@ fn parse(answer: &[u8]) -> Option<Vec<AgentKey>> {
     for _ in 0..count {
         let blob = string(&mut rest)?;
         let comment = String::from_utf8_lossy(string(&mut rest)?).into_owned();
+        // The type stands at the front of each key; reading it must not move on in the answer.
         let kind = string(&mut &*blob).map(String::from_utf8_lossy).unwrap_or_default();
         let certificate = if kind.ends_with("-cert-v01@openssh.com") {
             let Ok(certificate) = Certificate::from_bytes(blob) else {
@@ -173,6 +183,7 @@ fn parse(answer: &[u8]) -> Option<Vec<AgentKey>> {
             None
         };
         let key = match &certificate {
+            // A certificate is offered with its key, which is what known keys are compared by.
             Some(certificate) => certificate.public_key().clone(),
             None => match parse_public_key(blob) {
                 Ok(key) => key.key_data().clone(),

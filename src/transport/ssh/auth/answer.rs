@@ -33,6 +33,7 @@ impl AuthAnswer {
     /// A refusal. Without a method that is left the connection has ended, or is about to.
     pub(super) fn failure(remaining: &MethodSet, partial: bool) -> Self {
         let methods: Vec<&'static str> = remaining.iter().map(<&'static str>::from).collect();
+        // An empty list means that no method may continue (RFC 4252, section 5.1).
         if methods.is_empty() {
             Self::Ended("refused".to_owned())
         } else if partial {

@@ -28,6 +28,7 @@ impl CertificateFile {
 
 fn read(path: &Path) -> Result<Certificate, KeyFileProblem> {
     let text = public_text(path)?;
+    // Like a key file, a certificate may have comments and empty lines before it.
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
     Certificate::from_openssh(line).map_err(|error| KeyFileProblem::Unknown(format!("is not a certificate: {error}")))
 }
@@ -39,6 +40,7 @@ pub(super) fn check(certificate: &Certificate) -> Result<(), KeyFileProblem> {
 }
 
 fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), KeyFileProblem> {
+    // The node would refuse it, and each refusal counts against MaxAuthTries.
     if kind != CertType::User {
         return Err(KeyFileProblem::Unknown("is a certificate of a host, not of a user".to_owned()));
     }
@@ -49,6 +51,7 @@ fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), Key
             time(now)
         )));
     }
+    // The end does not belong to the period (PROTOCOL.certkeys).
     if now >= before {
         return Err(KeyFileProblem::NotValid(format!(
             "is a certificate that has expired: valid from {} to {}",
@@ -60,6 +63,7 @@ fn check_at(kind: CertType, after: u64, before: u64, now: u64) -> Result<(), Key
 }
 
 fn time(seconds: u64) -> String {
+    // `valid before` may be 2^64 - 1, "forever", which is no date.
     let timestamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     timestamp.map_or_else(|| "the end of time".to_owned(), |timestamp| timestamp.to_string())
 }

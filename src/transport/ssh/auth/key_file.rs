@@ -119,6 +119,7 @@ impl KeyFile {
             Ok((text, exposed)) => parse(text.expose_secret(), exposed.filter(|&(uid, _)| uid == own)),
             Err(problem) => (None, Err(problem)),
         };
+        // A public half makes it possible to use the agent's copy of a key that cannot be read here.
         let public = public.or_else(|| public_beside(path));
         Self { path: path.to_owned(), public, private }
     }
@@ -128,13 +129,16 @@ impl KeyFile {
         let file = self.path.clone();
         let (text, _) =
             content(&file).map_err(|problem| UnlockError::Unusable { file, reason: problem.to_string() })?;
+        // Before the first secret is decrypted: from here on the process must not be dumped or traced.
         process::protect_secrets();
         let (text, passphrase) = (text.expose_secret(), passphrase.expose_secret());
+        // Of the old PEM encryption the library reads AES-128 only, so `pem.rs` makes a clear key of it first.
         let decoded = if pem::is_encrypted(text) {
             pem::decrypt(text, passphrase).and_then(|clear| decode_secret_key(&clear, None).ok())
         } else {
             decode_secret_key(text, Some(passphrase)).ok()
         };
+        // The formats do not distinguish a wrong passphrase from damage; the passphrase is far more likely.
         let key = decoded.ok_or_else(|| UnlockError::WrongPassphrase { file: self.path.clone() })?;
         Ok(Self { path: self.path.clone(), public: Some(key.public_key().key_data().clone()), private: usable(key) })
     }
@@ -152,12 +156,14 @@ impl KeyFile {
 
 /// Text, and owner and permission bits of a file that others can read.
 fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), KeyFileProblem> {
+    // Only regular files: opening a pipe could wait for a writer.
     let bounds = ReadBounds { max_bytes: LONGEST_FILE, patience: file::PATIENCE, only_regular: true };
     let FileContent { bytes, access } = file::read(path, bounds).map_err(|error| {
         let kind = error.kind();
         if kind == io::ErrorKind::NotFound {
             KeyFileProblem::Missing
         } else if kind == io::ErrorKind::FileTooLarge {
+            // Something so long is another file, not an unreadable key.
             KeyFileProblem::Unknown("is too long for a key".to_owned())
         } else {
             KeyFileProblem::Unreadable(error.to_string())
@@ -172,9 +178,11 @@ fn content(path: &Path) -> Result<(SecretString, Option<(u32, u32)>), KeyFilePro
 type KeyHalves = (Option<KeyData>, Result<Arc<PrivateKey>, KeyFileProblem>);
 
 fn parse(text: &str, exposed: Option<(u32, u32)>) -> KeyHalves {
+    // Before the permissions: a public key may be read by anybody.
     if let Some(public) = public_line(text) {
         return (Some(public), Err(KeyFileProblem::PublicOnly));
     }
+    // Parsed even if others can read it, because the public half finds the key in the agent.
     let (public, private) = parse_private(text);
     match exposed {
         Some((_, mode)) => (public, Err(KeyFileProblem::Exposed(mode))),
@@ -183,6 +191,7 @@ fn parse(text: &str, exposed: Option<(u32, u32)>) -> KeyHalves {
 }
 
 fn parse_private(text: &str) -> KeyHalves {
+    // OpenSSH's own format holds the public half in the clear, even of an encrypted key.
     if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
         return match PrivateKey::from_openssh(text) {
             Ok(key) => {
@@ -194,10 +203,12 @@ fn parse_private(text: &str) -> KeyHalves {
             Err(error) => (None, Err(KeyFileProblem::Unreadable(error.to_string()))),
         };
     }
+    // PKCS#8 encrypts the public half as well, so it is not known before the passphrase.
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
         return (None, Err(KeyFileProblem::Locked { wrong: false }));
     }
     if pem::is_encrypted(text) {
+        // An old cipher must not lead to a prompt for a passphrase that cannot help.
         let problem = if pem::is_known(text) {
             KeyFileProblem::Locked { wrong: false }
         } else {
@@ -220,6 +231,7 @@ fn parse_private(text: &str) -> KeyHalves {
 /// A key that is not encrypted, if one can sign with it.
 fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, KeyFileProblem> {
     let kind = key.algorithm();
+    // The file of a security key holds a handle; only the device can sign.
     if matches!(kind, Algorithm::SkEcdsaSha2NistP256 | Algorithm::SkEd25519) {
         Err(KeyFileProblem::SecurityKey)
     } else if matches!(kind, Algorithm::Rsa { .. } | Algorithm::Ecdsa { .. } | Algorithm::Ed25519) {
@@ -232,6 +244,7 @@ fn usable(key: PrivateKey) -> Result<Arc<PrivateKey>, KeyFileProblem> {
 /// The public key of the first line that holds anything; of a certificate, the key that it certifies.
 fn public_line(text: &str) -> Option<KeyData> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    // A certificate first, since the library reads its line as a public key of a type of its own.
     if let Ok(certificate) = Certificate::from_openssh(line) {
         return Some(certificate.public_key().clone());
     }

@@ -57,8 +57,10 @@ impl KeyRing {
         for endpoint in endpoints {
             let mut next = *endpoint;
             loop {
+                // A path may be both, so the kind is part of the entry.
                 reading.extend(next.login.identities.iter().map(|path| (path, true)));
                 reading.extend(next.login.certificates.iter().map(|path| (path, false)));
+                // Bastions on the way log in with the same ring.
                 let ProxyRoute::Jump(bastion) = &next.proxy else { break };
                 next = bastion;
             }
@@ -67,6 +69,7 @@ impl KeyRing {
         let read = reading.into_iter().map(|(path, is_key)| async move {
             if is_key {
                 self.public_certificate(path).await;
+                // `Missing` is kept as well, so that no login looks for it again.
                 self.certificate(&with_suffix(path, "-cert.pub")).await;
             } else {
                 self.certificate(path).await;
@@ -88,6 +91,7 @@ impl KeyRing {
         let (agent, failure) = match &login.agent {
             Some(socket) => {
                 let agent = self.agents.at(socket);
+                // Half of the time at most: a silent agent must leave some for keys from files.
                 match agent.keys(AGENT_PATIENCE.min(endpoint.connect_timeout / 2)).await {
                     Ok(keys) => (Some((agent, keys)), None),
                     Err(error) => (None, Some(error)),
@@ -126,6 +130,7 @@ impl KeyRing {
             while let Some(ProxyRoute::Jump(bastion)) = route.last().map(|last| &last.proxy) {
                 route.push(bastion);
             }
+            // Keys of hosts that allow no keys are never offered, so nobody need unlock them.
             for endpoint in route.into_iter().filter(|endpoint| endpoint.login.methods.contains(&AuthMethod::PublicKey))
             {
                 let (credentials, _) = self.credentials(endpoint).await;
@@ -135,6 +140,8 @@ impl KeyRing {
                     // The RSA signatures that the node accepts are not known yet.
                     let offered = file.public.as_ref().is_none_or(|key| {
                         !held.iter().any(|held| held.key == *key)
+                            // A key that the agent holds needs no passphrase, and one that no signature may be made
+                            // with is of no use.
                             && [false, true].iter().any(|&certified| {
                                 choose(&key.algorithm(), certified, accepted, NodeRsa::Silent).is_ok()
                             })
@@ -162,6 +169,7 @@ impl KeyRing {
             .unwrap_or_else(|error| Err(UnlockError::Unusable { file: path.to_owned(), reason: error.to_string() }));
         let (file, result) = match unlocked {
             Ok(unlocked) => (unlocked, Ok(())),
+            // Noted as wrong, so that the error of a login can say so.
             Err(error @ UnlockError::WrongPassphrase { .. }) => (file.still_locked(), Err(error)),
             Err(error @ UnlockError::Unusable { .. }) => (file, Err(error)),
         };
@@ -178,6 +186,7 @@ async fn once_read<T: Clone + Send + 'static>(
     read: fn(&Path) -> T,
     unreadable: impl FnOnce(String) -> T,
 ) -> T {
+    // Not locked while reading: one slow file must not hold up the others.
     let known = files.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
     if let Some(known) = known {
         return known;
@@ -185,6 +194,7 @@ async fn once_read<T: Clone + Send + 'static>(
     let file = path.to_owned();
     let value = match tokio::task::spawn_blocking(move || read(&file)).await {
         Ok(value) => value,
+        // Not kept: the read never ran to its end.
         Err(error) => return unreadable(error.to_string()),
     };
     // Of two that read it at once, the first holds: it may have been unlocked meanwhile.

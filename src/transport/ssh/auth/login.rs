@@ -41,9 +41,11 @@ pub(in crate::transport::ssh) async fn authenticate<H: Handler>(
 ) -> Result<(), TransportError> {
     let mut attempts = AuthAttempts::default();
     let mut offers = VecDeque::new();
+    // Without this method no agent is asked and no file is read.
     if endpoint.login.methods.contains(&AuthMethod::PublicKey) {
         progress.phase.enter(ConnectPhase::AskingAgent);
         let (credentials, failure) = keys.credentials(endpoint).await;
+        // Back before anything else can time out, or the agent would be blamed for it.
         progress.phase.enter(ConnectPhase::Authenticating);
         attempts.agent = failure;
         let (ordered, unused) = order(&credentials);
@@ -55,6 +57,7 @@ pub(in crate::transport::ssh) async fn authenticate<H: Handler>(
     if login.run().await {
         return Ok(());
     }
+    // After the login has failed, because the reason of a closed connection arrives late.
     let messages = login.server_messages().await;
     let has_password = keys.password.is_some();
     Err(login.attempts.verdict(endpoint, has_password, messages))
@@ -93,10 +96,12 @@ impl<H: Handler> LoginAttempt<'_, H> {
                 debug!(host = self.endpoint.host, "accepted without any proof");
                 return true;
             }
+            // The node accepted nothing, but its answer lists its methods; only an end of the connection matters.
             if !self.record("none", &answer) {
                 return false;
             }
         }
+        // Chosen anew after each answer: a node may accept other methods once one has passed.
         while let Some(method) = self.next_method() {
             let answer = match method {
                 AuthMethod::PublicKey => self.offer().await,
@@ -115,10 +120,12 @@ impl<H: Handler> LoginAttempt<'_, H> {
 
     /// The first method that is allowed, that the node accepts, and for which something is left to try.
     fn next_method(&self) -> Option<AuthMethod> {
+        // Before the first answer every method may be accepted.
         let takes = |method: AuthMethod| self.attempts.takes.as_ref().is_none_or(|takes| takes.contains(&name(method)));
         let left = |method: AuthMethod| match method {
             AuthMethod::PublicKey => !self.offers.is_empty(),
             AuthMethod::KeyboardInteractive | AuthMethod::Password => {
+                // The password goes once to each method; a second try would be the same answer.
                 self.keys.password.is_some() && !self.asked.contains(&method)
             }
         };
@@ -144,6 +151,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
                 return false;
             }
         }
+        // Some nodes close the connection right after a refusal, without a reason.
         !self.handle.is_closed()
     }
 
@@ -152,9 +160,11 @@ impl<H: Handler> LoginAttempt<'_, H> {
         let Endpoint { host, login, algorithms, .. } = self.endpoint;
         let algorithm = offer.algorithm();
         let is_rsa = matches!(algorithm, Algorithm::Rsa { .. });
+        // Only RSA keys have a choice of signatures, so others need not wait for the extension.
         let node = if is_rsa { self.node_rsa().await } else { NodeRsa::Silent };
         let hash = match choose(&algorithm, offer.certificate.is_some(), algorithms.accepted.as_deref(), node) {
             Ok(hash) => hash,
+            // Not offered, so it does not count against MaxAuthTries.
             Err(reason) => {
                 debug!(host, "not offering {}: it {reason}", offer.describe());
                 let hint = "see PubkeyAcceptedAlgorithms in ssh_config, or use another type of key".to_owned();
@@ -168,6 +178,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
             Some(hash) => debug!(host, user = login.user, "offering {described}, signed with {hash}"),
             None => debug!(host, user = login.user, "offering {described}"),
         }
+        // The agent may hold keys that are restricted to hosts; it needs the session to know which host this is.
         let binding = self.handle.agent_session_binding().cloned();
         let mut signer = Signer { source: &offer.source, binding, phase: self.progress.phase };
         let user = login.user.clone();
@@ -184,6 +195,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
                 debug!(host, user = login.user, "accepted, but {error}");
                 self.attempts.tried.push(format!("{described}: {error}"));
                 if let SignError::Agent(reason) = error {
+                    // The agent failed for a key that the node accepts, so it becomes the likely cause.
                     self.attempts.agent = Some(format!("{reason} ({described})"));
                 }
                 return AuthAnswer::NotTried;
@@ -197,11 +209,14 @@ impl<H: Handler> LoginAttempt<'_, H> {
                 // Not the key was refused: the node wants something else first.
                 let before = format!("{described}: not yet, the node requires {} first", takes.join(","));
                 self.attempts.tried.push(before);
+                // It keeps its place for the time after the other method.
                 self.offers.push_front(offer);
             }
             AuthAnswer::Refused(_) | AuthAnswer::Ended(_) => {
                 self.attempts.tried.push(format!("{described}: refused"));
                 self.attempts.named_refused |= offer.named;
+                // The node did not say which signatures it knows, so a refusal may be about SHA-2 and not about the
+                // key.
                 self.attempts.rsa_doubt |= node == NodeRsa::Silent && hash.is_some();
             }
         }
@@ -217,6 +232,8 @@ impl<H: Handler> LoginAttempt<'_, H> {
         let said = match asked {
             Ok(Ok(Some(Some(hash)))) => NodeRsa::Sha2(hash),
             Ok(Ok(Some(None))) => NodeRsa::Sha1,
+            // A node before OpenSSH 7.2 sends no `server-sig-algs` (RFC 8308), and then the wait ends without an
+            // answer.
             Ok(Ok(None) | Err(_)) | Err(_) => NodeRsa::Silent,
         };
         self.node_rsa = Some(said);
@@ -224,6 +241,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
     }
 
     async fn send_password(&mut self, method: AuthMethod) -> AuthAnswer {
+        // Noted even if nothing is sent, so that the method is not chosen again.
         self.asked.push(method);
         let Some(password) = &self.keys.password else { return AuthAnswer::NotTried };
         let Endpoint { host, login, .. } = self.endpoint;
@@ -246,6 +264,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
             AuthAnswer::NotTried => Some("not sent again"),
         };
         self.attempts.tried.extend(shown.map(|shown| format!("{}: {shown}", name(method))));
+        // A later method without an outcome must not hide the outcome of an earlier one.
         self.attempts.password = outcome.or(self.attempts.password.take());
         answer
     }
@@ -253,6 +272,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
     /// The node's messages besides its answers. How a connection ended is known a moment after it has.
     async fn server_messages(&self) -> ServerMessages {
         let lost = || self.progress.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The library's callback runs in its own task; 100 ms are enough for one that is already due.
         for _ in 0..20 {
             if !self.handle.is_closed() || lost().is_some() {
                 break;

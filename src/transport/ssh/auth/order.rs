@@ -87,6 +87,7 @@ pub(super) fn order(credentials: &Credentials) -> (Vec<KeyOffer>, Vec<UnusedKey>
     for file in &credentials.certificates {
         queue.certificate(file, true);
     }
+    // As in pubkey_prepare (sshconnect2.c): first the identities that the agent holds too.
     let (held, others): (Vec<_>, Vec<_>) = credentials
         .identities
         .iter()
@@ -94,12 +95,14 @@ pub(super) fn order(credentials: &Credentials) -> (Vec<KeyOffer>, Vec<UnusedKey>
     for identity in &held {
         queue.identity(identity);
     }
+    // Before the agent's other keys: MaxAuthTries could end the login before a key that the operator named.
     if credentials.identities_named {
         others.iter().for_each(|identity| queue.identity(identity));
     }
     if !credentials.identities_only {
         queue.rest_of_the_agent();
     }
+    // Default files come last, as there: nobody said that they are for this host.
     if !credentials.identities_named {
         others.iter().for_each(|identity| queue.identity(identity));
     }
@@ -132,11 +135,13 @@ impl OfferQueue<'_> {
         }
         let (agent, keys) = self.credentials.agent.as_ref()?;
         let mut held: Vec<_> = keys.iter().filter(|held| held.key == *key).collect();
+        // The entry with the same certificate first, then the bare key: an agent may know one key by several names.
         held.sort_by_key(|held| (held.certificate.as_ref() != certificate, held.certificate.is_some()));
         held.first().map(|held| KeySource::Agent(Arc::clone(agent), Box::new(held.identity())))
     }
 
     fn push(&mut self, offer: KeyOffer) {
+        // A certificate and its bare key are two offers; the same one twice would waste an attempt.
         let known = self.offers.iter().any(|known| known.key == offer.key && known.certificate == offer.certificate);
         if !known {
             self.offers.push(offer);
@@ -145,6 +150,7 @@ impl OfferQueue<'_> {
 
     /// One that lies beside a key which cannot be used is not reported: the key is.
     fn certificate(&mut self, file: &CertificateFile, named: bool) {
+        // Checked when it is offered, not when it is read: it may expire during the run.
         let checked = file.certificate.clone().and_then(|found| certificate::check(&found).map(|()| found));
         let offer = checked.and_then(|found| {
             let source = self.source(found.public_key(), Some(&found)).ok_or(KeyFileProblem::NoKey)?;
@@ -158,6 +164,7 @@ impl OfferQueue<'_> {
         });
         match offer {
             Ok(offer) => self.push(offer),
+            // Without its key it is useless; the file of the key is reported instead.
             Err(KeyFileProblem::NoKey) if !named => {}
             Err(problem) => self.unused.push(UnusedKey::file(&file.path, &problem, true)),
         }
@@ -170,6 +177,7 @@ impl OfferQueue<'_> {
             Some(certificate) => self.certificate(certificate, named),
             None => self.key_of(file, named),
         }
+        // Most keys have no certificate beside them, which is no problem to report.
         if let Some(beside) = beside.as_ref().filter(|beside| beside.certificate != Err(KeyFileProblem::Missing)) {
             self.certificate(beside, false);
         }
@@ -193,6 +201,7 @@ impl OfferQueue<'_> {
             // Nobody misses a file that is there by default only.
             (None, Err(KeyFileProblem::Missing | KeyFileProblem::PublicOnly)) if !named => {}
             (None, Err(problem)) => self.unused.push(UnusedKey::file(&file.path, problem, named)),
+            // A private key is its own source, so this arm is never reached.
             (None, Ok(_)) => {}
         }
     }
@@ -210,6 +219,7 @@ impl OfferQueue<'_> {
         } else {
             format!("agent key {}", printable(&held.comment))
         };
+        // One message for all certificates with the same problem.
         if let Some(Err(problem)) = held.certificate.as_ref().map(|held| certificate::check(held)) {
             let hint = problem.hint(Path::new("-"));
             let known = self.unused.iter().any(|known| known.problem == problem);

@@ -51,6 +51,7 @@ pub(super) struct PasswordSender<'a> {
 impl PasswordSender<'_> {
     /// Sends it as such.
     pub(super) async fn send<H: Handler>(&self, handle: &mut Handle<H>) -> (AuthAnswer, Option<PasswordOutcome>) {
+        // Spent before it is sent: two connections to one node must not both send a wrong password.
         if !self.tried.spend(self.endpoint, AuthMethod::Password) {
             return (AuthAnswer::NotTried, Some(PasswordOutcome::RefusedBefore));
         }
@@ -58,6 +59,7 @@ impl PasswordSender<'_> {
         // A node that demands a new password here is not heard by the library: the time runs out.
         self.progress.phase.enter(ConnectPhase::AwaitingPassword);
         let answer = handle.authenticate_password(user, self.password.expose_secret()).await;
+        // The answer is there, so a later timeout is not about the password.
         self.progress.phase.enter(ConnectPhase::Authenticating);
         let answer = AuthAnswer::new(answer);
         (answer.clone(), self.outcome(&answer, AuthMethod::Password))
@@ -67,6 +69,7 @@ impl PasswordSender<'_> {
         match answer {
             AuthAnswer::Accepted | AuthAnswer::Partial(_) => {
                 self.tried.accepted(self.endpoint, method);
+                // Accepted passwords may go to the same node again, for a further connection or a reconnect.
                 None
             }
             // Some nodes end the connection instead of an answer.
@@ -80,7 +83,9 @@ impl PasswordSender<'_> {
         let method = AuthMethod::KeyboardInteractive;
         let user = self.endpoint.login.user.clone();
         let mut response = handle.authenticate_keyboard_interactive_start(user, None).await;
+        // Some nodes ask several rounds, so only a question for the password counts as answered.
         let mut answered = false;
+        // A node that asks without end would keep the login busy until its time is over.
         for _ in 0..ROUNDS {
             let (name, instructions, prompts) = match response {
                 Ok(KeyboardInteractiveAuthResponse::InfoRequest { name, instructions, prompts }) => {
@@ -92,6 +97,7 @@ impl PasswordSender<'_> {
                 Ok(KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success }) => {
                     let answer = AuthAnswer::failure(&remaining_methods, partial_success);
                     let outcome = self.outcome(&answer, method).filter(|_| answered);
+                    // Without an answer of ours a refusal says nothing about the password.
                     return (answer, outcome);
                 }
                 Err(error) => return (AuthAnswer::Ended(error.to_string()), None),
@@ -101,7 +107,10 @@ impl PasswordSender<'_> {
                 *self.progress.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(printable(&instructions));
             }
             let reply = match reply(&name, &instructions, &prompts, answered) {
+                // An empty round is answered with no answers (RFC 4256, section 3.4): PAM sends such rounds with
+                // messages only.
                 PromptReply::Nothing => Vec::new(),
+                // Ending the login is safer than a wrong answer, which could lock the account.
                 PromptReply::Password if !self.tried.spend(self.endpoint, method) => {
                     return (
                         AuthAnswer::Ended("it asks for the password".to_owned()),
@@ -143,12 +152,16 @@ fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> 
         [] => return PromptReply::Nothing,
         [first, more @ ..] => (first, more),
     };
+    // The name and the instructions count too: PAM often puts the demand there and asks a plain question.
     let said = format!("{name} {instructions} {}", first.prompt).to_lowercase();
     let wants_new = ["new password", "current password", "(current)", "change your password", "password has expired"];
+    // An answer would take part in a change of the password, which the operator did not ask for.
     if wants_new.iter().any(|sign| said.contains(sign)) {
         return PromptReply::None(PasswordOutcome::MustChange);
     }
+    // An echoed answer is no secret, and more than one question is not a plain password.
     if more.is_empty() && !first.echo && asks_for_password(&first.prompt) {
+        // Asked again after an answer: the node refused it, and will not take the same one.
         return if answered { PromptReply::None(PasswordOutcome::Refused) } else { PromptReply::Password };
     }
     let questions: Vec<&str> = prompts.iter().map(|prompt| prompt.prompt.trim()).collect();
@@ -160,7 +173,9 @@ fn asks_for_password(prompt: &str) -> bool {
     let prompt = prompt.trim().to_lowercase();
     // OpenSSH puts the user and the host first, whose names may hold any word.
     let question = prompt.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(&*prompt, |(_, rest)| rest);
+    // Only the text behind "user@host's" is the question.
     let question = question.rsplit_once("'s ").map_or(question, |(_, rest)| rest);
+    // A one-time password is another secret, though its prompt has the word.
     let other = ["one-time", "one time", "onetime", "otp"];
     ["password", "passwd"].iter().any(|word| question.contains(word))
         && !other.iter().any(|word| question.contains(word))

@@ -51,6 +51,7 @@ fn parse(text: &str) -> Option<PemParts<'_>> {
     let (_, rest) = text.split_once("-----BEGIN ")?;
     let (kind, rest) = rest.split_once("-----")?;
     let (inside, _) = rest.split_once("-----END ")?;
+    // Without the line the cipher is unknown, and nothing can be decrypted.
     let info = inside.lines().find_map(|line| line.trim().strip_prefix("DEK-Info: "))?;
     let (cipher, iv) = info.split_once(',')?;
     let cipher = match cipher {
@@ -59,7 +60,9 @@ fn parse(text: &str) -> Option<PemParts<'_>> {
         "AES-256-CBC" => PemCipher::Aes256,
         _ => return None,
     };
+    // The length is checked because a shorter number would be padded at the wrong end.
     let iv = u128::from_str_radix(iv, 16).ok().filter(|_| iv.len() == 32)?.to_be_bytes();
+    // The header lines have a colon, which base64 has not.
     let lines = inside.lines().map(str::trim).filter(|line| !line.contains(':'));
     let body = STANDARD.decode(lines.collect::<String>()).ok()?;
     Some(PemParts { kind, cipher, iv, body })
@@ -68,6 +71,7 @@ fn parse(text: &str) -> Option<PemParts<'_>> {
 /// The key of `length` bytes from a passphrase: MD5 in a chain, salted with the first half of the vector.
 fn stretch(passphrase: &str, iv: &[u8; 16], length: usize) -> Zeroizing<Vec<u8>> {
     let mut key = Zeroizing::new(Vec::with_capacity(32));
+    // The key derivation of OpenSSL (EVP_BytesToKey with MD5 and one round), which is fixed by the format.
     let mut last = Zeroizing::new(Vec::new());
     while key.len() < length {
         last.extend(passphrase.as_bytes());
@@ -82,6 +86,7 @@ fn stretch(passphrase: &str, iv: &[u8; 16], length: usize) -> Zeroizing<Vec<u8>>
 
 fn unlock<D: KeyIvInit + BlockModeDecrypt>(key: &[u8], iv: &[u8], body: Vec<u8>) -> Option<Zeroizing<Vec<u8>>> {
     let mut body = Zeroizing::new(body);
+    // A wrong passphrase nearly always breaks the padding; the rest fails when the key is parsed.
     let length = D::new_from_slices(key, iv).ok()?.decrypt_padded::<Pkcs7>(&mut body).ok()?.len();
     body.truncate(length);
     Some(body)

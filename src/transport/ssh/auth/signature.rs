@@ -36,6 +36,7 @@ pub(super) fn choose(
     let allowed = |algorithm: &Algorithm| {
         let name = if certified { algorithm.to_certificate_type() } else { algorithm.as_str().to_owned() };
         match accepted {
+            // An explicit list decides alone: it may allow `ssh-rsa`.
             Some(names) => names.contains(&name),
             None => !matches!(algorithm, Algorithm::Dsa | Algorithm::Rsa { hash: None }),
         }
@@ -45,6 +46,7 @@ pub(super) fn choose(
     }
     let rsa = |hash| allowed(&Algorithm::Rsa { hash });
     let sha1 = rsa(None);
+    // SHA-512 first, but not for a node whose best is SHA-256.
     let sha2 = [HashAlg::Sha512, HashAlg::Sha256]
         .into_iter()
         .find(|&hash| rsa(Some(hash)) && (hash == HashAlg::Sha256 || node != NodeRsa::Sha2(HashAlg::Sha256)));
@@ -55,6 +57,7 @@ pub(super) fn choose(
             Err("is an RSA key, which the node accepts with SHA-1 only (PubkeyAcceptedAlgorithms +ssh-rsa allows that)")
         }
         (NodeRsa::Silent | NodeRsa::Sha2(_), Some(hash)) => Ok(Some(hash)),
+        // The node knows SHA-2, but the operator allows only SHA-1.
         (NodeRsa::Sha2(_), None) if sha1 => Ok(None),
         (NodeRsa::Silent | NodeRsa::Sha2(_), None) => Err("is left out by PubkeyAcceptedAlgorithms"),
     }
@@ -103,6 +106,7 @@ impl russh::Signer for Signer<'_> {
                 signed.unwrap_or_else(|error| Err(error.to_string())).map_err(SignError::Key)
             }
             KeySource::Agent(agent, identity) => {
+                // The agent may ask a person, so a timeout during this time is explained by it.
                 self.phase.enter(ConnectPhase::AskingAgent);
                 let signed = agent.sign(self.binding.as_ref(), identity, hash, data).await;
                 self.phase.enter(ConnectPhase::Authenticating);
@@ -115,6 +119,7 @@ impl russh::Signer for Signer<'_> {
 /// The data with the signature added to it.
 fn sign(key: &PrivateKey, hash: Option<HashAlg>, mut data: Vec<u8>) -> Result<Vec<u8>, String> {
     let signature: Result<Signature, _> =
+        // For RSA the hash is a choice; the library's plain `try_sign` would always use SHA-512.
         if let KeypairData::Rsa(pair) = key.key_data() { (pair, hash).try_sign(&data) } else { key.try_sign(&data) };
     let signature = signature.map_err(|error| error.to_string())?;
     signature.encode_prefixed(&mut data).map_err(|error| error.to_string())?;

@@ -55,6 +55,7 @@ impl ServerMessages {
     /// Whether the account itself is rejected, by the text that PAM has sshd send.
     fn closes_the_account(&self) -> bool {
         let said = self.banner.as_deref().unwrap_or_default().to_lowercase();
+        // Both words, because "disabled" alone may be about something else.
         said.contains("account")
             && ["has expired", "is locked", "been locked", "disabled"].iter().any(|sign| said.contains(sign))
     }
@@ -76,6 +77,7 @@ impl AuthAttempts {
     /// The error for a login that failed.
     pub(super) fn verdict(self, endpoint: &Endpoint, has_password: bool, said: ServerMessages) -> TransportError {
         let (user, host) = (endpoint.login.user.clone(), endpoint.host.clone());
+        // The cause is chosen before the summary, which leaves out what the cause says already.
         let cause = self.cause(&user, has_password, &said);
         let shown = match &cause {
             AuthCause::Auth(reason, _)
@@ -95,6 +97,7 @@ impl AuthAttempts {
     fn cause(&self, user: &str, has_password: bool, said: &ServerMessages) -> AuthCause {
         let auth = |reason: &str, hint: &str| AuthCause::Auth(reason.to_owned(), hint.to_owned());
         let ended = said.lost.as_deref().unwrap_or_default();
+        // A banner counts only with a refusal: a message of the day may speak of accounts too.
         let turned_down = said.lost.is_some() || self.password == Some(PasswordOutcome::Refused);
         if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
             let hint = format!(
@@ -102,9 +105,12 @@ impl AuthAttempts {
             );
             return auth(NO_ACCOUNT, &hint);
         }
+        // A connection that the library closed, or that ended before the first attempt, is a network problem and no
+        // refusal.
         if said.lost.is_some() && (self.tried.is_empty() || !ended.starts_with(NODE_ENDED)) {
             return AuthCause::Lost(ended.to_owned());
         }
+        // The password before the keys: the operator gave it for this very run.
         match &self.password {
             Some(PasswordOutcome::Refused) => {
                 return auth(
@@ -129,29 +135,35 @@ impl AuthAttempts {
             }
             None => {}
         }
+        // The text of OpenSSH's auth.c (auth_maxtries_exceeded), as the peer sends it.
         if ended.to_lowercase().contains("too many authentication failures") {
             return auth(
                 "too many keys were refused, and the node closed the connection",
                 "name the right key with --identity and leave out the agent's other keys (`IdentitiesOnly yes` in ssh_config)",
             );
         }
+        // One method has passed, so the keys are fine and something else is missing.
         if !self.passed.is_empty() {
             return self.refusal(has_password);
         }
+        // A key that was named and cannot be used is the first thing to fix.
         if let Some(unused) = self.unused.iter().find(|unused| unused.meant) {
             return AuthCause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
         }
+        // If a named key was refused, that is the cause, and the agent is only a remark.
         if let Some(agent) = self.agent.as_ref().filter(|_| !self.named_refused) {
             return AuthCause::Agent(agent.clone());
         }
         if !self.tried.is_empty() {
             return self.refusal(has_password);
         }
+        // Nothing was tried: the first file that cannot be used explains it best.
         if let Some(unused) = self.unused.first() {
             return AuthCause::KeyFile(format!("{} {}", unused.name, unused.problem), unused.hint.clone());
         }
         let asks = [AuthMethod::Password, AuthMethod::KeyboardInteractive].map(name);
         let takes_password = self.takes.as_ref().is_some_and(|takes| takes.iter().any(|method| asks.contains(method)));
+        // The node takes passwords, so one would help.
         if takes_password && !has_password {
             return auth(
                 "no key to offer, and no password was given",
@@ -176,6 +188,7 @@ impl AuthAttempts {
             "check whether a key is missing, or a method is not allowed (PreferredAuthentications in ssh_config)"
                 .to_owned()
         } else if self.rsa_doubt {
+            // Only where nothing passed: SHA-1 is a guess, and comes with the usual advice.
             format!(
                 "an old node may support RSA keys with SHA-1 only: use another type of key, or allow that (PubkeyAcceptedAlgorithms +ssh-rsa); otherwise {CHECK_ACCOUNT}"
             )
@@ -202,6 +215,7 @@ impl AuthAttempts {
             parts.push(format!("the node accepts {}", takes.join(",")));
         }
         let unused = self.unused.iter().map(|unused| format!("{} {}", unused.name, unused.problem));
+        // The cause may name one of them already.
         let unused: Vec<_> = unused.filter(|unused| unused != shown).take(NAMED).collect();
         if !unused.is_empty() {
             parts.push(format!("not used: {}", unused.join(", ")));
