@@ -98,6 +98,7 @@ fn argument(option: &PolicyOption) -> Arg {
 
 fn gate_parser() -> ValueParser {
     let names = GATES.map(|(name, _, help)| PossibleValue::new(name).help(help));
+    // The parser lets only these names through, so the default never stands in.
     let gate = |name: String| GATES.into_iter().find(|gate| gate.0 == name).map_or(GateLevel::default(), |gate| gate.1);
     PossibleValuesParser::new(names).map(gate).into()
 }
@@ -117,6 +118,7 @@ impl FromArgMatches for PolicyArgs {
         for option in &POLICY_OPTIONS {
             set(&mut policy, option, matches);
         }
+        // After the rows: clap has already refused `--serial` beside it.
         if matches.get_flag(ROLLING) {
             policy.serial = Some(BatchSizes::one());
         }
@@ -159,8 +161,10 @@ fn set(policy: &mut Policy, option: &PolicyOption, matches: &ArgMatches) {
 /// The first option under a heading of [`ChangeArgs`] that was given.
 fn first_given(matches: &ArgMatches) -> Option<String> {
     let command = ChangeArgs::augment_args(Command::new("change"));
+    // Within ChangeArgs, the options under a heading have no effect where nothing is changed.
     let is_given = |argument: &&Arg| {
         argument.get_help_heading().is_some()
+            // A default value is not "given".
             && matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
     };
     let first = command.get_arguments().find(is_given);

@@ -72,6 +72,7 @@ impl<'a> EndpointResolver<'a> {
     /// Reads the ssh_config files.
     pub(super) fn new(args: &'a SshOverrides) -> Result<Self, CliError> {
         let operator = operator_env();
+        // Before the files are read: a bad name could reach the shell of a `Match exec` in them.
         check_names(args, &operator)?;
         let config = match args.ssh_config.as_deref() {
             Some(file) if file == Path::new("none") => SshConfig::empty(),
@@ -79,6 +80,7 @@ impl<'a> EndpointResolver<'a> {
             None => SshConfig::load_default(&operator)?,
         };
         if let Some(file) = &args.known_hosts
+            // With accept-new a missing file is made; otherwise a mistyped path would make every host unknown.
             && args.host_key != Some(HostKey::AcceptNew)
             && !file::exists(file)
         {
@@ -108,9 +110,11 @@ impl<'a> EndpointResolver<'a> {
         let mut query = self.query(&node.name);
         // The name itself is no address that the inventory gives: ssh_config may know a better one.
         query.address = (node.address != node.name).then(|| from_inventory(node.address.as_str()));
+        // `or_else`: the command line has filled the query first, and is stronger than the inventory.
         query.user = query.user.or_else(|| ssh.user.clone().map(from_inventory));
         query.port = query.port.or_else(|| ssh.port.map(from_inventory));
         query.jump = query.jump.or_else(|| ssh.jump.clone().map(from_inventory));
+        // An empty list is no setting: the inventory does not forbid keys.
         let named = (!ssh.identities.is_empty()).then(|| from_inventory(ssh.identities.clone()));
         query.identities = query.identities.or(named);
         query.connect_timeout = query.connect_timeout.or_else(|| ssh.connect_timeout.map(from_inventory));
@@ -123,6 +127,7 @@ impl<'a> EndpointResolver<'a> {
                 SshKeyword::PubkeyAcceptedAlgorithms => &mut query.pubkey_accepted_algorithms,
             };
             let origin = ConfigOrigin::Inventory(option.origin.to_string().into());
+            // The command line has no options for algorithms, so there is nothing stronger to keep.
             *list = Some(OverrideValue { value: option.value.to_string(), origin });
         }
         self.resolve(&query)
@@ -131,9 +136,11 @@ impl<'a> EndpointResolver<'a> {
     /// What holds for any other host, `[user@]host`.
     pub(super) fn of_host(&self, words: &str) -> Result<ResolvedHost, CliError> {
         let (user, host) = match words.rsplit_once('@') {
+            // The last `@`: a user name may contain one.
             Some((user, host)) => (Some(user), host),
             None => (None, words),
         };
+        // The words may reach a shell as `%r` and `%h`, so they obey the same rules as an inventory.
         let usable = user.map_or(Ok(()), check_user).and_then(|()| check_host(host, true));
         if let Err(flaw) = usable {
             let said = text::single_line(words);
@@ -160,6 +167,7 @@ impl<'a> EndpointResolver<'a> {
     fn bastion_query<'q>(&self, host: &'q str) -> HostQuery<'q> {
         let args = self.args;
         let checking = args.host_key.map(|policy| match policy {
+            // `--host-key strict` still asks at a terminal, so it is OpenSSH's `ask` and not its `yes`.
             HostKey::Strict => StrictHostKeyChecking::Ask,
             HostKey::AcceptNew => StrictHostKeyChecking::AcceptNew,
         });
@@ -179,6 +187,7 @@ impl<'a> EndpointResolver<'a> {
     /// The endpoint of a node. What is refused of its settings is told by [`EndpointResolver::verdict`].
     pub(super) fn endpoint(&self, node: &Node, retries: u32) -> Result<Endpoint, CliError> {
         let resolved = self.of_node(node)?;
+        // The command line replaces the keys of the inventory; bastions get the same ones.
         let keys = match &self.args.identity {
             Some(file) => std::slice::from_ref(file),
             None => &node.ssh.identities,
@@ -208,10 +217,12 @@ impl<'a> EndpointResolver<'a> {
         depth: usize,
     ) -> Result<ProxyRoute, CliError> {
         let Some((last, before)) = hops.split_last() else { return Ok(ProxyRoute::Direct) };
+        // The keys belong to the place: two nodes with other keys need a bastion endpoint of their own.
         let place = (hops.to_vec(), common.keys.to_vec());
         if let Some(known) = self.bastions.borrow().get(&place) {
             return Ok(ProxyRoute::Jump(Arc::clone(known)));
         }
+        // ssh_config may send each bastion through the other for ever; `ssh` would start processes without end.
         if depth >= MOST_HOPS {
             return Err(CliError::usage(format!(
                 "jump hosts for {} form a loop ({origin}: more than {MOST_HOPS} hops)",
@@ -226,11 +237,13 @@ impl<'a> EndpointResolver<'a> {
                     "as with ssh, user and host must not contain quotes or other shell characters, or begin with `-`",
                 ));
         }
+        // Neither user nor port nor key of the command line: they are for the node.
         let mut query = self.bastion_query(&last.host);
         let given = |value: &String| OverrideValue { value: value.clone(), origin: origin.clone() };
         query.user = last.user.as_ref().map(given);
         query.port = last.port.map(|value| OverrideValue { value, origin: origin.clone() });
         let resolved = self.resolve(&query)?;
+        // Only the first hop follows its own ProxyJump, as in ssh.c (main), which passes the earlier hops with -J.
         let proxy = match before {
             [] => self.proxy(&resolved, common, depth + 1)?,
             _ => self.bastion(before, origin, common, depth + 1)?,
@@ -249,12 +262,14 @@ impl<'a> EndpointResolver<'a> {
     ) -> Result<Endpoint, CliError> {
         self.judge(resolved);
         let user = resolved.user.value.to_string();
+        // Empty only where neither a setting nor the account of this process gives a name.
         if user.is_empty() {
             return Err(CliError::usage(format!("no user name for {}", text::single_line(&resolved.host)))
                 .with_hint("set one with -u, with `user` in the inventory, or in ssh_config"));
         }
         let paths = |found: Vec<ResolvedSetting<PathBuf>>| found.into_iter().map(|one| one.value).collect();
         let own = resolved.identity_paths(&self.operator)?;
+        // A key that somebody named is offered before the agent's other keys, and reported if it cannot be read.
         let mut identities_named = own.iter().any(|identity| identity.origin != ConfigOrigin::Default);
         let mut identities: Vec<PathBuf> = paths(own);
         if is_bastion && !common.keys.is_empty() {
@@ -292,6 +307,7 @@ impl<'a> EndpointResolver<'a> {
 
     fn agent(&self, resolved: &ResolvedHost) -> Option<PathBuf> {
         match &resolved.identity_agent.value {
+            // `IdentityAgent none` turns the agent off even if SSH_AUTH_SOCK is set.
             openssh_config::ConfigAgent::None => None,
             openssh_config::ConfigAgent::Socket(path) => Some(path.clone()),
             openssh_config::ConfigAgent::FromEnvironment => {
@@ -310,6 +326,7 @@ impl<'a> EndpointResolver<'a> {
             }
             let line = format!("{}:{}: {} is not supported: {}", one.file.display(), one.line, one.keyword, one.why);
             let line = text::single_line(&line);
+            // Collected and not reported yet: the same line may hold for a thousand nodes.
             if one.refused {
                 self.refused.borrow_mut().insert(line);
             } else {
@@ -317,6 +334,7 @@ impl<'a> EndpointResolver<'a> {
             }
         }
         let checking = &resolved.strict_host_key_checking;
+        // `no` would accept a changed key too, which ctl never does, so the operator learns of the difference.
         if checking.value == StrictHostKeyChecking::No {
             let line = format!(
                 "{}: StrictHostKeyChecking no is treated as accept-new: a changed host key is never accepted",
@@ -328,6 +346,7 @@ impl<'a> EndpointResolver<'a> {
 
     /// Whether Kerberos may have something to log in with.
     fn has_ticket(&self) -> bool {
+        // The usual places of a ticket cache; where it is elsewhere, KRB5CCNAME names it.
         self.operator.variables.get("KRB5CCNAME").is_some_and(|name| !name.is_empty())
             || Path::new(&format!("/tmp/krb5cc_{}", self.operator.uid)).exists()
     }
@@ -343,6 +362,7 @@ impl<'a> EndpointResolver<'a> {
     /// If it must not be ignored.
     pub(super) fn verdict(&self, quiet: bool) -> Result<(), CliError> {
         let refused = self.refused.borrow();
+        // All refusals in one error, so that the operator can fix the file in one go.
         if !refused.is_empty() {
             let mut lines: Vec<&str> = refused.iter().map(String::as_str).take(REFUSED_SHOWN).collect();
             let more = refused.len().saturating_sub(REFUSED_SHOWN);
@@ -366,6 +386,7 @@ impl<'a> EndpointResolver<'a> {
 /// cannot hang `ctl`.
 fn operator_env() -> OperatorEnv {
     let read_file = |path: &Path, max_bytes| {
+        // A pipe is allowed, as with `ssh -F`.
         let bounds = ReadBounds { max_bytes, patience: file::PATIENCE, only_regular: false };
         let content = file::read(path, bounds)?;
         let FileAccess { uid, mode, .. } = content.access;
@@ -410,6 +431,7 @@ fn check_names(args: &SshOverrides, operator: &OperatorEnv) -> Result<(), CliErr
         return Err(CliError::usage(format!("--jump: '{said}' contains a space, a control character or `#`"))
             .with_hint("expected [user@]host[:port], separated by commas"));
     }
+    // Read once more by the resolver; here only to find hops that are not valid names.
     let hops = args.jump.as_deref().map_or(Ok(Vec::new()), |jump| openssh_config::parse_jump(jump, operator));
     let hops = hops.map_err(|error| CliError::usage(format!("--jump: {}", text::single_line(&error.to_string()))))?;
     for JumpHop { user, host, .. } in &hops {
@@ -432,6 +454,7 @@ fn from_inventory<T>(value: T) -> OverrideValue<T> {
 /// One copy of what many endpoints have.
 fn intern<T: Eq + Hash>(all: &RefCell<HashSet<Arc<T>>>, value: T) -> Arc<T> {
     let mut all = all.borrow_mut();
+    // Equal settings share one copy, which saves memory and lets `Arc` compare by pointer.
     if let Some(known) = all.get(&value) {
         return Arc::clone(known);
     }
@@ -448,8 +471,10 @@ fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
         alias: resolved.host_key_alias.as_ref().map(|alias| alias.value.to_string()),
         policy: match resolved.strict_host_key_checking.value {
             StrictHostKeyChecking::Yes => HostKeyPolicy::Strict,
+            // BatchMode forbids questions, so a key that is not known is refused.
             StrictHostKeyChecking::Ask if resolved.batch_mode.value => HostKeyPolicy::Strict,
             StrictHostKeyChecking::Ask => HostKeyPolicy::Ask,
+            // `no` as `accept-new`: `judge` has said so.
             StrictHostKeyChecking::AcceptNew | StrictHostKeyChecking::No => HostKeyPolicy::AcceptNew,
         },
         hash_names: resolved.hash_known_hosts.value,
@@ -460,6 +485,7 @@ fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
 /// What is not asked for stays at what is good by default.
 fn algorithms(resolved: &ResolvedHost) -> AlgorithmLists {
     let asked = |setting: &ResolvedSetting<openssh_config::ConfigAlgorithms>| {
+        // OpenSSH's default has algorithms that the library lacks, so its own default is better than that list.
         (setting.origin != ConfigOrigin::Default).then(|| setting.value.iter().map(str::to_owned).collect())
     };
     AlgorithmLists {
@@ -479,6 +505,7 @@ pub(super) fn connect_timeout(resolved: &ResolvedHost) -> Duration {
 fn keepalive(resolved: &ResolvedHost) -> Keepalive {
     let (interval, count) = (&resolved.server_alive_interval, &resolved.server_alive_count_max);
     Keepalive {
+        // OpenSSH's default is never to ask, which would let a dead peer hold a run for hours.
         interval: if interval.origin == ConfigOrigin::Default { KEEPALIVE.interval } else { interval.value },
         count: if count.origin == ConfigOrigin::Default { KEEPALIVE.count } else { count.value },
     }
@@ -494,6 +521,7 @@ fn methods(resolved: &ResolvedHost) -> Vec<AuthMethod> {
             resolved.kbd_interactive_authentication.value.then_some(AuthMethod::KeyboardInteractive)
         }
         "password" => resolved.password_authentication.value.then_some(AuthMethod::Password),
+        // Methods that ctl does not have, such as hostbased, are left out as `ssh` leaves out unknown ones.
         _ => None,
     });
     all.collect()

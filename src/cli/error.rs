@@ -66,6 +66,7 @@ impl CliError {
 
     /// Names that no node has, as the nodes' answers show.
     pub(super) fn mistaken_names<'f>(failures: impl IntoIterator<Item = &'f Failure>) -> Self {
+        // Text of nodes: made one line, so that it cannot look like a message of ctl.
         let lines = failures.into_iter().flat_map(|failure| {
             let hint = failure.hint.as_ref().map(|hint| format!("  → {}", text::single_line(hint)));
             std::iter::once(format!("error: {}", text::single_line(&failure.message))).chain(hint)
@@ -94,6 +95,7 @@ impl CliError {
     pub(super) const fn exit(&self) -> ExitStatus {
         match self.kind {
             ErrorKind::Usage | ErrorKind::Config | ErrorKind::Internal => ExitStatus::Usage,
+            // The nodes were asked, so this is no usage error, although only a name is wrong.
             ErrorKind::NoSuchService => ExitStatus::Failed,
             ErrorKind::Interrupted(reason) => match reason {
                 CancelReason::HungUp => ExitStatus::HungUp,
@@ -129,6 +131,7 @@ fn file_error(path: &Path, source: &str, problems: &[InventoryProblem]) -> CliEr
     for problem in problems.iter().take(PROBLEMS_SHOWN) {
         let title = text::single_line(&problem.message);
         let help = problem.help.as_deref().map(text::single_line);
+        // Without a text, such as for a file that cannot be read, there is nothing to mark.
         if source.is_empty() {
             let place =
                 if problem.has_place() { format!(":{}:{}", problem.line, problem.column) } else { String::new() };
@@ -147,6 +150,7 @@ fn file_error(path: &Path, source: &str, problems: &[InventoryProblem]) -> CliEr
         rendered.push('\n');
     }
     let count = problems.len();
+    // The count is of all problems, so that the list is not taken for complete.
     let more = count.saturating_sub(PROBLEMS_SHOWN);
     if more > 0 {
         rendered.push_str(&format!("… and {more} more\n"));
@@ -209,6 +213,7 @@ fn snippet(
     help: Option<&str>,
 ) -> String {
     let marks = marks.iter().map(|(kind, span, label)| {
+        // The renderer needs spans within the text.
         let end = span.end.min(source.len());
         let mark = kind.span(span.start.min(end)..end);
         if label.is_empty() { mark } else { mark.label(label.as_str()) }
@@ -218,6 +223,7 @@ fn snippet(
     if let Some(help) = help {
         group = group.element(Level::HELP.message(help));
     }
+    // Plain: the message may go to a file, and its text is made safe later as a whole.
     let mut rendered = Renderer::plain().render(&[group]);
     rendered.push('\n');
     rendered

@@ -57,12 +57,14 @@ pub(super) fn execute(
 ) -> Result<ExitStatus, CliError> {
     let output = &settings.output;
     let dry_run = change.and_then(|change| change.dry_run);
+    // Options that contradict each other are refused before any file is read or made.
     output::can_fold(output, FoldRows::of_run(dry_run.is_some(), &job.command))?;
     let access = endpoints::access(settings, &job.plan.nodes)?;
     let files = ResultFiles {
         out: ResultOutput::open(output.out.as_deref())?,
         saved: job.shown.save.as_deref().map(|path| ResultOutput::file("--save", path)).transpose()?,
     };
+    // A plan alone needs no connection and no journal.
     if dry_run == Some(DryRun::Plan) {
         output::dry_run(&job.plan, None, output, files.out)?;
         return Ok(ExitStatus::Good);
@@ -70,15 +72,18 @@ pub(super) fn execute(
     if !output.quiet {
         say_which_nodes_no_snapshot_has(&job.plan);
     }
+    // Before the session: a refusal must not cost a password prompt.
     if let (Some(what), Some(change)) = (&job.confirm, change) {
         confirm(what, &job.plan, change)?;
     }
+    // Read before anything is started, because every node gets all of it.
     if job.reads_stdin
         && dry_run.is_none()
         && let Some(input) = input::read(output.quiet)?
     {
         job.plan.set_input(&input);
     }
+    // A run that follows logs or changes nodes holds its connections to the end, so it needs files for all of them.
     let keeps = job.plan.follows() || job.plan.changes() && dry_run.is_none();
     let session = RunSession::open(&job.plan, access, settings, keeps)?;
     if dry_run == Some(DryRun::Live) {
@@ -117,6 +122,7 @@ fn run(
     let is_resumed = resumed.is_some();
     let (journal, rest, first_seq) = match resumed {
         Some(resumed) => (Some(resumed.journal), Some(resumed.rest), resumed.next_seq),
+        // In the journal before the first connection: whatever happens after that can be resumed.
         None if changes => (Some(begin(&head, &job, reason.clone(), words)?), None, 0),
         None => {
             if action == Action::Status {
@@ -131,6 +137,7 @@ fn run(
         first_seq,
         first_batch: rest.as_ref().map_or(1, |rest| rest.next_batch),
     };
+    // A command that follows logs ends by its first signal and needs no words for that.
     let stop = match tail {
         Some(_) => StopTexts::None,
         None if changes => StopTexts::Changing { guarded: is_guarded(&job.plan, change), resumed: is_resumed },
@@ -138,28 +145,35 @@ fn run(
     };
     let mut recorder = recorder(&job, settings, &files.out, tail, stop);
     let saving = files.saved.as_ref().map(|saved| recorder.sinks.push(Box::new(JsonSink::new(saved.writer()))));
+    // Results of the earlier part are shown again, so that the table is of the whole run.
     recorder.carried = rest.map(|rest| rest.results).unwrap_or_default();
     recorder.journal = journal.map(|journal| (journal, head.run.clone()));
 
+    // Both ways to the same end: a sink that meets a closed stdout, and the watch over it.
     let (closed, ends) = mpsc::channel(1);
     recorder.closed = tail.map(|_| closed.clone());
     let work = Arc::new(());
     let last = stop.last(&recorder.messages, &work);
     let caught = || match tail {
+        // Where output is all there is, a reader that has gone ends the command too.
         Some(_) => Ok(output_closed::or_closed(signals(None)?, (closed, ends), settings.output.out.is_none(), &work)),
         None => signals(Some(last)),
     };
     let cancel = session.run(job.plan, identity, caught, |events| recorder.observe(events))?;
 
     let exit = exit::of_run(&recorder.ledger, action, cancel);
+    // Anything that is not final can be resumed, so the run is not complete.
     let is_open = recorder.ledger.results().iter().any(|result| !is_final(result));
     let is_complete = cancel.is_none() && !is_open;
+    // Before the sinks end: the journal must be right even if writing results fails.
     end_in_journal(&mut recorder, exit, is_complete);
     recorder.finish(exit);
+    // After the sinks have ended, or the files would lack their last lines.
     let is_written = commit(files, &recorder, saving, cancel);
     if changes {
         say_how_to_continue(&recorder, &head, is_open, is_complete);
     }
+    // Results that could not be written must not look like success to a script.
     Ok(if is_written { exit } else { exit::of_unwritten(exit, changes) })
 }
 
@@ -184,6 +198,7 @@ fn locks(head: &RunHead, plan: &Plan, change: Option<&ChangeSettings>, reason: O
 
 /// Whether guards on the nodes would start again what the run has stopped.
 fn is_guarded(plan: &Plan, change: Option<&ChangeSettings>) -> bool {
+    // Only restarts and updates stop a service with the promise to start it again.
     plan.restarts() && !change.is_some_and(|change| change.no_guard)
 }
 
@@ -199,12 +214,14 @@ fn recorder(
         Some(tail) => (output::log_sinks(output, out, tail.follow), StderrMessages::default()),
         None => {
             let first_screen = job.shown.first_screen.then(|| output::node_roles(&job.plan));
+            // The progress display comes before the results, because it must leave the screen first.
             let (mut sinks, messages) = output::progress(output, &job.plan);
             output::results(&mut sinks, output, out, first_screen);
             (sinks, messages)
         }
     };
     let mut recorder = EventRecorder::new(sinks, messages, stop);
+    // A display prints notices itself; without one they would be lost.
     recorder.prints_notices = !output.quiet && (tail.is_some() || !output::shows_progress(output));
     recorder
 }
@@ -213,6 +230,7 @@ fn recorder(
 fn end_in_journal(recorder: &mut EventRecorder, exit: ExitStatus, is_complete: bool) {
     if let Some((journal, run)) = &mut recorder.journal
         && let Err(error) = journal.end(run, exit.code(), is_complete)
+        // A journal that failed was reported when it did.
         && !recorder.journal_failed
     {
         terminal::say(&format!("warning: {error}"));
@@ -222,6 +240,7 @@ fn end_in_journal(recorder: &mut EventRecorder, exit: ExitStatus, is_complete: b
 /// Puts the files of results in their places. Whether everything was written.
 fn commit(files: ResultFiles, recorder: &EventRecorder, saving: Option<SinkId>, cancel: Option<CancelReason>) -> bool {
     let failed = recorder.sinks.failed();
+    // The sink of `--save` is apart: its failure does not make the results incomplete.
     let out_is_complete = failed.iter().all(|id| Some(*id) == saving);
     let mut errors: Vec<CliError> = files.out.commit_if(out_is_complete).err().into_iter().collect();
     match files.saved {
@@ -238,6 +257,7 @@ fn commit(files: ResultFiles, recorder: &EventRecorder, saving: Option<SinkId>, 
 fn say_how_to_continue(recorder: &EventRecorder, head: &RunHead, is_open: bool, is_complete: bool) {
     let unknown = recorder.ledger.results().iter().filter(|result| is_unknown_command(result));
     let unknown: Vec<&str> = unknown.map(|own| own.node.as_str()).collect();
+    // A resume comes first; a command whose end is not known can be retried after it.
     if !is_complete && (is_open || unknown.is_empty()) {
         terminal::say(&not_finished(&head.run, head.input.is_some()));
     } else if !unknown.is_empty() {
@@ -263,6 +283,7 @@ fn begin(head: &RunHead, job: &CliJob, reason: Option<String>, words: &[String])
     journal.begin(&RunRequest {
         run: head.run.clone(),
         words: words.to_vec(),
+        // The directory may be gone; the journal only needs one to resolve relative paths from.
         directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
         inventory: job.inventory.clone(),
         rollout: job.rollout.clone(),
@@ -301,6 +322,7 @@ fn not_known(run: &str, has_input: bool, nodes: &NodeSet) -> String {
 /// Asks before every node of the inventory is changed.
 fn confirm(what: &str, plan: &Plan, change: &ChangeSettings) -> Result<(), CliError> {
     let count = plan.selected;
+    // One node is no surprise, and a dry run changes nothing.
     if !plan.changes() || count < 2 || change.yes || change.dry_run.is_some() {
         return Ok(());
     }
@@ -312,5 +334,6 @@ fn confirm(what: &str, plan: &Plan, change: &ChangeSettings) -> Result<(), CliEr
     }
     let answer = terminal::ask(&format!("This {what} on all {count} nodes. Type {count} to continue: "))
         .map_err(|error| CliError::usage(format!("no answer: {error}")))?;
+    // The count has to be typed, since a `y` is typed without reading.
     if answer == count.to_string() { Ok(()) } else { Err(CliError::usage("not confirmed; nothing was done")) }
 }

@@ -72,6 +72,7 @@ pub(super) fn of_results<'r>(
         Some(CancelReason::Terminated) => return ExitStatus::Terminated,
         // It was seen to its end by whoever wanted to see it.
         Some(CancelReason::OutputClosed) => return ExitStatus::Good,
+        // A lost journal stops the run like a limit, so the results decide.
         Some(CancelReason::JournalLost) | None => {}
     }
     let codes = results.map(|result| of_result(result, action));
@@ -82,7 +83,9 @@ pub(super) fn of_results<'r>(
 pub(super) fn of_unwritten(exit: ExitStatus, changes: bool) -> ExitStatus {
     match exit {
         ExitStatus::HungUp | ExitStatus::Interrupted | ExitStatus::Terminated => exit,
+        // Nothing was touched, which is what 2 stands for.
         _ if !changes => ExitStatus::Usage,
+        // A changing run did its work, but a script must not take it for reported.
         ExitStatus::Good | ExitStatus::NotRunning => ExitStatus::Failed,
         ExitStatus::Failed
         | ExitStatus::Usage
@@ -96,18 +99,21 @@ fn of_result(result: &TargetResult, action: Action) -> ExitStatus {
     let kind = result.failure.as_ref().map(|failure| failure.kind);
     let reading = action == Action::Status;
     match result.outcome {
+        // First: the lock explains every outcome that comes with it.
         _ if kind == Some(FailureKind::Locked) => ExitStatus::Locked,
         // A name that no node has is the reader's to correct, whatever else was asked for with it.
         Outcome::NotStarted if kind == Some(FailureKind::NoSuchService) => ExitStatus::Failed,
         Outcome::NotStarted => ExitStatus::NotStarted,
         Outcome::Unreachable => ExitStatus::Unreachable,
         Outcome::Failed
+            // The node was read, and a supervisor that does not run is a finding, not a failure of ctl.
             if reading && matches!(kind, Some(FailureKind::SupervisorDown | FailureKind::SupervisorMissing)) =>
         {
             ExitStatus::NotRunning
         }
         Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => ExitStatus::Failed,
         Outcome::Ok if reading && result.is_down() => ExitStatus::NotRunning,
+        // A process can run and the service not work: `contrail-status` would say so too.
         Outcome::Ok if reading && result.functional.as_ref().is_some_and(|status| !status.is_healthy()) => {
             ExitStatus::NotRunning
         }
@@ -124,6 +130,7 @@ const fn rank(exit: ExitStatus) -> u8 {
         ExitStatus::Unreachable => 3,
         ExitStatus::NotStarted => 4,
         ExitStatus::Locked => 5,
+        // No result has one of these; the arm only completes the match.
         ExitStatus::Usage | ExitStatus::HungUp | ExitStatus::Interrupted | ExitStatus::Terminated => 6,
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
     let cannot = |error: &io::Error| CliError::usage(format!("cannot read standard input: {error}"));
     let Some(file) = given().map_err(|error| cannot(&error))? else { return Ok(None) };
     let (sender, receiver) = mpsc::channel();
+    // On a thread: a pipe that does not end must be reported while it is read. The receiver may be gone by then.
     thread::spawn(move || drop(sender.send(read_to_end(file))));
     let read = receiver.recv_timeout(PATIENCE).or_else(|late| {
         if late == RecvTimeoutError::Timeout && !quiet {
@@ -43,10 +44,12 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
         Ok(read) => read.map_err(|error| cannot(&error))?,
         Err(_) => return Err(CliError::usage("cannot read standard input")),
     };
+    // One byte more than the limit was read, which is enough to know.
     if bytes.len() > LIMIT {
         return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB; nothing was started"))
             .with_hint("copy a file that large to the nodes first, or ignore standard input with --no-stdin"));
     }
+    // Empty input is the same as none: a cron job has an empty stdin.
     Ok((!bytes.is_empty()).then(|| CommandInput::new(&bytes)))
 }
 
@@ -59,6 +62,7 @@ pub(super) fn read_again(
 ) -> Result<CommandInput, CliError> {
     let hint = format!("provide the same input again: {command} < FILE");
     let was = format!("run {run} read {} bytes from standard input, which were not saved", wanted.bytes);
+    // The digest decides, since the bytes themselves were not kept.
     match read(quiet)? {
         Some(input) if input.digest() == wanted => Ok(input),
         Some(input) => {
@@ -75,8 +79,10 @@ fn given() -> io::Result<Option<File>> {
     if stdin.is_terminal() {
         return Ok(None);
     }
+    // A copy of the descriptor: dropping the file must not close stdin.
     let file = File::from(stdin.as_fd().try_clone_to_owned()?);
     let metadata = file.metadata()?;
+    // By device number: the descriptor may have been opened under any name.
     let is_null = || std::fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == metadata.rdev());
     Ok((!metadata.file_type().is_char_device() || !is_null()).then_some(file))
 }
@@ -85,6 +91,7 @@ fn given() -> io::Result<Option<File>> {
 fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
+        // One byte more than allowed, so that too long can be told from just long enough.
         let room = u64::try_from(LIMIT + 1 - bytes.len()).unwrap_or_default();
         match file.by_ref().take(room).read_to_end(&mut bytes) {
             // Whoever shares the pipe may have made it so; what was read until then is kept.

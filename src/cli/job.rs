@@ -86,6 +86,7 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
             action: (!is_ping).then(|| action.to_owned()),
             services: self.services.to_vec(),
             plan: plan(wanted.into(), inventory, settings.via),
+            // Only a run on the whole inventory is confirmed: anything smaller was selected on purpose.
             confirm: is_whole.then_some(what),
             inventory: document,
             rollout: None,

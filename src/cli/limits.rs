@@ -28,10 +28,12 @@ pub(super) struct FileBudget {
 pub(super) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Result<FileBudget, CliError> {
     let need = FileDemand::of(access);
     let wanted = need.all() + forks + BESIDES;
+    // The soft limit is raised as far as it is needed and allowed; the library never lowers it.
     let limit = match rlimit::increase_nofile_limit(u64::try_from(wanted).unwrap_or(u64::MAX).max(1024)) {
         Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
         Err(error) => {
             tracing::debug!(%error, "the limit on open files is not known");
+            // Without a known limit the run starts as asked; a failure later is reported as one of the controller.
             return Ok(FileBudget { forks, hangs_up: false });
         }
     };
@@ -64,6 +66,7 @@ impl FileDemand {
     fn of(access: &[NodeAccess]) -> Self {
         let mut bastions: HashSet<&Endpoint> = HashSet::new();
         for access in access {
+            // Bastions are shared, so each counts once, however many nodes are behind it.
             let mut next = &access.endpoint;
             while let ProxyRoute::Jump(bastion) = &next.proxy {
                 next = bastion;
@@ -84,14 +87,17 @@ impl FileDemand {
     }
 
     fn at_once(&self, forks: usize) -> usize {
+        // Twice, because the old connection of a fork may still be closing; one more for the name lookup.
         (2 * self.nodes.iter().max().copied().unwrap_or_default() + 1) * forks
     }
 
     fn room(&self, limit: usize, forks: usize, keeps: bool) -> Option<FileBudget> {
         let left = limit.checked_sub(BESIDES)?;
+        // All connections fit at once, so none has to be closed early.
         if let Some(spare) = left.checked_sub(self.all()).filter(|spare| *spare > 0) {
             return Some(FileBudget { forks: forks.min(spare), hangs_up: false });
         }
+        // A run that changes nodes cannot let go of connections in the middle.
         if keeps {
             return None;
         }

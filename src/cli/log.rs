@@ -26,10 +26,12 @@ pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
     };
     let ours = output.verbose < 2;
     let filter = FilterFn::new(move |metadata| {
+        // Two `-v` show the libraries as well, but not their TRACE.
         metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= Level::DEBUG)
     });
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
+        // No colors: escape sequences would be made visible by `OneLine` anyway.
         .with_ansi(false)
         .event_format(OneLine(Format::default().with_ansi(false).with_target(!ours)));
     let started = match &output.log_file {
@@ -38,6 +40,7 @@ pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
             let file = options
                 .create(true)
                 .append(true)
+                // A log may quote output of nodes, so only its user may read it.
                 .mode(0o600)
                 .open(path)
                 .map_err(|error| CliError::usage(format!("--log-file {}: {error}", path.display())))?;
@@ -45,6 +48,7 @@ pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
         }
         None => set(builder.with_writer(std::io::stderr).finish(), filter),
     };
+    // `ctl top` runs commands in its own process, and the first log stays.
     if !started {
         tracing::debug!("a log is there already");
     }
@@ -72,6 +76,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
+        // The line end belongs to the writer, all other control characters to the node.
         writeln!(writer, "{}", text::visible(line.trim_end_matches('\n')))
     }
 }

@@ -28,7 +28,9 @@ use crate::sink::{
 
 /// The display is for a terminal, and for nothing else that writes to it meanwhile.
 pub(super) fn shows_progress(output: &OutputSettings) -> bool {
+    // JSON lines at a terminal come while the run goes, and would tear the display.
     let lines_as_it_happens = output.format.is_stream() && output.out.is_none() && terminal::stdout_is_terminal();
+    // So would a log on stderr.
     let logs = output.verbose > 0 && output.log_file.is_none();
     !output.quiet && !logs && !lines_as_it_happens && !output.no_progress && terminal::stderr_can_animate()
 }
@@ -50,6 +52,7 @@ pub(super) fn results(
         if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
     };
     let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
+    // Elsewhere a script or a pager reads, which wants every row.
     let fold = if at_terminal { output.fold } else { output.fold.or(Some(false)) };
     sinks.push(output.format.sink(SinkOptions {
         out: &|| out.writer(),
@@ -133,6 +136,7 @@ pub(super) fn progress(output: &OutputSettings, plan: &Plan) -> (SinkSet, Stderr
         sinks.push(Box::new(sink));
         return (sinks, messages);
     }
+    // Such a stream has the same events, and a second account of them would be noise.
     let tells_lines = output.format.is_stream() && output.out.is_none();
     if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
         sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
@@ -209,6 +213,7 @@ impl ResultOutput {
             Self::Stdout => Box::new(std::io::stdout()),
             Self::File { temporary, .. } => match temporary.reopen() {
                 Ok(file) => Box::new(std::io::BufWriter::new(file)),
+                // The temporary file is gone, so nothing could be committed either; `commit` reports it.
                 Err(_) => Box::new(std::io::sink()),
             },
         }
@@ -217,6 +222,7 @@ impl ResultOutput {
     /// Puts the file where it belongs, if what was written to it `is_whole`.
     pub(super) fn commit_if(self, is_whole: bool) -> Result<(), CliError> {
         match self {
+            // Dropping the temporary file removes it: an old file of that name stays as it was.
             Self::File { path, option, .. } if !is_whole => {
                 Err(CliError::usage(format!("{option}: {} was not written", path.display())))
             }
@@ -229,6 +235,7 @@ impl ResultOutput {
         let failed = |error: &dyn std::fmt::Display| {
             CliError::usage(format!("{option}: {} was not written: {error}", path.display()))
         };
+        // Synced before the rename, so that a crash leaves the old file or the new one, never an empty one.
         temporary.as_file().sync_all().map_err(|error| failed(&error))?;
         temporary.persist(&path).map_err(|error| failed(&error.error))?;
         Ok(())
@@ -295,8 +302,10 @@ pub(super) fn document(
 pub(super) fn write(out: ResultOutput, text: &str) -> Result<(), CliError> {
     let mut writer = out.writer();
     let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+    // Closed before the commit, so that every byte is in the file.
     drop(writer);
     match written {
+        // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             return Err(CliError::usage(format!("cannot write the output: {error}")));
         }

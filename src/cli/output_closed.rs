@@ -28,6 +28,7 @@ pub(super) fn or_closed(
 ) -> mpsc::Receiver<CancelReason> {
     let ((closed, mut ends), work) = (closed, Arc::downgrade(work));
     let (sender, receiver) = mpsc::channel(4);
+    // A terminal does not go away without SIGHUP.
     if is_stdout && !io::stdout().is_terminal() {
         tokio::spawn(async move {
             while !is_closed() {
@@ -43,6 +44,7 @@ pub(super) fn or_closed(
         loop {
             let reason = tokio::select! {
                 Some(reason) = signals.recv() => {
+                    // Armed before the reason is passed on: passing it on may be what is stuck.
                     leave_if_stuck(reason, work.clone());
                     reason
                 }
@@ -60,6 +62,7 @@ pub(super) fn or_closed(
 /// Whether nobody reads stdout any more.
 fn is_closed() -> bool {
     let stdout = io::stdout();
+    // No events are asked for: poll(2) reports the error of a pipe without a reader by itself.
     let mut looked_at = [PollFd::new(&stdout, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut looked_at, Some(&at_once)).is_ok()
@@ -74,10 +77,12 @@ pub(super) fn leave_if_stuck(reason: CancelReason, work: Weak<()>) {
         CancelReason::HungUp => 129,
         CancelReason::Terminated => 143,
         CancelReason::Interrupted | CancelReason::GivenUp => 130,
+        // Neither is a signal, and the run ends by itself.
         CancelReason::JournalLost | CancelReason::OutputClosed => return,
     };
     std::thread::spawn(move || {
         std::thread::sleep(STUCK);
+        // No work left means that the process is past the point where it could be stuck.
         if work.strong_count() > 0 {
             std::process::exit(code);
         }

@@ -32,6 +32,7 @@ pub(super) fn sudo_password(settings: &Settings, access: &mut [NodeAccess]) -> R
     if !settings.ask_sudo_password {
         return Ok(());
     }
+    // A password that no node would get is a mistake in the selection or the inventory.
     if !access.iter().any(|access| access.sudo.is_on()) {
         return Err(CliError::usage("-K: no selected node uses sudo")
             .with_hint("enable it with --sudo, or with `sudo: true` in the inventory"));
@@ -49,6 +50,7 @@ pub(super) fn supervisor_passwords(nodes: &[SelectedNode], access: &mut [NodeAcc
     let supervisors = roles.flat_map(|role| &role.supervisors);
     let files: BTreeSet<&PathBuf> = supervisors.filter_map(|supervisor| supervisor.password_file.as_ref()).collect();
     let what = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    // Read once for all nodes, since many share a file.
     let passwords = Arc::new(waiting::on(format!("the password files {what}"), || PasswordFiles::read(files)));
     for warning in passwords.warnings() {
         terminal::say(&format!("warning: {warning}"));
@@ -84,17 +86,20 @@ pub(super) async fn before_connecting(
         let mut next = *endpoint;
         while let ProxyRoute::Jump(bastion) = &next.proxy {
             next = bastion;
+            // A known bastion has brought its own route with it, so the rest of the way is known too.
             if !hops.insert(next) {
                 break;
             }
         }
     }
+    // Bastions first: they are logged in to before the nodes behind them.
     let all: Vec<&Endpoint> = hops.into_iter().chain(endpoints.iter().copied()).collect();
     {
         let _waiting = WaitNotice::begin(|| "the known_hosts files and the key files".to_owned());
         transport.check_host_key_files(all.iter().copied())?;
         transport.read_key_files(&all).await;
     }
+    // Without a terminal a locked key or an unknown host becomes the failure of its own node.
     if terminal::can_ask() {
         passphrases(transport, &all).await?;
         unknown_hosts(transport, &named, forks).await?;
@@ -110,6 +115,7 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Resul
             let passphrase = match secret::ask(&format!("Passphrase for {shown} (leave empty to skip this key): ")) {
                 Ok(passphrase) => passphrase,
                 Err(SecretError::Cancelled(reason)) => return Err(CliError::cancelled(reason)),
+                // The terminal is gone; the keys stay locked, and the nodes that need them say so.
                 Err(SecretError::Io(_)) => return Ok(()),
             };
             if secrecy::ExposeSecret::expose_secret(&passphrase).is_empty() {
@@ -119,6 +125,7 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Resul
                 Ok(()) => break,
                 Err(error) => {
                     terminal::say(&text::single_line(&error.to_string()));
+                    // Another passphrase would not help with a file that cannot be used.
                     if !matches!(error, UnlockError::WrongPassphrase { .. }) {
                         break;
                     }
@@ -132,13 +139,16 @@ async fn passphrases(transport: &SshTransport, endpoints: &[&Endpoint]) -> Resul
 /// Shows the keys of all hosts that are not known yet, once, and asks whether they are trusted. Bastions come before the
 /// hosts behind them.
 async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], forks: usize) -> Result<(), CliError> {
+    // Hosts that were refused or could not be probed; without them the loop would ask for ever.
     let mut left_out: HashSet<&Endpoint> = HashSet::new();
+    // Round after round: a host behind a bastion can be probed only once the bastion is trusted.
     loop {
         let mut round: Vec<(String, String, &Endpoint)> = Vec::new();
         let mut seen: HashSet<&Endpoint> = HashSet::new();
         for (name, endpoint) in nodes {
             if let Some(next) = first_unheard_of(transport, endpoint)
                 && !left_out.contains(next)
+                // Several nodes may be behind one bastion, which is asked about once.
                 && seen.insert(next)
             {
                 let place = format!("{}:{}", next.host, next.port);
@@ -163,6 +173,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
             let (silent, longest) = (silent.clone(), humantime::format_duration(longest));
             let what = move || format!("the host keys of {} (up to {longest} each)", silent.folded());
             let _waiting = WaitNotice::begin(what);
+            // In order, so that the list is in the order of the inventory.
             looked.buffered(forks.max(1)).collect().await
         };
         let mut shown: Vec<(String, &Endpoint, PublicKey)> = Vec::new();
@@ -175,6 +186,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
                 }
             }
         }
+        // Nothing could be probed in this round; hosts behind other bastions may remain.
         if shown.is_empty() {
             continue;
         }
@@ -184,6 +196,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
                 left_out.insert(endpoint);
             } else if let Err(error) = transport.trust(endpoint, &key).await {
                 terminal::say(&format!("warning: {}", text::single_line(&error.to_string())));
+                // It could not be written down; the node reports its key as unknown when it is its turn.
                 left_out.insert(endpoint);
             }
         }
@@ -192,6 +205,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
 
 /// The endpoint itself, or the outermost bastion before it, if nothing is known of its key and one may ask.
 fn first_unheard_of<'e>(transport: &SshTransport, endpoint: &'e Endpoint) -> Option<&'e Endpoint> {
+    // From the outside in: the outer bastion is reached first.
     if let ProxyRoute::Jump(bastion) = &endpoint.proxy
         && let Some(found) = first_unheard_of(transport, Arc::as_ref(bastion))
     {
@@ -206,6 +220,7 @@ fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliErro
         count => format!("The keys of {count} hosts are not known:"),
     });
     for (name, _, key) in shown {
+        // The name comes from the inventory, so it is made one line.
         terminal::say(&format!("  {}", text::single_line(&fingerprint(key, name))));
     }
     let files = shown.iter().filter_map(|(_, endpoint, _)| endpoint.host_keys.user_files.first());
@@ -220,6 +235,7 @@ fn are_trusted(shown: &[(String, &Endpoint, PublicKey)]) -> Result<bool, CliErro
         let answer = terminal::ask(&question).map_err(|error| CliError::usage(format!("no answer: {error}")))?;
         match answer.to_ascii_lowercase().as_str() {
             "yes" => return Ok(true),
+            // Empty is no: pressing Enter must not trust anything.
             "no" | "" => return Ok(false),
             _ => terminal::say("Please type yes or no."),
         }

@@ -63,6 +63,7 @@ pub(super) fn setup(
 }
 
 fn no_locks(plan: &Plan) -> LockPolicy {
+    // No lock is taken, so the holder and the wait are never used.
     LockPolicy::new(LockHolder::default(), Duration::ZERO, true, plan)
 }
 
@@ -118,6 +119,7 @@ fn run(
     let identity =
         RunIdentity { head: head(&plan, &[], settings), locks: no_locks(&plan), first_seq: 0, first_batch: 1 };
     let work = Arc::new(());
+    // The recorder decides which signal is the last; dropping `work` at the end of this function disarms it.
     let last = recorder.stop.last(&recorder.messages, &work);
     let cancel = session.run(
         plan,
@@ -128,6 +130,7 @@ fn run(
             recorder.observe(events)
         },
     )?;
+    // The progress must leave the screen; the results are shown by the caller, whose exit code counts.
     recorder.finish(ExitStatus::Good);
     Ok(cancel)
 }

@@ -62,6 +62,7 @@ impl EventRecorder {
 
     /// Takes in events in their order. Whether the journal has them.
     pub(super) fn observe(&mut self, events: &[RunEvent]) -> JournalAck {
+        // First the journal: nothing may be shown that a resume would not know.
         let written = match &mut self.journal {
             Some((journal, run)) => journal.append_all(run, events),
             None => Ok(()),
@@ -72,12 +73,15 @@ impl EventRecorder {
             {
                 self.messages.say(&text::single_line(message));
             }
+            // Shown even if the journal failed, so that the operator sees what the nodes did.
             self.apply(event.clone());
             if let EventKind::CancelBegan { reason } = &event.kind
+                // After the event is applied, because the text depends on whether a batch has begun.
                 && let Some(text) = self.stop.text(*reason, self.ledger.batch().is_some())
             {
                 self.messages.say(text);
             }
+            // Earlier results follow the start: sinks need the head first.
             if matches!(event.kind, EventKind::RunStarted(_)) {
                 for result in std::mem::take(&mut self.carried) {
                     self.apply(RunEvent { kind: EventKind::Result(result), ..event.clone() });
@@ -91,6 +95,7 @@ impl EventRecorder {
                 if !std::mem::replace(&mut self.journal_failed, true) {
                     self.messages.say(&format!("error: {error}; no further nodes will be started"));
                 }
+                // The run starts no further nodes when it gets this answer.
                 JournalAck::No
             }
         }
@@ -98,7 +103,9 @@ impl EventRecorder {
 
     /// Gives one event to the ledger and the sinks.
     pub(super) fn apply(&mut self, event: RunEvent) {
+        // Renumbered: the ledger of a resumed run does not get all events of the journal.
         let event = RunEvent { seq: self.seq, ..event };
+        // Progress is not recorded, so it takes no number.
         self.seq += u64::from(!matches!(event.kind, EventKind::Progress { .. }));
         if let Err(error) = self.ledger.apply(&event) {
             tracing::error!(%error, "an event that does not fit");
@@ -107,6 +114,7 @@ impl EventRecorder {
             self.messages.say(&format!("warning: {warning}"));
         }
         if self.sinks.stdout_closed()
+            // `take`: one notice is enough, and the channel has room for one.
             && let Some(closed) = self.closed.take()
             && closed.try_send(CancelReason::OutputClosed).is_err()
         {

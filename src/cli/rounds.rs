@@ -103,6 +103,7 @@ impl NodeRounds {
             let own = plan.of_node(index);
             let name = own.nodes.first().map(|selected| selected.node.name.clone()).unwrap_or_default();
             // What concerns more than one node comes from the transport, once.
+            // The sender ends with this closure, so no round waits for the receiver.
             let (_none, no_notices) = mpsc::channel(1);
             let setup = reading::setup(own, head.clone(), vec![access.clone()], budget, transport, no_notices);
             let pool = Some(Box::new(WorkerPool::new(setup)));
@@ -125,6 +126,7 @@ impl NodeRounds {
             head,
             nodes,
             running: JoinSet::new(),
+            // `max(1)`: a semaphore without permits would stop every round.
             forks: Arc::new(Semaphore::new(budget.forks.max(1))),
             has_room: !budget.hangs_up,
             notices,
@@ -142,18 +144,22 @@ impl NodeRounds {
     /// is not waited for to its end.
     pub(super) async fn next(&mut self) -> ClusterState {
         loop {
+            // A notice has no place in the picture, so it goes to the log only.
             while let Ok(message) = self.notices.try_recv() {
                 tracing::debug!(message = text::single_line(&message), "a notice");
             }
             let now = Instant::now();
+            // Not while a round is waited for, even if the interval is shorter than the nodes need.
             if self.deadline.is_none() && now >= self.next {
                 self.start_round(now);
             }
+            // Whichever comes first; while a round is waited for, the next one cannot start.
             let wake = self.deadline.unwrap_or(self.next).min(self.answered.unwrap_or(self.next));
             tokio::select! {
                 Some(joined) = self.running.join_next() => {
                     self.take(joined);
                     if self.deadline.is_some() && !self.is_waiting() {
+                        // The last one that was waited for has answered; late ones do not hold the picture up.
                         return self.round_over();
                     }
                 }
@@ -162,6 +168,7 @@ impl NodeRounds {
                     if self.deadline.is_some_and(|deadline| now >= deadline) {
                         return self.round_over();
                     }
+                    // Only between rounds: the end of a round shows the answers of late nodes as well.
                     if self.deadline.is_none() && self.answered.take_if(|due| now >= *due).is_some() {
                         return self.picture();
                     }
@@ -172,7 +179,9 @@ impl NodeRounds {
 
     fn start_round(&mut self, now: Instant) {
         (self.began, self.next, self.deadline) = (now, now + self.interval, Some(now + LATE));
+        // A node that does not answer has a pace of its own, so it may sit out a round.
         for (index, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.due <= now) {
+            // Its last round is still in progress, and one at a time is enough.
             let Some(pool) = node.pool.take() else { continue };
             (node.began, node.asked) = (now, Arc::default());
             // What it takes the others to judge is judged where they are together.
@@ -199,6 +208,7 @@ impl NodeRounds {
             Ok(read) => read,
             Err(error) => {
                 tracing::error!(%error, "a node is no longer read because of an internal error");
+                // The node stays without a pool and looks late; the others are read on.
                 return;
             }
         };
@@ -212,6 +222,7 @@ impl NodeRounds {
         self.changes.push((index, changes));
         node.take(pool, &ledger, self.interval, now);
         if self.deadline.is_none() {
+            // Not moved by later answers, so that a picture comes even if they never cease.
             self.answered.get_or_insert(now + TOGETHER);
         }
     }
@@ -219,6 +230,7 @@ impl NodeRounds {
     fn picture(&mut self) -> ClusterState {
         self.answered = None;
         let mut changes = std::mem::take(&mut self.changes);
+        // In the order of the inventory, whoever answered first.
         changes.sort_by_key(|(index, _)| *index);
         let changes = SnapshotDiff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
         let (mut late, mut mistakes) = (self.late(), Vec::new());
@@ -237,6 +249,7 @@ impl NodeRounds {
         let Some(plan) = &self.unjudged else { return Vec::new() };
         let census = self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.census.as_ref()?)));
         let missing = missing_names(plan, census);
+        // Judged for good once every node has answered for sure.
         if self.nodes.iter().all(|node| node.census.as_ref().is_some_and(NameCensus::is_sure)) {
             self.unjudged = None;
         }
@@ -273,6 +286,7 @@ impl NodeRounds {
         let late = |node: &&WatchedNode| node.pool.is_none() && node.is_late(now);
         let (known, unknown): (Vec<_>, Vec<_>) = self.nodes.iter().filter(late).partition(|node| node.last.is_some());
         let names = |nodes: &[&WatchedNode]| NodeSet::from_names(nodes.iter().map(|node| &node.name)).to_string();
+        // A node that waits for a fork is not late itself: the limit holds it up.
         let is_queued = |node: &&WatchedNode| {
             node.pool.is_none() && node.asked.get().is_none() && now.duration_since(node.began) >= LATE
         };
@@ -304,11 +318,13 @@ impl WatchedNode {
     }
 
     fn take(&mut self, pool: Box<WorkerPool<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+        // A round that failed early knows no names, and the earlier census still holds.
         self.census = pool.census().cloned().or(self.census.take());
         self.pool = Some(pool);
         self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
         let is_away = |result: &TargetResult| matches!(result.outcome, Outcome::Unreachable | Outcome::TimedOut);
         if ledger.results().iter().any(is_away) {
+            // Doubled each time, so that nodes which stay away cost ever fewer attempts.
             let pause = interval.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
             self.failures = self.failures.saturating_add(1);
             self.due = now + pause;
@@ -326,7 +342,9 @@ async fn read(
     asked: Arc<OnceLock<Instant>>,
     (forks, has_room): (Arc<Semaphore>, bool),
 ) -> (usize, Box<WorkerPool<SshTransport>>, Ledger) {
+    // `acquire_owned` fails only on a closed semaphore; without a permit the round simply runs.
     let fork = forks.acquire_owned().await;
+    // Set once: the instant at which the node had its turn.
     let _first = asked.set(Instant::now());
     let mut ledger = Ledger::default();
     // Who ends the view ends the runtime; a round is told nothing.
@@ -339,6 +357,7 @@ async fn read(
         let mut round = Box::pin(pool.run_round(head, &mut signals, observe));
         tokio::select! {
             _ = &mut round => {}
+            // Giving the fork back needs open files beyond the limit that the forks were counted for.
             () = sleep(LATE), if has_room => {
                 drop(fork);
                 round.await;

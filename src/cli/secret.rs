@@ -39,8 +39,10 @@ pub(super) enum SecretError {
 
 /// Asks for a secret.
 pub(super) fn ask(prompt: &str) -> Result<SecretString, SecretError> {
+    // Before the secret is in memory; it stays so for the rest of the process.
     process::protect_secrets();
     let terminal = terminal::open_terminal()?;
+    // Before the echo is off: a signal in between would leave the terminal mute.
     let signals = HeldSignals::catch()?;
     loop {
         match ask_at(&terminal, prompt, &signals)? {
@@ -63,10 +65,12 @@ enum TypedLine {
 fn ask_at(terminal: &File, prompt: &str, signals: &HeldSignals) -> io::Result<TypedLine> {
     let quiet = EchoOff::new(terminal)?;
     let mut writer = terminal;
+    // Part of the prompt may come from a file name.
     write!(writer, "{}", text::visible_lines(prompt))?;
     let typed = read_line(terminal, signals);
     // The line end that was typed was not shown either.
     let ended = writeln!(writer);
+    // The terminal is restored before any error is returned, and before the signal is acted on.
     drop(quiet);
     let typed = typed?;
     ended?;
@@ -84,6 +88,7 @@ impl<'t> EchoOff<'t> {
         let before = tcgetattr(terminal)?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        // Flush discards input typed ahead: it was not meant for this question, and was visible.
         tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
         Ok(Self { terminal, before })
     }
@@ -91,6 +96,7 @@ impl<'t> EchoOff<'t> {
 
 impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
+        // Nothing can be done about it, and the process may be ending.
         if let Err(error) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
             tracing::debug!(%error, "cannot restore the terminal");
         }
@@ -98,6 +104,7 @@ impl Drop for EchoOff<'_> {
 }
 
 fn read_line(mut terminal: &File, signals: &HeldSignals) -> io::Result<TypedLine> {
+    // With its full capacity at once: growing would leave copies of the secret behind in freed memory.
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let mut buffer = Zeroizing::new([0; 256]);
     loop {
@@ -105,12 +112,15 @@ fn read_line(mut terminal: &File, signals: &HeldSignals) -> io::Result<TypedLine
             return Ok(TypedLine::Signal(signal));
         }
         let count = match terminal.read(buffer.as_mut_slice()) {
+            // End of file in the middle: the terminal was closed, or Ctrl-D typed.
             Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "no input")),
             Ok(count) => count,
+            // A signal handler interrupted the read; the next turn sees the signal.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         line.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        // The terminal is in line mode, so the end of the line is the end of the input.
         if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
             let secret = std::str::from_utf8(line.get(..end).unwrap_or_default())
                 .map_err(|_| io::Error::new(ErrorKind::InvalidData, "the input is not UTF-8"))?;
@@ -139,6 +149,7 @@ static DEFAULTS: Mutex<Option<DefaultSignals>> = Mutex::new(None);
 pub(super) fn release_signals() {
     if let Some(defaults) = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
         defaults.ids.retain(|(signal, id)| {
+            // The others are still wanted later: Ctrl-Z and Ctrl-\ keep their default.
             let is_released = matches!(*signal, SIGINT | SIGTERM | SIGHUP);
             if is_released {
                 low_level::unregister(*id);
@@ -156,12 +167,14 @@ struct HeldSignals {
 
 impl HeldSignals {
     fn catch() -> io::Result<Self> {
+        // A signal that was ignored from the start, as by nohup, stays ignored.
         let signals = || CAUGHT.into_iter().filter(|signal| !terminal::is_ignored(*signal));
         let mut caught = Vec::new();
         let mut known = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner);
         let defaults = match known.as_ref() {
             Some(defaults) => Arc::clone(&defaults.are_on),
             None => {
+                // Registered once for the process: the handlers stay, and the flag turns them off and on.
                 let are_on = Arc::new(AtomicBool::new(true));
                 let register = |signal| Ok((signal, flag::register_conditional_default(signal, Arc::clone(&are_on))?));
                 let ids = signals().map(register).collect::<io::Result<_>>()?;
@@ -171,10 +184,13 @@ impl HeldSignals {
         };
         drop(known);
         for signal in signals() {
+            // A pipe, because a handler may only write(2); poll then sees signals and input together.
             let (reader, writer) = UnixStream::pair()?;
+            // A read must not block if the byte was taken already.
             reader.set_nonblocking(true)?;
             caught.push((signal, low_level::pipe::register(signal, writer)?, reader));
         }
+        // Off only now that every signal has its pipe: none may be lost in between.
         defaults.store(false, Ordering::SeqCst);
         Ok(Self { caught, defaults })
     }
@@ -184,6 +200,7 @@ impl HeldSignals {
         let mut waited: Vec<PollFd<'_>> =
             self.caught.iter().map(|(.., pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
         waited.push(PollFd::new(terminal, PollFlags::IN));
+        // A handler interrupts poll(2); its byte is in the pipe on the next turn.
         while let Err(error) = poll(&mut waited, None) {
             if error != rustix::io::Errno::INTR {
                 return Err(error.into());
@@ -200,6 +217,7 @@ impl HeldSignals {
 
 impl Drop for HeldSignals {
     fn drop(&mut self) {
+        // On before the pipes are gone, for the same reason.
         self.defaults.store(true, Ordering::SeqCst);
         for (_, id, _) in &self.caught {
             low_level::unregister(*id);

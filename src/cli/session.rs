@@ -50,6 +50,7 @@ impl RunSession {
         settings: &Settings,
         keeps: bool,
     ) -> Result<Self, CliError> {
+        // First, because it may refuse, and nobody should type a password for nothing.
         let budget = limits::make_room(&access, settings.forks, keeps)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -58,6 +59,7 @@ impl RunSession {
         let (transport, notices) = SshTransport::new(RunSshSettings { password: prompts::password(settings)? });
         prompts::sudo_password(settings, &mut access)?;
         prompts::supervisor_passwords(&plan.nodes, &mut access);
+        // Last: to see the key of a host behind a bastion, it already logs in there, with the password.
         runtime.block_on(prompts::before_connecting(&transport, &plan.nodes, &access, budget.forks))?;
         Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget })
     }
@@ -87,6 +89,7 @@ impl RunSession {
             first_seq,
             first_batch,
         };
+        // `signals` registers handlers with the runtime, so it must be called inside.
         let cancel = self.runtime.block_on(async { Ok::<_, CliError>(run(setup, signals()?, observe).await) })?;
         // A node that never answers must not keep the process.
         self.runtime.shutdown_background();

@@ -157,18 +157,21 @@ fn base_directory(variable: &str, fallback: &str) -> Option<PathBuf> {
 /// Finds and reads the inventory.
 pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(Inventory, SavedFile), CliError> {
     let environment = PathEnvironment::process();
+    // The text as it was when the run began: a resume must act on the same nodes.
     if let Some(SavedFile { path, text }) = &sources.inventory {
         let inventory = inventory::parse(text, path, &environment)?;
         return Ok((inventory, SavedFile { path: path.clone(), text: text.clone() }));
     }
     let InventoryPath { path, is_named } = find_inventory(named)?;
     let (text, access) = waiting::on(format!("the inventory {}", path.display()), || inventory::read(&path))?;
+    // A file that was found could have been put there by somebody else; one that was named was chosen.
     if is_named {
         trust::named(&path, access);
     } else {
         trust::found(&path, access)?;
     }
     let inventory = inventory::parse(&text, &path, &environment)?;
+    // Absolute, since the journal may be read from another directory. The text counts, so a failure is harmless.
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok((inventory, SavedFile { path, text }))
 }
@@ -188,6 +191,7 @@ pub(super) fn journal() -> Result<Journal, CliError> {
 
 /// Where the journal is.
 fn journal_path() -> Result<PathBuf, CliError> {
+    // The journal is state of the user: it must outlive a reboot and is no configuration.
     let Some(state) = base_directory("XDG_STATE_HOME", ".local/state") else {
         let message = "no place for the journal: $HOME is not set, and $XDG_STATE_HOME is not an absolute path";
         return Err(
@@ -208,6 +212,7 @@ pub(super) struct InventoryPath {
 /// The inventory that is named, else the first at the usual places.
 pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliError> {
     let of_environment = || std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()).map(PathBuf::from);
+    // An empty variable counts as not set, as in a shell's `${CTL_INVENTORY:-}`.
     if let Some(path) = named.map(Path::to_owned).or_else(of_environment) {
         return Ok(InventoryPath { path, is_named: true });
     }
@@ -245,6 +250,7 @@ pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
     let mut known: BTreeMap<PathBuf, Arc<Snapshot>> = BTreeMap::new();
     for task in wanted.iter_mut().map(|wanted| &mut wanted.task) {
         let Some(path) = &task.policy.gate_snapshot else { continue };
+        // Read once for all tasks that name it, so that they compare with the same state.
         let snapshot = match known.get(path) {
             Some(snapshot) => Arc::clone(snapshot),
             None => Arc::new(snapshot(path)?),
@@ -259,6 +265,7 @@ pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
 pub(super) fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
     LockHolder {
         key: format!("{:016x}", rand::random::<u64>()),
+        // Random, so that no other controller has the same key.
         run: run.to_owned(),
         user: account::user(),
         host: account::host(),

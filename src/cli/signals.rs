@@ -45,6 +45,7 @@ pub(super) struct LastSignal {
 impl StopTexts {
     /// The last signal for a run with these texts, as long as there is `work`.
     pub(super) fn last(self, messages: &StderrMessages, work: &Arc<()>) -> LastSignal {
+        // Each kind of run has that many steps before: stop, stop waiting, leave.
         let number = match self {
             Self::None => 1,
             Self::Reading | Self::Comparing => 2,
@@ -89,6 +90,7 @@ pub(super) fn signals(last: Option<LastSignal>) -> Result<mpsc::Receiver<CancelR
         (SignalKind::terminate(), CancelReason::Terminated),
         (SignalKind::hangup(), CancelReason::HungUp),
     ];
+    // Counted together: Ctrl-C and then SIGTERM are two signals.
     let (count, last) = (Arc::new(AtomicU32::new(0)), Arc::new(last));
     for (kind, reason) in kinds {
         // nohup ignores the end of the terminal on purpose.
@@ -101,11 +103,13 @@ pub(super) fn signals(last: Option<LastSignal>) -> Result<mpsc::Receiver<CancelR
             while stream.recv().await.is_some() {
                 let number = count.fetch_add(1, Ordering::Relaxed) + 1;
                 if let Some(last) = last.as_ref().as_ref().filter(|last| number >= last.number) {
+                    // Said once, although more signals may follow.
                     if number == last.number {
                         last.messages.say("Exiting now.");
                     }
                     output_closed::leave_if_stuck(reason, last.work.clone());
                 }
+                // The run is over, and nobody listens to this signal any more.
                 if sender.send(reason).await.is_err() {
                     return;
                 }

@@ -23,6 +23,7 @@ pub(super) fn stderr_can_animate() -> bool {
 /// Whether a question can be asked and answered: where standard input is something else, at the terminal of the process, as
 /// `ssh` does it.
 pub(super) fn can_ask() -> bool {
+    // The question goes to stderr and must be seen, wherever the answer comes from.
     io::stderr().is_terminal() && (stdin_is_terminal() || open_terminal().is_ok())
 }
 
@@ -60,6 +61,7 @@ pub(super) fn color(when: ColorChoice) -> bool {
         ColorChoice::Never => false,
         ColorChoice::Auto => {
             stdout_is_terminal()
+                // An empty NO_COLOR does not count (no-color.org).
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
                 && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
@@ -104,6 +106,7 @@ impl StderrMessages {
 /// Says something on stderr, line by line made safe for a terminal: it may quote a file or a node. A closed stderr is
 /// nobody's loss.
 pub(super) fn say(text: &str) {
+    // Nothing can be reported about stderr but on stderr.
     drop(writeln!(io::stderr().lock(), "{}", text::visible_lines(text)));
 }
 
@@ -117,6 +120,7 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
 }
 
 fn ask_at(terminal: impl AsFd, mut reader: impl BufRead, question: &str) -> io::Result<String> {
+    // A line typed ahead must not confirm a question that nobody has read.
     tcflush(terminal, QueueSelector::IFlush)?;
     let mut stderr = io::stderr().lock();
     write!(stderr, "{}", text::visible_lines(question))?;
@@ -130,6 +134,7 @@ fn ask_at(terminal: impl AsFd, mut reader: impl BufRead, question: &str) -> io::
 pub(super) fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // An unreadable mask is an empty one: then nothing is ignored, and signals work as usual.
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     u32::try_from(signal - 1).is_ok_and(|bit| mask.checked_shr(bit).is_some_and(|rest| rest & 1 == 1))
 }

@@ -77,9 +77,11 @@ pub(super) fn run(
     };
     let rounds =
         NodeRounds::new(&job.plan, &job.services, &access, &settings, (&transport, notices), (budget, interval));
+    // Bounded: a reader that is ahead waits for the screen instead of filling memory.
     let (sender, inbox) = mpsc::channel(8);
     let (logs, wanted) = mpsc::channel(8);
     let signals = {
+        // tokio's signal handlers need the runtime, and the loop below runs outside of it.
         let _inside = runtime.enter();
         signals(None)?
     };
@@ -108,6 +110,7 @@ impl TopLoop {
         let mut screen = TopScreen::take().map_err(failed)?;
         let mut is_drawn = false;
         loop {
+            // Before anything is drawn or read, so that a signal ends the view at once.
             if let Ok(reason) = self.signals.try_recv() {
                 return Ok(ended_by(reason));
             }
@@ -124,6 +127,7 @@ impl TopLoop {
             let order = match input {
                 TerminalInput::Key(key) => self.model.key(key),
                 TerminalInput::Other | TerminalInput::Nothing => None,
+                // The terminal is gone, as after SIGHUP.
                 TerminalInput::Gone => return Ok(ExitStatus::HungUp),
             };
             match order {
@@ -153,10 +157,12 @@ impl TopLoop {
             match input {
                 TopInput::Round(state) => {
                     let ClusterState { ledger, late, mistakes, changes: _ } = *state;
+                    // A name that no node has is an error of the command line, as without the view.
                     if !mistakes.is_empty() {
                         return Err(CliError::mistaken_names(&mistakes));
                     }
                     self.model.update(&ledger, late, jiff::Zoned::now().strftime("%H:%M:%S").to_string());
+                    // The log on screen is read anew with each round.
                     if let Some(target) = self.model.log_shown().cloned() {
                         self.read_log(target);
                     }
@@ -211,9 +217,11 @@ impl TopLogReader {
         // The same log is read again and again over one connection.
         let mut open: Option<OpenLog> = None;
         while let Some(mut target) = wanted.recv().await {
+            // Only the newest wish counts: the operator has moved on from the others.
             while let Ok(later) = wanted.try_recv() {
                 target = later;
             }
+            // Another log needs a plan of its own; the old pool is dropped with its connection.
             let same = open.take().filter(|(of, ..)| *of == target);
             let ready = same.map_or_else(|| self.open(&target), Ok);
             let lines = match ready {
@@ -245,6 +253,7 @@ impl TopLogReader {
         let wanted = vec![of(LogStream::Stderr)?, of(LogStream::Stdout)?];
         let plan = plan(wanted, &self.inventory, self.settings.via);
         let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
+        // The transport's notices go to the rounds; dropping the sender keeps this receiver from waiting.
         let (_quiet, notices) = mpsc::channel(1);
         let action = Some(Action::Logs.as_str().to_owned());
         let head = reading::head(&plan, &services, &self.settings);
@@ -256,6 +265,7 @@ impl TopLogReader {
 
 /// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
 async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<String> {
+    // No signal ever comes: the sender only keeps the receiver open until the round is over.
     let (_silent, mut signals) = mpsc::channel(1);
     let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
     pool.run_round(head.clone(), &mut signals, |events| {
@@ -265,6 +275,7 @@ async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<
                     LogStream::Stderr => stderr.extend(more.lines.iter().cloned()),
                     LogStream::Stdout => stdout.extend(more.lines.iter().cloned()),
                 },
+                // The last failure explains best why there are no lines.
                 EventKind::Result(result) => failure = result.failure.clone().or(failure.take()),
                 EventKind::RunStarted(_)
                 | EventKind::BatchStarted { .. }

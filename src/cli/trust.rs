@@ -19,6 +19,7 @@ const STICKY: u32 = 0o1000;
 
 /// Judges a file that nobody has named.
 pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
+    // A bare file name lies in the current directory.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = std::fs::metadata(folder).ok().map(|metadata| FileAccess::from(&metadata));
     let reason = if access.is_foreign() {
@@ -26,8 +27,10 @@ pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
     } else if access.mode & OTHERS != 0 {
         format!("any user can write to it (mode {:04o})", access.mode)
     } else if folder.is_some_and(|folder| folder.mode & (OTHERS | STICKY) == OTHERS) {
+        // Without the sticky bit, anybody who may write to the folder may put another file in place of this one.
         "any user can replace it: everyone can write to its directory".to_owned()
     } else {
+        // Not refused; a group that may write is still worth a warning.
         named(path, access);
         return Ok(());
     };
@@ -39,6 +42,7 @@ pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
 
 /// Warns of a file that was named.
 pub(super) fn named(path: &Path, access: FileAccess) {
+    // A pipe or process substitution has no meaningful owner or mode.
     if !access.is_regular {
         return;
     }
@@ -50,6 +54,7 @@ pub(super) fn named(path: &Path, access: FileAccess) {
     let who = if access.mode & OTHERS != 0 {
         "any user"
     } else if access.mode & GROUP != 0 && !account::is_private_group(access.gid) {
+        // A user's private group has no other member, so its bit is harmless.
         "its group"
     } else {
         return;

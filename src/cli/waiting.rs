@@ -25,6 +25,7 @@ impl WaitNotice {
     pub(super) fn begin(what: impl FnOnce() -> String + Send + 'static) -> Self {
         let (over, ended) = channel();
         thread::spawn(move || {
+            // A disconnect means that the wait is over; only a timeout means that it lasts.
             if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 terminal::say(&format!("waiting for {}", what()));
             }
@@ -36,6 +37,7 @@ impl WaitNotice {
 /// What `work` gives; `what` is said to be waited for if it takes long.
 pub(super) fn on<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> T {
     let what = what.into();
+    // Dropped at the end of this function, which ends the notice's thread.
     let _waiting = WaitNotice::begin(move || what);
     work()
 }

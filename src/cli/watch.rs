@@ -38,6 +38,7 @@ pub(super) fn run(job: CliJob, settings: &Settings, interval: Duration) -> Resul
         RunSession::open(&job.plan, access, settings, false)?;
     let rounds =
         NodeRounds::new(&job.plan, &job.services, &access, settings, (&transport, notices), (budget, interval));
+    // In place only for people; JSON lines are the same at a terminal and in a pipe.
     let view: Box<dyn WatchView> = if terminal::stdout_is_terminal() && !settings.output.format.is_stream() {
         Box::new(InPlace {
             roles,
@@ -87,14 +88,17 @@ async fn watch(
     let mut is_first = true;
     loop {
         let picture = tokio::select! {
+            // The signal first: a cluster that answers all the time must not delay the end.
             biased;
             reason = signals.recv() => {
+                // The picture stays on the screen, so the prompt goes below it.
                 view.end();
                 return Ok(exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted))));
             }
             picture = rounds.next() => picture,
         };
         if !view.show(&picture, is_first) {
+            // Nobody reads any more, and the last picture decides the exit code.
             return Ok(exit::of_run(&picture.ledger, Action::Status, None));
         }
         if !picture.mistakes.is_empty() {
@@ -121,6 +125,7 @@ const PAST: usize = 100;
 
 impl WatchView for InPlace {
     fn show(&mut self, picture: &ClusterState, is_first: bool) -> bool {
+        // In the first round everything is new, and nothing has changed.
         if !is_first {
             for line in watch_lines(&picture.changes, &clock()).into_iter().rev() {
                 self.past.push_front(line);
@@ -137,6 +142,7 @@ impl WatchView for InPlace {
             self.past.iter().map(String::as_str),
             options,
         );
+        // Home instead of clear: clearing first would flicker.
         let mut drawn = String::from("\x1b[H");
         let count = frame.len();
         for (number, line) in frame.into_iter().enumerate() {
@@ -144,6 +150,7 @@ impl WatchView for InPlace {
             // A line's end in the last row would move the picture.
             drawn.push_str(if number + 1 < count { "\x1b[K\r\n" } else { "\x1b[K" });
         }
+        // Rows of a longer picture before this one may be left below.
         drawn.push_str("\x1b[J");
         let mut out = std::io::stdout().lock();
         out.write_all(drawn.as_bytes()).and_then(|()| out.flush()).is_ok()
@@ -151,6 +158,7 @@ impl WatchView for InPlace {
 
     fn end(&mut self) {
         let mut out = std::io::stdout().lock();
+        // A terminal that is gone needs no tidying.
         drop(out.write_all(b"\r\n").and_then(|()| out.flush()));
     }
 }

@@ -22,7 +22,9 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
         InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
         InventoryCommand::Check => check(&inventory, args.output)?,
     };
+    // Names and reasons come from a file, so control characters are made visible.
     match writeln!(std::io::stdout().lock(), "{}", text::visible_lines(shown.trim_end())) {
+        // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::usage(format!("standard output: {error}")))
         }
@@ -121,6 +123,7 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
     let ways = EndpointResolver::new(&ssh)?;
     let resolved = ways.of_node(node)?;
     ways.judge(&resolved);
+    // Notes and no error: showing the settings connects to nothing.
     for line in ways.notes() {
         terminal::say(&format!("note: {line}"));
     }
@@ -132,6 +135,7 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
     add("port", resolved.port.value.to_string(), &resolved.port.origin);
     add("user", resolved.user.value.to_string(), &resolved.user.origin);
     let identities = resolved.identity_paths(ways.operator())?;
+    // Nothing was named, and a list of seven usual files would say less.
     if identities.iter().all(|identity| identity.origin == openssh_config::ConfigOrigin::Default) {
         add("identity", "the agent's keys and the usual files".to_owned(), &openssh_config::ConfigOrigin::Default);
     } else {
@@ -223,6 +227,7 @@ pub(in crate::cli) fn show(
 }
 
 pub(in crate::cli) fn check(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
+    // Only roles in use: the others say nothing about these nodes.
     let used = inventory.roles.keys().filter(|role| inventory.nodes.iter().any(|node| node.roles.contains(role)));
     let check = InventoryCheck {
         file: inventory.path.display().to_string(),

@@ -14,6 +14,7 @@ use crate::plan::{LogTail, Work};
 pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
     let output = &settings.output;
+    // A single document could never be closed.
     if args.follow && output.format.encoding() == Encoding::Json {
         return Err(CliError::usage("-o json cannot be used with -f, whose output does not end")
             .with_hint("use -o jsonl: one object per line"));

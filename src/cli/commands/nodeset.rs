@@ -19,6 +19,7 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
         let (origin, text) =
             if pattern == "-" { ("standard input", read_input()?) } else { ("PATTERN", pattern.clone()) };
         let more = NodeSet::parse(&text).map_err(|error| pattern_error(origin, &text, &error))?;
+        // The union with an empty set would copy the whole set once more.
         set = if set.is_empty() { more } else { set.union(&more) };
     }
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -29,6 +30,7 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
     };
     match written.and_then(|()| out.flush()) {
         Ok(()) => Ok(ExitStatus::Good),
+        // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitStatus::Good),
         Err(error) => Err(CliError::usage(format!("standard output: {error}"))),
     }
@@ -39,6 +41,7 @@ fn expand(set: &NodeSet, out: &mut impl Write) -> std::io::Result<()> {
         if index > 0 {
             write!(out, " ")?;
         }
+        // Names are patterns that somebody typed, or input from a pipe.
         write!(out, "{}", text::visible(&name))?;
     }
     writeln!(out)

@@ -47,6 +47,7 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
         Some(RunsCommand::Resume { id, .. }) => resume(journal, id, output),
         Some(RunsCommand::Retry { id, .. }) => {
             let record = journal.load(id)?;
+            // The rest of a run in progress is not known yet.
             not_at_work(&record)?;
             let nothing = format!("Everything in run {} succeeded; nothing to retry.", record.request.run);
             anew(retry(&record, 0)?, &nothing, &record, output)
@@ -162,6 +163,7 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
     for event in last_words(&record.events) {
         recorder.apply(event.clone());
     }
+    // Only changing runs are in the journal, so any action but a status will do here.
     recorder.finish(exit::of_run(&recorder.ledger, Action::Restart, recorder.ledger.cancel()));
     out.commit()?;
     match record.state {
@@ -169,6 +171,7 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
         RunState::Running => terminal::say("the run is still running"),
         RunState::Interrupted => terminal::say(&not_finished(&record.request.run, record.input().is_some())),
     }
+    // Showing a failed run is a success.
     Ok(ExitStatus::Good)
 }
 
@@ -184,6 +187,7 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
             let same_service = other.service == own.service || own.batch.is_none();
             other.node == own.node && other.role == own.role && same_service
         };
+        // Only bad results are replaced: a good one stands, whatever a later part did.
         own.outcome.is_bad() && results.iter().any(|(seq, other)| *seq > event.seq && same(other))
     };
     let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
@@ -207,7 +211,9 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
 
 /// Goes on where a run stopped.
 fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<ExitStatus, CliError> {
+    // By its full name from here on: `last` could be another run by the time it is used.
     let run = journal.load(id)?.request.run;
+    // Taken over first, so that two resumes of one run cannot both go on.
     match journal.take_over(&run, &RunController::this()) {
         Err(JournalError::Finished { run, .. }) => {
             terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
@@ -220,6 +226,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<Exi
     let (mut job, mut settings, mut change) = match planned(&record, 0) {
         Ok(planned) => planned,
         Err(error) => {
+            // The run is given back as incomplete, or it would seem to be running for ever.
             journal.end(&run, ExitStatus::Usage.code(), false)?;
             return Err(error);
         }
@@ -228,6 +235,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<Exi
         journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
     }
+    // Before the input is read again: a rest without commands needs none.
     let rest = resume::resume(&mut job.plan, &record.events);
     if let Err(error) = input_again(&mut job.plan, &record, "resume", output) {
         journal.end(&run, ExitStatus::Usage.code(), false)?;
@@ -235,6 +243,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<Exi
     }
     let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     settings.output = output.clone();
+    // The run was confirmed when it began.
     change.yes = true;
     change.dry_run = None;
     let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
@@ -272,6 +281,7 @@ fn anew(
     record: &RunRecord,
     output: &OutputSettings,
 ) -> Result<ExitStatus, CliError> {
+    // Everything is done already; a run without steps would only fill the journal.
     if job.plan.steps.iter().all(|step| step.nodes.is_empty()) {
         terminal::say(nothing);
         return Ok(ExitStatus::Good);
@@ -309,6 +319,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
             let settings = Settings::from(&args.fanout);
             Ok((rollout::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.go)))
         }
+        // A retry of a retry leads back to the first run, step by step.
         CliCommand::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
             let journal = settings::journal()?;
             match command {
@@ -333,8 +344,10 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
 /// What did not succeed, once more.
 fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, settings, change) = planned(record, depth)?;
+    // Only the plan is wanted: a retry is a run of its own and carries no earlier results.
     drop(resume::retry(&mut job.plan, &record.events));
     job.origin = Some(RunOrigin::Retry { run: record.request.run.clone() });
+    // The nodes were confirmed with the first run, and these are fewer.
     job.confirm = None;
     Ok((job, settings, change))
 }
@@ -346,9 +359,11 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
     services.sort();
     services.dedup();
+    // The new plan replaces it; without services to start, no steps remain.
     job.plan.steps.clear();
     if !services.is_empty() {
         let sources = SavedInputs { inventory: Some(record.request.inventory.clone()), rollout: None };
+        // The saved inventory: the services are to be started where they were stopped.
         let (inventory, _) = settings::inventory(None, &sources)?;
         let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
         let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };

@@ -23,6 +23,7 @@ pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitSt
 /// What the words mean.
 pub(in crate::cli) fn job(args: &ServiceArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
     let (services, verb) = split(&args.words)?;
+    // clap cannot refuse these by itself, since the action is one of the positional words.
     if verb.is_none()
         && let Some(option) = &args.change.policy.first_given
     {
@@ -46,9 +47,11 @@ fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliErro
         |word: Option<&String>| ACTIONS.into_iter().find(|verb| word.is_some_and(|word| word == name(*verb)));
     let (first, last) = (action_of(words.first()), action_of(words.last()));
     let actions = ACTIONS.map(name).join(", ");
+    // One word that is an action lacks its services, whichever end it stands at.
     match (first, last, words) {
         (Some(_), _, [_]) => Err(CliError::usage("no service given")
             .with_hint("usage: ctl service NAME... ACTION, for example `ctl service contrail-collector restart`")),
+        // An action at both ends: which of them is a service would be a guess.
         (Some(first), Some(last), _) => Err(CliError::usage(format!(
             "two actions given, `{}` and `{}`; expected only one",
             name(first),
@@ -59,6 +62,7 @@ fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliErro
         _ => {
             let near = words.last().and_then(|word| {
                 let distance = |verb: &Option<ServiceVerb>| strsim::damerau_levenshtein(word, name(*verb));
+                // Two letters apart at most: anything else is probably a service.
                 ACTIONS.into_iter().min_by_key(distance).filter(|verb| distance(verb) <= 2)
             });
             let error = CliError::usage(format!("no action given: expected one of {actions} after the services"));

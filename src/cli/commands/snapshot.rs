@@ -28,6 +28,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(fanout.as_ref());
     let output = &settings.output;
     start_log(output)?;
+    // Comparing now with then would swap better and worse.
     if before == LIVE {
         return Err(CliError::usage("only the second snapshot can be `live`")
             .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
@@ -45,12 +46,14 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
         if after == LIVE { live(&old, &settings)? } else { (settings::snapshot(Path::new(after))?, None) };
     if let Some(reason) = cancel {
         terminal::say("interrupted while reading the nodes; nothing was compared");
+        // Nothing was compared, so only the signal decides the exit code.
         return Ok(exit::of_run(&Ledger::default(), Action::Status, Some(reason)));
     }
     if old.started > new.started && !output.quiet {
         terminal::say(&format!("warning: {before} is newer than {after}; did you swap them?"));
     }
     let found = diff(&old, &new);
+    // Without anything in common "no changes" would be misleading.
     if found.summary.nodes == 0 {
         return Err(
             CliError::usage("the two snapshots share no node or role").with_hint("see `selection` in each of them")

@@ -24,6 +24,7 @@ pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<ExitStatus, CliError> 
         None => ways.of_host(&args.host)?,
     };
     ways.judge(&resolved);
+    // As notes even if a run would refuse them: this command connects to nothing.
     for line in ways.notes() {
         terminal::say(&format!("note: {line}"));
     }

@@ -22,6 +22,7 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     let request = JobRequest::new("status", &args.names, &settings, Work::deep_status);
     let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
+        // Only these two have a form for a picture that changes.
         if !matches!(output.format.encoding(), Encoding::Text { wide: false } | Encoding::JsonLines) {
             let message = format!("--watch does not support -o {}", output.format.as_str());
             return Err(CliError::usage(message)
