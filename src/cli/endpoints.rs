@@ -63,7 +63,7 @@ pub(super) struct EndpointResolver<'a> {
     bastions: RefCell<HashMap<BastionPath, Arc<Endpoint>>>,
     host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
     algorithms: RefCell<HashSet<Arc<AlgorithmLists>>>,
-    /// What is not honoured, and does not matter so much that it is refused.
+    /// Settings that are not honoured, and are too harmless to be refused.
     named: RefCell<BTreeSet<String>>,
     refused: RefCell<BTreeSet<String>>,
 }
@@ -99,12 +99,12 @@ impl<'a> EndpointResolver<'a> {
         })
     }
 
-    /// Whoever runs `ctl`.
+    /// The user who runs `ctl`.
     pub(super) fn operator(&self) -> &OperatorEnv {
         &self.operator
     }
 
-    /// What holds for a node of the inventory.
+    /// The settings of a node of the inventory.
     pub(super) fn of_node(&self, node: &Node) -> Result<ResolvedHost, CliError> {
         let ssh = &node.ssh;
         let mut query = self.query(&node.name);
@@ -133,7 +133,7 @@ impl<'a> EndpointResolver<'a> {
         self.resolve(&query)
     }
 
-    /// What holds for any other host, `[user@]host`.
+    /// The settings of any other host, `[user@]host`.
     pub(super) fn of_host(&self, words: &str) -> Result<ResolvedHost, CliError> {
         let (user, host) = match words.rsplit_once('@') {
             // The last `@`: a user name may contain one.
@@ -163,7 +163,7 @@ impl<'a> EndpointResolver<'a> {
         }
     }
 
-    /// With what of the command line holds for bastions too: neither user, nor port, nor key, as with `ssh`.
+    /// With the options that hold for bastions too: neither user, nor port, nor key, as with `ssh`.
     fn bastion_query<'q>(&self, host: &'q str) -> HostQuery<'q> {
         let args = self.args;
         let checking = args.host_key.map(|policy| match policy {
@@ -184,7 +184,7 @@ impl<'a> EndpointResolver<'a> {
         Ok(self.config.resolve(query, &self.operator, &|command| self.exec.run(command))?)
     }
 
-    /// The endpoint of a node. What is refused of its settings is told by [`EndpointResolver::verdict`].
+    /// The endpoint of a node. [`EndpointResolver::verdict`] reports the settings that are refused.
     pub(super) fn endpoint(&self, node: &Node, retries: u32) -> Result<Endpoint, CliError> {
         let resolved = self.of_node(node)?;
         // The command line replaces the keys of the inventory; bastions get the same ones.
@@ -317,7 +317,7 @@ impl<'a> EndpointResolver<'a> {
         }
     }
 
-    /// Remembers what is not honoured.
+    /// Remembers the settings that are not honoured.
     pub(super) fn judge(&self, resolved: &ResolvedHost) {
         for one in &resolved.unhonoured {
             // Debian's own file asks for it; without a ticket `ssh` has no use for it either.
@@ -351,15 +351,15 @@ impl<'a> EndpointResolver<'a> {
             || Path::new(&format!("/tmp/krb5cc_{}", self.operator.uid)).exists()
     }
 
-    /// What is not honoured, what is refused first.
+    /// The settings that are not honoured, the refused ones first.
     pub(super) fn notes(&self) -> Vec<String> {
         self.refused.borrow().iter().chain(self.named.borrow().iter()).cloned().collect()
     }
 
-    /// Names what is not honoured, each once.
+    /// Names the settings that are not honoured, each once.
     ///
     /// # Errors
-    /// If it must not be ignored.
+    /// If one of them must not be ignored.
     pub(super) fn verdict(&self, quiet: bool) -> Result<(), CliError> {
         let refused = self.refused.borrow();
         // All refusals in one error, so that the operator can fix the file in one go.
@@ -482,7 +482,7 @@ fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
     }
 }
 
-/// What is not asked for stays at what is good by default.
+/// The lists that somebody set; the others keep the transport's defaults.
 fn algorithms(resolved: &ResolvedHost) -> AlgorithmLists {
     let asked = |setting: &ResolvedSetting<openssh_config::ConfigAlgorithms>| {
         // OpenSSH's default has algorithms that the library lacks, so its own default is better than that list.

@@ -1,4 +1,4 @@
-//! Errors for the person on call: what is wrong, where, and what to do next.
+//! Errors for the person on call: the problem, its place, and the next step.
 
 use std::path::Path;
 

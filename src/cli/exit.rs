@@ -55,7 +55,7 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
-/// How a run ends.
+/// The exit code of a run.
 pub(super) fn of_run(ledger: &Ledger, action: Action, cancel: Option<CancelReason>) -> ExitStatus {
     of_results(ledger.results().iter(), action, cancel)
 }
@@ -70,7 +70,7 @@ pub(super) fn of_results<'r>(
         Some(CancelReason::HungUp) => return ExitStatus::HungUp,
         Some(CancelReason::Interrupted | CancelReason::GivenUp) => return ExitStatus::Interrupted,
         Some(CancelReason::Terminated) => return ExitStatus::Terminated,
-        // It was seen to its end by whoever wanted to see it.
+        // The reader has seen as much as it wanted.
         Some(CancelReason::OutputClosed) => return ExitStatus::Good,
         // A lost journal stops the run like a limit, so the results decide.
         Some(CancelReason::JournalLost) | None => {}

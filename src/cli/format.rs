@@ -68,7 +68,7 @@ pub(super) struct FormatSpec {
 pub(super) struct SinkOptions<'a> {
     /// A new writer to the results.
     pub(super) out: &'a dyn Fn() -> Box<dyn Write + Send>,
-    /// A new writer to what is said beside the results.
+    /// A new writer for the notes beside the results.
     pub(super) notes: &'a dyn Fn() -> Box<dyn Write + Send>,
     /// None is: fold where there are too many rows.
     pub(super) fold: Option<bool>,
@@ -78,7 +78,7 @@ pub(super) struct SinkOptions<'a> {
     /// Rows that the first screen of a status may take; none is all it needs.
     pub(super) height: Option<u16>,
     pub(super) color: bool,
-    /// Show only what is not healthy, of nodes with these roles.
+    /// Show only unhealthy services, of nodes with these roles.
     pub(super) first_screen: Option<NodeRoles>,
 }
 

@@ -24,7 +24,7 @@ const LIMIT_MIB: usize = 64;
 /// Most that is read.
 const LIMIT: usize = LIMIT_MIB << 20;
 
-/// After so long it is said what is waited for.
+/// A longer wait is explained.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// All of standard input. None: it is a terminal or /dev/null, or holds nothing.
@@ -53,7 +53,7 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
     Ok((!bytes.is_empty()).then(|| CommandInput::new(&bytes)))
 }
 
-/// The same input as an earlier run's. `command` is what goes on with it.
+/// The same input as an earlier run's. `command` continues that run.
 pub(super) fn read_again(
     wanted: &InputDigest,
     run: &str,
@@ -91,10 +91,10 @@ fn given() -> io::Result<Option<File>> {
 fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
-        // One byte more than allowed, so that too long can be told from just long enough.
+        // One byte more than allowed, so that an input that is too long shows.
         let room = u64::try_from(LIMIT + 1 - bytes.len()).unwrap_or_default();
         match file.by_ref().take(room).read_to_end(&mut bytes) {
-            // Whoever shares the pipe may have made it so; what was read until then is kept.
+            // Another process that shares the pipe may have made it non-blocking; the bytes read so far are kept.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 poll(&mut [PollFd::new(&file, PollFlags::IN)], None)?;
             }

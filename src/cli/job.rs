@@ -10,7 +10,7 @@ use crate::plan::policy::Policy;
 use crate::plan::{Plan, TaskSpec, Work, plan};
 use crate::select::{NodeQuery, ServicePattern, select};
 
-/// A plan, and what is told of it.
+/// A plan, and its description.
 pub(super) struct CliJob {
     pub(super) command: String,
     pub(super) action: Option<String>,
@@ -30,7 +30,7 @@ pub(super) struct CliJob {
 /// How the results of a status are shown.
 #[derive(Debug, Default)]
 pub(super) struct StatusDisplay {
-    /// As a table, only what is not well.
+    /// As a table, only problems.
     pub(super) first_screen: bool,
     /// A file that gets the JSON document too.
     pub(super) save: Option<PathBuf>,
@@ -53,13 +53,13 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
         Self { command, services, work, change: None, settings }
     }
 
-    /// What it means.
+    /// The job that the request stands for.
     pub(super) fn job(self, sources: &SavedInputs) -> Result<CliJob, CliError> {
         let (inventory, document) = settings::inventory(self.settings.inventory.as_deref(), sources)?;
         self.job_in(&inventory, document)
     }
 
-    /// What it means in an inventory that has been read.
+    /// The same, in an inventory that has been read.
     pub(super) fn job_in(self, inventory: &Inventory, document: SavedFile) -> Result<CliJob, CliError> {
         let settings = self.settings;
         let query = NodeQuery {

@@ -1,4 +1,4 @@
-//! Holds docs/json.md against what is printed: every field has a row, every row is a field of the type and with the nulls
+//! Compares docs/json.md with the output: every field has a row, every row is a field of the type and with the nulls
 //! that it names, the examples are complete, and every kind of failure has a row.
 //!
 //! Samples come from the sinks and commands themselves. Each object is printed once with every field set and once with as
@@ -323,7 +323,7 @@ fn folded(events: Vec<EventKind>, mut each: impl FnMut(&RunEvent, &Ledger)) -> L
     ledger
 }
 
-/// What is written with `-o json --out FILE`.
+/// The output of `-o json --out FILE`.
 fn in_a_file(write: impl FnOnce(&OutputSettings)) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("out.json");

@@ -1,8 +1,8 @@
 //! How many connections this process may hold at once, and what that means for a run.
 //!
 //! What always holds: a run that keeps its connections until its end, as one that changes nodes does, has room for all
-//! of them or does not start; one that reads goes over fewer at once and says so. What is out of room in spite of this
-//! is told as a failure of the controller, not of a node ([`crate::local::process::exhausted`]).
+//! of them or does not start; one that reads takes fewer nodes at once and says so. A connection that still finds no
+//! free file is a failure of the controller, not of a node ([`crate::local::process::exhausted`]).
 
 use std::collections::HashSet;
 

@@ -64,7 +64,7 @@ where
     tracing::subscriber::set_global_default(subscriber.with(filter)).is_ok()
 }
 
-/// What another format makes of an event, as one line that is safe to show.
+/// Another format's text of an event, as one line that is safe to show.
 struct OneLine<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for OneLine<F>

@@ -1,7 +1,7 @@
 //! The command line: words in, exit code out. The only module that knows clap, terminals and exit codes.
 //!
-//! It may use every other module; none uses it. `args.rs` holds the words as typed, `settings.rs` what they mean,
-//! `commands/` one file a command, `exit.rs` the exit codes, `report.rs` how errors are shown. Start at [`main`].
+//! It may use every other module; none uses it. `args.rs` holds the words as typed, `settings.rs` their meaning,
+//! `commands/` one file for each command, `exit.rs` the exit codes, `error.rs` the form of errors. Start at [`main`].
 
 mod args;
 mod change_args;

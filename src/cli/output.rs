@@ -41,7 +41,7 @@ pub(super) fn node_roles(plan: &Plan) -> NodeRoles {
     NodeRoles::new(&ROLE_ORDER, plan.nodes.iter().map(|node| (node.node.name.clone(), roles(node))))
 }
 
-/// Adds the sink of a run's results. `first_screen`: people are shown only what is not healthy, of nodes with these roles.
+/// Adds the sink of a run's results. `first_screen`: people see only unhealthy services, of nodes with these roles.
 pub(super) fn results(
     sinks: &mut SinkSet,
     output: &OutputSettings,
@@ -124,8 +124,8 @@ pub(super) fn can_fold(output: &OutputSettings, rows: FoldRows<'_>) -> Result<()
     }
 }
 
-/// How what is under way is shown, and who speaks beside it. It comes first among the sinks: it must be off the screen
-/// before results are on it. Where nothing can be drawn a run that changes nodes has a line for each batch.
+/// The display of the progress, and the messages beside it. It comes first among the sinks: it must be off the screen
+/// before results are on it. Where nothing can be drawn, a run that changes nodes has a line for each batch.
 pub(super) fn progress(output: &OutputSettings, plan: &Plan) -> (SinkSet, StderrMessages) {
     let mut sinks = SinkSet::default();
     if shows_progress(output) {
@@ -157,7 +157,7 @@ fn outline(plan: &Plan) -> RunOutline {
     RunOutline { steps: plan.steps.iter().zip(&view.steps).map(step).collect() }
 }
 
-/// How lines of logs are told.
+/// The sinks of `ctl logs`.
 pub(super) fn log_sinks(output: &OutputSettings, out: &ResultOutput, follow: bool) -> SinkSet {
     let mut sinks = SinkSet::default();
     let notes = || -> Box<dyn Write + Send> {
@@ -219,7 +219,7 @@ impl ResultOutput {
         }
     }
 
-    /// Puts the file where it belongs, if what was written to it `is_whole`.
+    /// Puts the file in its place if its content `is_whole`.
     pub(super) fn commit_if(self, is_whole: bool) -> Result<(), CliError> {
         match self {
             // Dropping the temporary file removes it: an old file of that name stays as it was.

@@ -1,7 +1,7 @@
 //! The end of a command whose output is all there is to it: when nobody reads on, or a signal comes.
 //!
 //! What always holds: a reader that has gone is noticed also while nothing is written; a signal ends the process even
-//! where nobody takes what is being written.
+//! where the reader has stopped reading.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Weak};
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// 3 s (`FAREWELL` in `guard`).
 const STUCK: Duration = Duration::from_secs(5);
 
-/// The signals, and the end of whoever read stdout, if it is read at all (`is_stdout`). `closed` is where others say so.
+/// The signals, and the end of the reader of stdout, if there is one (`is_stdout`). Others report that end to `closed`.
 pub(super) fn or_closed(
     mut signals: mpsc::Receiver<CancelReason>,
     closed: (mpsc::Sender<CancelReason>, mpsc::Receiver<CancelReason>),
@@ -34,7 +34,7 @@ pub(super) fn or_closed(
             while !is_closed() {
                 tokio::time::sleep(LOOK).await;
             }
-            // Whoever wrote to it may have said so already.
+            // A sink that wrote to it may have reported it already.
             if closed.send(CancelReason::OutputClosed).await.is_err() {
                 tracing::debug!("it has ended already");
             }
@@ -44,7 +44,7 @@ pub(super) fn or_closed(
         loop {
             let reason = tokio::select! {
                 Some(reason) = signals.recv() => {
-                    // Armed before the reason is passed on: passing it on may be what is stuck.
+                    // Armed before the reason is passed on, because that step may be the one that is stuck.
                     leave_if_stuck(reason, work.clone());
                     reason
                 }
@@ -69,8 +69,8 @@ fn is_closed() -> bool {
         && looked_at.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::NVAL))
 }
 
-/// Ends the process if its `work` does not end by itself: what writes to a pipe that nobody empties hears nothing. Whoever
-/// is still there after the work, as `ctl top` is, is let alone.
+/// Ends the process if its `work` does not end by itself: a thread that writes to a full pipe notices no signal. A
+/// process that continues after the work, such as `ctl top`, is left alone.
 #[expect(clippy::exit, reason = "the thread that would end it in order is the one that is stuck")]
 pub(super) fn leave_if_stuck(reason: CancelReason, work: Weak<()>) {
     let code = match reason {

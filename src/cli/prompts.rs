@@ -1,4 +1,4 @@
-//! What is asked before the first connection that counts: secrets, and whether keys never seen before are trusted.
+//! Questions before the first connection that counts: secrets, and whether keys never seen before are trusted.
 //!
 //! What always holds: each question is asked once for all nodes, before anything moves on the terminal; without a terminal
 //! nothing is asked; no secret is shown, kept in a file, or given to a process.
@@ -180,7 +180,7 @@ async fn unknown_hosts(transport: &SshTransport, nodes: &[(&str, &Endpoint)], fo
         for (name, endpoint, key) in looked {
             match key {
                 Ok(key) => shown.push((name, endpoint, key)),
-                // What keeps it from being seen is told as its result.
+                // The node's own result will have the reason.
                 Err(_) => {
                     left_out.insert(endpoint);
                 }

@@ -1,8 +1,8 @@
 //! Runs that change nothing and whose results are those of a status.
 //!
-//! Here live the parts of such a run ([`head`], [`setup`]), for one run and for the rounds of a watch; [`read`], for what is
-//! compared with a snapshot; and [`look_ahead`], for `--dry-run=live`. Uses `run`. What always holds: no lock is taken, no
-//! journal is written, and the first signal ends it with what was read.
+//! Here live the parts of such a run ([`head`], [`setup`]), for one run and for the rounds of a watch; [`read`], for a
+//! comparison with a snapshot; and [`look_ahead`], for `--dry-run=live`. Uses `run`. What always holds: no lock is
+//! taken, no journal is written, and the first signal ends it with the results so far.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::plan::{Action, Plan};
 use crate::run::{LockPolicy, NodeAccess, RunSetup};
 use crate::transport::SshTransport;
 
-/// The head of a run that reads what `plan` means.
+/// The head of a run that only reads.
 pub(super) fn head(plan: &Plan, services: &[String], settings: &Settings) -> RunHead {
     RunHead {
         run: settings::run_id(),
@@ -67,8 +67,8 @@ fn no_locks(plan: &Plan) -> LockPolicy {
     LockPolicy::new(LockHolder::default(), Duration::ZERO, true, plan)
 }
 
-/// Reads what `plan`, which changes nothing, means, and shows only the progress. Returns what was read, and why reading
-/// was cancelled, if it was.
+/// Runs `plan`, which changes nothing, and shows only the progress. Returns the results, and the reason if reading was
+/// cancelled.
 ///
 /// # Errors
 /// If the session cannot be opened.
@@ -80,7 +80,7 @@ pub(super) fn read(plan: Plan, settings: &Settings) -> Result<(Ledger, Option<Ca
     Ok((recorder.ledger, cancel))
 }
 
-/// Reads everything that a plan means: the state it would meet, and how a status of it would exit.
+/// Reads the nodes of a plan: the state that it would find, and the exit code of a status of them.
 ///
 /// # Errors
 /// If signals cannot be caught.

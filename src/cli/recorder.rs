@@ -76,7 +76,7 @@ impl EventRecorder {
             // Shown even if the journal failed, so that the operator sees what the nodes did.
             self.apply(event.clone());
             if let EventKind::CancelBegan { reason } = &event.kind
-                // After the event is applied, because the text depends on whether a batch has begun.
+                // After the event is applied, because the text depends on whether a batch has started.
                 && let Some(text) = self.stop.text(*reason, self.ledger.batch().is_some())
             {
                 self.messages.say(text);

@@ -1,8 +1,8 @@
 //! Round after round over nodes that do not wait for each other: for `ctl status --watch` and `ctl top`.
 //!
-//! It uses `run` and `snapshot`. What always holds: a node has one connection and at most one round in progress; what is
-//! shown never waits for a node that is late, which is shown as it was when it last answered; a node that does not
-//! answer is asked again at a pace of its own. Start reading at [`NodeRounds::next`].
+//! It uses `run` and `snapshot`. What always holds: a node has one connection and at most one round in progress; the
+//! picture never waits for a late node, and shows its last answer instead; a node that does not answer is tried again
+//! at a pace of its own. Start reading at [`NodeRounds::next`].
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::sink::text;
 use crate::snapshot::{ChangeVerdict, Snapshot, SnapshotDiff, WatchRounds};
 use crate::transport::SshTransport;
 
-/// After so long a node is late: what is shown does not wait for it, nor do other nodes for its fork.
+/// After this time a node is late: neither the picture nor the other nodes, which need its fork, wait for it.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Answers of late nodes that come within so long are shown together.
+/// Answers of late nodes that come within this time are shown together.
 const TOGETHER: Duration = Duration::from_millis(200);
 
 /// The longest pause between two attempts at a node that does not answer, unless the interval is longer.
@@ -82,7 +82,7 @@ struct WatchedNode {
     due: Instant,
     /// Rounds without an answer, one after the other.
     failures: u32,
-    /// What was read last, and when.
+    /// The last results, and when they came.
     last: Option<(Vec<TargetResult>, Option<NodeFacts>, Instant)>,
     rounds: WatchRounds,
 }
@@ -216,7 +216,7 @@ impl NodeRounds {
         let now = Instant::now();
         let mut changes = node.rounds.take(Snapshot::of(&ledger));
         if node.last.is_none() {
-            // Nothing was known before: only what is not well is news.
+            // Nothing was known before: only problems are news.
             changes.changes.retain(|change| change.verdict == ChangeVerdict::Worse);
         }
         self.changes.push((index, changes));
@@ -230,7 +230,7 @@ impl NodeRounds {
     fn picture(&mut self) -> ClusterState {
         self.answered = None;
         let mut changes = std::mem::take(&mut self.changes);
-        // In the order of the inventory, whoever answered first.
+        // In the order of the inventory, not of the answers.
         changes.sort_by_key(|(index, _)| *index);
         let changes = SnapshotDiff::of_nodes(changes.into_iter().map(|(_, changes)| changes));
         let (mut late, mut mistakes) = (self.late(), Vec::new());
@@ -256,7 +256,7 @@ impl NodeRounds {
         missing
     }
 
-    /// What was read last of each node, as if it had been read at once.
+    /// The last results of each node, as if they came from one run.
     fn ledger(&self) -> Ledger {
         let nodes = self.nodes.iter().map(|node| node.name.clone()).collect();
         let unread: Vec<&str> =
@@ -347,7 +347,7 @@ async fn read(
     // Set once: the instant at which the node had its turn.
     let _first = asked.set(Instant::now());
     let mut ledger = Ledger::default();
-    // Who ends the view ends the runtime; a round is told nothing.
+    // Ending the view ends the runtime, so a round needs no signal.
     let (_silent, mut signals) = mpsc::channel(1);
     {
         let observe = |events: &[RunEvent]| {

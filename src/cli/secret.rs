@@ -1,8 +1,8 @@
 //! Secrets typed at the terminal, asked for as readpassphrase(3) does.
 //!
-//! What always holds: the terminal shows nothing of what is typed from before the prompt is on it, and what was typed
-//! ahead is thrown away; a signal that ends or stops the process meanwhile finds the terminal as it was; the process
-//! cannot be looked into and leaves no core from the first question on.
+//! What always holds: the echo is off before the prompt appears, and input typed ahead is thrown away; a signal that
+//! ends or stops the process meanwhile finds the terminal as it was; from the first question on, no other process of
+//! the user can read the memory of this one, and it leaves no core.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -77,7 +77,7 @@ fn ask_at(terminal: &File, prompt: &str, signals: &HeldSignals) -> io::Result<Ty
     Ok(typed)
 }
 
-/// A terminal that does not show what is typed, for as long as this lives.
+/// A terminal without echo, for as long as this lives.
 struct EchoOff<'t> {
     terminal: &'t File,
     before: Termios,
@@ -145,7 +145,7 @@ struct DefaultSignals {
 
 static DEFAULTS: Mutex<Option<DefaultSignals>> = Mutex::new(None);
 
-/// Leaves the signals that end a run to whoever has caught them now.
+/// Leaves the signals that end a run to the handlers that have caught them now.
 pub(super) fn release_signals() {
     if let Some(defaults) = DEFAULTS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
         defaults.ids.retain(|(signal, id)| {
@@ -159,7 +159,7 @@ pub(super) fn release_signals() {
     }
 }
 
-/// Signals that are told instead of carried out, for as long as this lives.
+/// Signals that are reported instead of carried out, for as long as this lives.
 struct HeldSignals {
     caught: Vec<(i32, SigId, UnixStream)>,
     defaults: Arc<AtomicBool>,
@@ -208,7 +208,7 @@ impl HeldSignals {
         }
         let came = self.caught.iter().zip(&waited).find(|(_, pipe)| !pipe.revents().is_empty());
         let Some(((signal, _, pipe), _)) = came else { return Ok(None) };
-        // Taken out, so that it is told once.
+        // Taken out, so that it is reported once.
         let mut pipe = pipe;
         let _count = pipe.read(&mut [0; 16])?;
         Ok(Some(*signal))

@@ -1,4 +1,4 @@
-//! What every command that goes to nodes shares: a runtime, a transport, and the way to each node.
+//! The parts that every command on nodes needs: a runtime, a transport, and the way to each node.
 //!
 //! Here lives [`RunSession`]: opened once everything that only the operator knows has been asked for, and used up by one run or by
 //! the rounds of a watch. Uses `run` and `transport`. What always holds: nothing has been connected to when it is open,
@@ -22,7 +22,7 @@ use crate::transport::{RunSshSettings, SshTransport};
 pub(super) struct RunSession {
     pub(super) runtime: Runtime,
     pub(super) transport: Arc<SshTransport>,
-    /// What the transport has to say, for all nodes together.
+    /// Notices of the transport that concern all nodes together.
     pub(super) notices: mpsc::Receiver<String>,
     pub(super) access: Vec<NodeAccess>,
     pub(super) budget: FileBudget,

@@ -1,4 +1,4 @@
-//! What the typed words mean: the inventory that is read, where the journal is, how carefully nodes are changed.
+//! The meaning of the typed words: which inventory is read, where the journal is, how carefully nodes are changed.
 //!
 //! How each node is reached is looked up in `endpoints.rs`. After this no clap type exists. What always holds: a setting on the
 //! command line is stronger than the inventory's; what cannot be honoured is refused before a node is touched.

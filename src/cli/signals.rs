@@ -1,4 +1,4 @@
-//! Signals, and what they are answered with.
+//! Signals, and the answers to them.
 //!
 //! Here live [`signals`], [`StopTexts`] and [`LastSignal`]. Uses `terminal` and `output_closed`. What always holds: the first
 //! signal asks a run to stop, and the last one ends the process soon, whatever it is stuck in.

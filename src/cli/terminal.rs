@@ -1,4 +1,4 @@
-//! What the three standard streams are attached to, and what follows from it.
+//! The three standard streams, and whether each of them is a terminal.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -82,7 +82,7 @@ pub(super) fn stderr_color(when: ColorChoice) -> bool {
     }
 }
 
-/// What is said on stderr while a display may be drawn there: it makes room.
+/// Messages on stderr, where a display may be drawn: it makes room for them.
 #[derive(Clone, Default)]
 pub(super) struct StderrMessages {
     display: Option<ProgressBar>,

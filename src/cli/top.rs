@@ -149,7 +149,7 @@ impl TopLoop {
         }
     }
 
-    /// Takes in what was read since. Whether anything was.
+    /// Takes in the news since the last call. Whether there were any.
     fn take_inputs(&mut self) -> Result<bool, CliError> {
         let mut is_new = false;
         while let Ok(input) = self.inbox.try_recv() {
@@ -212,7 +212,7 @@ struct TopLogReader {
 }
 
 impl TopLogReader {
-    /// Ends with whoever asks, or listens.
+    /// Ends with the view that asks for logs and shows them.
     async fn serve(self, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<TopInput>) {
         // The same log is read again and again over one connection.
         let mut open: Option<OpenLog> = None;

@@ -21,7 +21,7 @@ pub(super) struct WaitNotice {
 }
 
 impl WaitNotice {
-    /// For what `what` says at the time.
+    /// `what` names the wait when the notice is due.
     pub(super) fn begin(what: impl FnOnce() -> String + Send + 'static) -> Self {
         let (over, ended) = channel();
         thread::spawn(move || {
@@ -34,7 +34,7 @@ impl WaitNotice {
     }
 }
 
-/// What `work` gives; `what` is said to be waited for if it takes long.
+/// The result of `work`. A wait that takes long is reported as one for `what`.
 pub(super) fn on<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> T {
     let what = what.into();
     // Dropped at the end of this function, which ends the notice's thread.

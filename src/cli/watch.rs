@@ -75,7 +75,7 @@ trait WatchView {
     /// Shows the cluster, and what has changed; false: nobody looks any more.
     fn show(&mut self, picture: &ClusterState, is_first: bool) -> bool;
 
-    /// Leaves what is shown.
+    /// Leaves the picture on the screen.
     fn end(&mut self);
 }
 
@@ -116,7 +116,7 @@ struct InPlace {
     color: bool,
     interval: Duration,
     unfold: bool,
-    /// What has changed of late, the newest first.
+    /// Recent changes, the newest first.
     past: VecDeque<String>,
 }
 

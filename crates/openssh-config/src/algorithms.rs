@@ -79,8 +79,7 @@ impl AlgorithmKind {
     ///
     /// Names to remove (`-`) are not checked. Of keys, patterns pass that say something of any key.
     pub(crate) fn reads(self, value: &str) -> bool {
-        // `ciphers_valid` and its like are skipped for `-` (readconf.c): what is not in the list need not be removed
-        // from it.
+        // `ciphers_valid` and its like are skipped for `-` (readconf.c): removing an unknown name changes nothing.
         if value.starts_with('-') {
             return true;
         }

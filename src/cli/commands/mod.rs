@@ -1,4 +1,4 @@
-//! One file a command: from typed words to what is asked of the other rooms.
+//! One file for each command: from typed words to calls of the other modules.
 
 pub(super) mod exec;
 pub(super) mod inventory;

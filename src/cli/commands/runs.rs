@@ -154,7 +154,7 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
     output::can_fold(output, FoldRows::Results)?;
     let out = ResultOutput::open(output.out.as_deref())?;
     if matches!(out, ResultOutput::Stdout) && output.format.is_text() {
-        // That nobody reads it is told by what follows.
+        // A closed stdout is noticed by the sinks that write after this.
         drop(out.writer().write_all(head(record).as_bytes()));
     }
     let mut sinks = SinkSet::default();
@@ -175,8 +175,8 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
     Ok(ExitStatus::Good)
 }
 
-/// The events of a run as if it had gone through in one piece: what was told as not begun or not known, and came to
-/// another end when the run was gone on with, is left out, and so are the ends between.
+/// The events of a run as if it had never been interrupted. Results that a later part of the run replaced are left out,
+/// and so are the ends of the earlier parts.
 fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
     let result_of = |event: &RunEvent| {
         if let EventKind::Result(result) = &event.kind { Some((event.seq, result.clone())) } else { None }
@@ -209,7 +209,7 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
     events.iter().enumerate().filter(is_kept).map(|(_, event)| event).collect()
 }
 
-/// Goes on where a run stopped.
+/// Continues a run where it stopped.
 fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<ExitStatus, CliError> {
     // By its full name from here on: `last` could be another run by the time it is used.
     let run = journal.load(id)?.request.run;
@@ -221,7 +221,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<Exi
         }
         taken => taken?,
     }
-    // Read after it is ours: what its last controller noted is all there.
+    // Read after it is taken over: by then the record of its last controller is complete.
     let record = journal.load(&run)?;
     let (mut job, mut settings, mut change) = match planned(&record, 0) {
         Ok(planned) => planned,
@@ -250,7 +250,7 @@ fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<Exi
     execute(job, &settings, Some(&change), &[], Some(resumed))
 }
 
-/// The input of a command, which only the operator still has, is read again for what is left of its run.
+/// Reads the input of a command again, which only the operator still has, for the rest of its run.
 fn input_again(plan: &mut Plan, record: &RunRecord, how: &str, output: &OutputSettings) -> Result<(), CliError> {
     let is_left = plan.steps.iter().any(|step| !step.nodes.is_empty()) && plan.action() == Some(Action::Exec);
     let Some(wanted) = record.input().filter(|_| is_left) else { return Ok(()) };
@@ -294,7 +294,7 @@ fn anew(
     execute(job, &settings, Some(&change), &words, None)
 }
 
-/// The plan of a run, made again from what was noted of it.
+/// The plan of a run, made again from its record.
 fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let request = &record.request;
     let impossible = || CliError::usage(format!("run {} cannot be resumed: it changes nothing", request.run));
@@ -378,7 +378,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     Ok((job, settings, change))
 }
 
-/// A run that is at work is left alone.
+/// Refuses to act on a run in progress.
 fn not_at_work(record: &RunRecord) -> Result<(), CliError> {
     if record.state == RunState::Running {
         return Err(CliError::usage(format!("run {} is still running", record.request.run))

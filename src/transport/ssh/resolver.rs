@@ -125,7 +125,7 @@ fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
         unique.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let (mut preferred, mut others) = (preferred.into_iter(), others.into_iter());
     let mut ordered = Vec::new();
-    // The longer list goes on alone when the other is used up.
+    // The longer list continues alone when the other is used up.
     loop {
         let pair = [preferred.next(), others.next()];
         if pair == [None, None] {
