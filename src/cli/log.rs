@@ -76,7 +76,7 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        // The line end belongs to the writer, all other control characters to the node.
+        // The writer adds the end of the line; all other control characters are made visible.
         writeln!(writer, "{}", text::visible(line.trim_end_matches('\n')))
     }
 }

@@ -59,7 +59,7 @@ impl RunSession {
         let (transport, notices) = SshTransport::new(RunSshSettings { password: prompts::password(settings)? });
         prompts::sudo_password(settings, &mut access)?;
         prompts::supervisor_passwords(&plan.nodes, &mut access);
-        // Last: to see the key of a host behind a bastion, it already logs in there, with the password.
+        // Last: showing the key of a host behind a bastion takes a login at the bastion, with the password.
         runtime.block_on(prompts::before_connecting(&transport, &plan.nodes, &access, budget.forks))?;
         Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget })
     }

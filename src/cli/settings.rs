@@ -264,8 +264,8 @@ pub(super) fn gate_snapshots(wanted: &mut [TaskSpec]) -> Result<(), CliError> {
 /// Who holds the locks of a run, as others see it.
 pub(super) fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&str>) -> LockHolder {
     LockHolder {
-        key: format!("{:016x}", rand::random::<u64>()),
         // Random, so that no other controller has the same key.
+        key: format!("{:016x}", rand::random::<u64>()),
         run: run.to_owned(),
         user: account::user(),
         host: account::host(),

@@ -232,7 +232,6 @@ impl HostKeyStore {
             return Err(TransportError::HostKeyChanged {
                 name: asked.name(),
                 key: asked.print(key),
-                // Remembered only after the write: a key that could not be written down was not accepted.
                 known: format!("but it presented {} earlier", asked.print(before)),
                 remove: None,
             });
@@ -243,6 +242,7 @@ impl HostKeyStore {
             let file: Arc<Path> = Arc::from(path.as_path());
             self.known.follow(path, before, after, |known| known.push(file, &appended.line));
         }
+        // Remembered only after the write: a key that could not be written down was not accepted.
         accepted.insert(place, key.clone());
         Ok(())
     }

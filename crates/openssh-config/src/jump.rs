@@ -182,8 +182,8 @@ fn host(place: &str) -> Option<(&str, Option<char>, &str)> {
 /// Letters, digits, `-`, `_` and single dots, beginning with a letter or a digit.
 pub(crate) fn is_domain(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        // An underscore is invalid in a domain name but common, so valid_domain in misc.c lets it pass.
         && !name.contains("..")
+        // An underscore is invalid in a domain name but common, so valid_domain in misc.c lets it pass.
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 

@@ -77,8 +77,8 @@ fn of_fib_trie(text: &str) -> Vec<IpAddr> {
             last = address.parse().ok();
         } else if line == "/32 host LOCAL"
             && let Some(address) = last
+            // The kernel lists each address in the main and in the local table.
             && !found.contains(&address)
-        // The kernel lists each address in the main and in the local table.
         {
             found.push(address);
         }

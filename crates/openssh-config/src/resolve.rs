@@ -132,7 +132,6 @@ impl ConfigWalk<'_, '_> {
     fn algorithms(
         &self,
         given: Option<&OverrideValue<String>>,
-        // The default depends on BatchMode, not on a line, so its origin stays the default.
         key: SettingKey,
         list: AlgorithmKind,
         keyword: &'static str,
@@ -301,7 +300,7 @@ impl ConfigWalk<'_, '_> {
                 });
             }
         };
-        // These two are honoured keys as far as the walk is concerned, but their effect depends on the value in force.
+        // The walk keeps these two as plain values; whether they matter depends on the value in force.
         if self.choice(SettingKey::CanonicalizeHostname).is_some_and(|choice| choice != "false") {
             add(SettingKey::CanonicalizeHostname, "CanonicalizeHostname", true, keyword::CANONICALIZE_REFUSED);
         }

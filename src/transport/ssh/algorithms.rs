@@ -215,7 +215,7 @@ fn host_keys(
     // One RSA key makes all RSA signatures, so a known `ssh-rsa` key counts for the SHA-2 names too.
     let is_known = |algorithm: &Algorithm| wanted.known.iter().any(|known| is_of_one_key(algorithm, known));
     let best = certificates.first().or(keys.first());
-    // Nothing to reorder: the host would show the key that is known, or none of its kinds is.
+    // Nothing to reorder: the best kind is known already, or no known kind is in the list.
     if best.is_some_and(is_known)
         || !wanted.known.iter().any(|known| keys.iter().chain(&certificates).any(|key| is_of_one_key(key, known)))
     {
@@ -260,7 +260,6 @@ fn nothing_left(list: NegotiatedList, names: &[String]) -> NegotiationFailure {
 
 /// Why the two sides have nothing in common, by what the node offers (`theirs`).
 pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &AlgorithmLists) -> NegotiationFailure {
-    // The node's list decides the message, because the operator has to change one of the two sides.
     let list = match kind {
         AlgorithmKind::Kex => NegotiatedList::Kex,
         AlgorithmKind::Key => NegotiatedList::HostKeys,
@@ -282,8 +281,8 @@ pub(super) fn disagreement(kind: &AlgorithmKind, theirs: &[String], asked: &Algo
     };
     let works = list.implemented().into_iter().find(|ours| theirs.iter().any(|name| name == ours));
     let hint = match (works, list.asked(asked)) {
+        // An algorithm that only the default leaves out is the usual case: an old node.
         (Some(name), None) => format!(
-            // An algorithm that only the default leaves out is the usual case: an old node.
             "an old node: allow it with `{keyword} +{name}` for its host in ssh_config, or with `{keyword}: \"+{name}\"` \
              under `ssh_options` in the inventory"
         ),

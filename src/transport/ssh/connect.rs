@@ -245,8 +245,8 @@ impl Connector {
             Ok(handshake)
         };
         match first_to_greet(routes, &progress.addresses, attempt).await {
-            // All addresses have failed; the log has the reason of each.
             Some(handshake) => Ok(handshake),
+            // All addresses have failed; the log has the reason of each.
             None => Err(timeout_error(endpoint, progress)),
         }
     }

@@ -59,8 +59,8 @@ impl client::Handler for ClientHandler {
 
     async fn auth_banner(&mut self, banner: &str, _session: &mut client::Session) -> Result<(), russh::Error> {
         let words = printable(banner);
-        // Only the last banner is kept: the error has room for one.
         debug!(host = self.host, "the node says: {words}");
+        // Only the last banner is kept: the error has room for one.
         *self.notes.banner.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
         Ok(())
     }

@@ -130,7 +130,7 @@ impl KeyRing {
             while let Some(ProxyRoute::Jump(bastion)) = route.last().map(|last| &last.proxy) {
                 route.push(bastion);
             }
-            // Keys of hosts that allow no keys are never offered, so nobody need unlock them.
+            // Without this method no key is offered, so nobody need unlock one.
             for endpoint in route.into_iter().filter(|endpoint| endpoint.login.methods.contains(&AuthMethod::PublicKey))
             {
                 let (credentials, _) = self.credentials(endpoint).await;

@@ -152,7 +152,7 @@ fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> 
         [] => return PromptReply::Nothing,
         [first, more @ ..] => (first, more),
     };
-    // The name and the instructions count too: PAM often puts the demand there and asks a plain question.
+    // A demand for a new password may stand in the name or the instructions, above a plain question.
     let said = format!("{name} {instructions} {}", first.prompt).to_lowercase();
     let wants_new = ["new password", "current password", "(current)", "change your password", "password has expired"];
     // An answer would take part in a change of the password, which the operator did not ask for.
