@@ -1,11 +1,11 @@
-//! Facts about a node beyond its results, and the log lines of its services.
+//! Facts about a node beyond its results.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::result::{Failure, Via};
 use super::string_enum::string_enum;
-use super::{Failure, Via};
 
 /// Facts about a node beyond the state of its services, from `ctl status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,16 +71,6 @@ string_enum! {
     }
 }
 
-string_enum! {
-    /// One of a program's two logs.
-    LogStream {
-        /// Standard output.
-        Stdout = "stdout",
-        /// Standard error.
-        Stderr = "stderr",
-    }
-}
-
 /// Changes that an update of a supervisord would make to the named groups, from a run that only reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -99,38 +89,4 @@ pub struct PendingUpdate {
     pub removed: Vec<String>,
     /// Why the changes are unknown.
     pub failure: Option<Failure>,
-}
-
-/// Lines of a service's log, in order, from one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLines {
-    /// Name of the node in the inventory.
-    pub node: String,
-    /// The role whose supervisord runs the service.
-    pub role: String,
-    /// Name of the supervisord instance.
-    pub supervisor: String,
-    /// The service in supervisord's notation.
-    pub service: String,
-    /// The log.
-    pub stream: LogStream,
-    /// Whether the node sends, or may send, lines of other services too.
-    pub among_others: bool,
-    /// Complete lines without newlines, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
-    pub lines: Vec<String>,
-}
-
-/// Why a service is not up: its exit, and the end of its log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Evidence"))]
-pub struct FailureEvidence {
-    /// Its exit status; none if a signal killed it, or if unknown.
-    pub exit_status: Option<i32>,
-    /// Its exit in supervisord's terms (`exit status 1; not expected`, `terminated by SIGSEGV`), if known. Untrusted
-    /// text: sinks make it safe.
-    pub ended: Option<String>,
-    /// The log of the lines.
-    pub stream: LogStream,
-    /// The last lines of the log, oldest first, invalid UTF-8 replaced. Untrusted text: sinks make it safe.
-    pub lines: Vec<String>,
 }

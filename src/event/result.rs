@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::FailureEvidence;
 use super::functional::FunctionalStatus;
+use super::log::FailureEvidence;
 use super::string_enum::string_enum;
 
 /// Result of one target: one (node, role's supervisord, service).
