@@ -18,12 +18,13 @@
 //! and controllers in several PID namespaces under one host name, which cannot see each other's processes. The locks on
 //! the nodes still protect against both.
 //!
-//! Start reading at [`Journal`] in `store.rs`; `schema.rs` holds the tables and their versions, `rows.rs` reads them,
-//! `lookup.rs` resolves ids, `controller.rs` checks whether a controller is alive.
+//! Start reading at [`Journal`] in `store.rs`; `schema.rs` holds the tables and their versions, `open.rs` opens the
+//! file, `rows.rs` reads it, `lookup.rs` resolves ids, `controller.rs` checks whether a controller is alive.
 
 mod controller;
 mod error;
 mod lookup;
+mod open;
 mod record;
 pub mod resume;
 mod rows;

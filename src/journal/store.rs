@@ -9,10 +9,11 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::controller::RunController;
+use super::error::JournalError;
 use super::lookup::{not_found, resolve};
+use super::open;
 use super::record::{RunRecord, RunRequest, RunState, RunSummary, SavedFile};
 use super::rows::{SELECT_RUNS, at, find, integer, json, noted, read_events, record, stored, unreadable};
-use super::{JournalError, schema};
 use crate::event::{EventKind, RunEvent};
 use crate::local::account;
 
@@ -42,7 +43,7 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         // Errors then show the whole path, and SQLite never reads a leading `file:` as a URI.
         let path = std::path::absolute(path).map_err(|source| JournalError::File { path: path.to_owned(), source })?;
-        Ok(Self { connection: schema::open(&path)?, path, host: account::host(), held: HashMap::new() })
+        Ok(Self { connection: open::open(&path)?, path, host: account::host(), held: HashMap::new() })
     }
 
     /// Records a run before anything happens. `Ok` proves that the journal is writable.

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, schema};
+use super::{Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, open, schema};
 use crate::event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, Outcome, ProcessState, RunEvent,
     RunHead, RunScope, Stage, TargetResult, Via,
@@ -431,7 +431,7 @@ fn only_its_owner_reads_it() {
 #[test]
 fn it_is_kept_in_wal_mode_with_every_commit_on_disk() {
     let place = JournalPlace::new();
-    let connection = schema::open(&{
+    let connection = open::open(&{
         drop(place.open());
         place.path()
     })
