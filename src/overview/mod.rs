@@ -9,13 +9,15 @@
 
 mod fold;
 mod health;
+mod issue;
 mod message_template;
 mod outliers;
 mod roles;
 #[cfg(test)]
 mod tests;
 
-pub use self::fold::{ClusterIssue, Overview};
+pub use self::fold::Overview;
 pub use self::health::{TargetHealth, reason};
+pub use self::issue::ClusterIssue;
 pub use self::outliers::{Oddity, Outlier};
 pub use self::roles::{NodeRoles, RoleSummary};

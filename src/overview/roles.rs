@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fold::what;
 use super::health::TargetHealth;
+use super::issue::what;
 use crate::event::{Outcome, TargetResult};
 
 /// The summary of a role.

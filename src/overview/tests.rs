@@ -260,7 +260,7 @@ proptest! {
             let word = why.split([' ', ':']).next();
             let is_its = |trouble: &&ClusterIssue| {
                 trouble.health == Some(TargetHealth::of(result))
-                    && trouble.what == fold::what(result)
+                    && trouble.what == issue::what(result)
                     && trouble.reason.split([' ', ':']).next() == word
                     && trouble.nodes.contains(&result.node)
             };
@@ -269,7 +269,7 @@ proptest! {
         // An issue names only nodes with a problem.
         for trouble in &overview.troubles {
             let nodes: BTreeSet<&str> = unwell.iter()
-                .filter(|result| fold::what(result) == trouble.what && Some(TargetHealth::of(result)) == trouble.health)
+                .filter(|result| issue::what(result) == trouble.what && Some(TargetHealth::of(result)) == trouble.health)
                 .map(|result| result.node.as_str()).collect();
             prop_assert!(trouble.nodes.iter().all(|node| nodes.contains(node.as_str())));
         }
