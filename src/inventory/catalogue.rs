@@ -22,21 +22,6 @@ use std::collections::BTreeMap;
 
 use super::model::{ControlAddress, Role, Supervisor, UnavailableCap};
 
-/// The built-in roles in the order of their steps.
-///
-/// It is the order of Contrail's own upgrade task: `contrail-fabric-utils` R2.20, R3.2 `fabfile/tasks/upgrade.py`.
-pub const ROLE_ORDER: [&str; 6] = ["database", "config", "analytics", "control", "web-ui", "compute"];
-
-/// Aliases of the built-in roles, with the canonical names: those in Contrail's manuals, and those of fabric's
-/// `env.roledefs` (`contrail-fabric-utils` R3.2 `fabfile/testbeds/testbed_multibox_example.py`).
-pub const ROLE_ALIASES: [(&str, &str); 5] = [
-    ("configuration", "config"),
-    ("webui", "web-ui"),
-    ("vrouter", "compute"),
-    ("collector", "analytics"),
-    ("cfgm", "config"),
-];
-
 /// Services that the manuals assign to more roles than the packages do.
 ///
 /// The manual page "service (Managing Services)" of Release 1.0 lists contrail-collector on nodes of these roles; its
@@ -254,12 +239,6 @@ const BUILT_IN: [BuiltInRole; 6] = [
 /// `contrail_provisioning/compute/toragent/templates/tor_agent_ini.py`).
 const TOR_AGENT: &str = "contrail-tor-agent-";
 
-/// The canonical role of an alias; any other `name` unchanged.
-#[must_use]
-pub fn canonical_role(name: &str) -> &str {
-    ROLE_ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, role)| role)
-}
-
 /// The built-in role with this canonical name.
 #[must_use]
 pub fn built_in_role(name: &str) -> Option<Role> {
@@ -289,7 +268,7 @@ pub fn introspect_port(service: &str) -> Option<u16> {
     ports.into_iter().find(|(name, _)| *name == service).map(|(_, port)| *port)
 }
 
-/// The built-in roles of a service, in the order of [`ROLE_ORDER`]; none for an unknown service.
+/// The built-in roles of a service, in the order of [`ROLE_ORDER`](super::ROLE_ORDER); none for an unknown service.
 ///
 /// `service` may be a program (`contrail-api`), a process (`contrail-api:0`), an instance or an init service. The list
 /// is wide: it has every role to which Contrail's packages or its manuals assign the service.
@@ -354,6 +333,7 @@ fn owned(names: &[&str]) -> Vec<String> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::role_names::ROLE_ORDER;
     use super::*;
 
     #[test]
@@ -361,16 +341,6 @@ mod tests {
         let roles: Vec<&str> = BUILT_IN.iter().map(|role| role.name).collect();
         assert_eq!(roles, ROLE_ORDER);
         assert_eq!(built_in_roles().len(), ROLE_ORDER.len());
-    }
-
-    #[test]
-    fn aliases_stand_for_roles_and_are_none() {
-        for (alias, role) in ROLE_ALIASES {
-            assert_eq!(canonical_role(alias), role);
-            assert!(ROLE_ORDER.contains(&role) && !ROLE_ORDER.contains(&alias), "{alias}");
-        }
-        assert_eq!(canonical_role("analytics"), "analytics");
-        assert_eq!(canonical_role("billing"), "billing");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use nodeset::{GroupResolver, NodeSet, ParseError};
 
-use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::nodes::NodeTable;
 use super::problem::{Diagnostic, nearest, quoted};
+use super::role_names::{ROLE_ALIASES, canonical_role};
 use super::roles::RoleTable;
 use super::values::{self, FieldEntry, ValueReader};
 

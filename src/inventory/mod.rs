@@ -28,6 +28,7 @@ mod model;
 mod nodes;
 pub(crate) mod problem;
 pub(crate) mod raw;
+mod role_names;
 mod roles;
 mod settings;
 mod socket;
@@ -36,11 +37,9 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 pub(crate) mod values;
+mod yaml;
 
-pub use self::catalogue::{
-    ROLE_ALIASES, ROLE_ORDER, built_in_role, built_in_roles, canonical_role, introspect_port, packages_of,
-    roles_of_service,
-};
+pub use self::catalogue::{built_in_role, built_in_roles, introspect_port, packages_of, roles_of_service};
 pub use self::environment::PathEnvironment;
 pub(crate) use self::hosts::check_host;
 pub use self::load::{load, parse, read};
@@ -49,4 +48,5 @@ pub use self::model::{
     UnavailableCap,
 };
 pub use self::problem::{InventoryError, InventoryProblem};
+pub use self::role_names::{ROLE_ALIASES, ROLE_ORDER, canonical_role};
 pub(crate) use self::values::{ValueError, check_user};

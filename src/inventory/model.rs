@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nodeset::NodeSet;
 
+use super::role_names::canonical_role;
 use crate::event::Via;
 
 /// All facts about a cluster before the first connection.
@@ -33,7 +34,7 @@ impl Inventory {
     /// The role with this name or alias.
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
-        self.roles.get(super::catalogue::canonical_role(name))
+        self.roles.get(canonical_role(name))
     }
 }
 

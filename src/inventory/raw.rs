@@ -1,7 +1,7 @@
 //! YAML as a tree of values with their places.
 //!
-//! Here live [`RawValue`] and [`read`], which parses text; it is the only file that names the YAML library. Mappings
-//! are lists of pairs, so that a duplicate key keeps both places. It uses [`super::problem`]. Invariants: the tree is
+//! Here live [`RawValue`] and [`read`], which parses text with the YAML library as [`super::yaml`] sets it up.
+//! Mappings are lists of pairs, so that a duplicate key keeps both places. [`super::syntax`] explains its errors. Invariants: the tree is
 //! bounded in depth and in size, even with nested anchors, and `<<` is expanded. Start reading at [`RawValue`].
 
 use std::collections::HashSet;
@@ -9,18 +9,11 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
+use serde_saphyr::Spanned;
 
 use super::problem::{Diagnostic, ProblemReport};
 use super::syntax::syntax_fault;
-
-/// Maximum nesting of mappings and lists. The format needs five.
-pub(crate) const MAX_DEPTH: usize = 24;
-/// Maximum number of scalars, mappings and lists, including those repeated by anchors.
-pub(crate) const MAX_NODES: usize = 1_000_000;
-/// Maximum repetition by anchors, as the parser counts it: a scalar is one, a mapping or list two.
-pub(crate) const MAX_REPEATED: usize = 250_000;
+use super::yaml::{bytes, options};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -106,28 +99,6 @@ pub(crate) fn read(text: &str, owner: &str, report: &mut ProblemReport) -> Optio
             report.add(syntax_fault(text, owner, &error));
             None
         }
-    }
-}
-
-fn options() -> Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
-            flow_nesting_limit: MAX_DEPTH,
-            max_nodes: MAX_NODES,
-            // A collection has two events, its beginning and its end; any other value has one.
-            max_events: 2 * MAX_NODES,
-        },
-        // Nested anchors could repeat a small text exponentially ("billion laughs").
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPEATED },
-        // `values` reports a duplicate key with both places, and `merged` expands `<<`.
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::AsOrdinary,
-        // As in YAML 1.2: `no` and `on` stay text, since a name may be spelled so.
-        strict_booleans: true,
-        reject_unsupported_tags: true,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
     }
 }
 
@@ -272,26 +243,4 @@ fn merged(
         own.append(&mut sources);
     }
     own
-}
-
-/// The byte range of a location of the YAML library.
-pub(crate) fn bytes(text: &str, location: &serde_saphyr::Location) -> Range<usize> {
-    let span = location.span();
-    let to_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    if let (Some(offset), Some(len)) = (span.byte_offset(), span.byte_len()) {
-        let start = to_usize(offset);
-        return start..start.saturating_add(to_usize(len));
-    }
-    if span == serde_saphyr::Span::UNKNOWN {
-        return 0..0;
-    }
-    // Errors of the scanner have only character offsets.
-    let mut indices = text.char_indices().map(|(index, _)| index).chain([text.len()]);
-    // `nth` consumes the iterator, so the length below counts from the start of the span.
-    let start = indices.nth(to_usize(span.offset())).unwrap_or(text.len());
-    let end = match to_usize(span.len()) {
-        0 => start,
-        len => indices.nth(len - 1).unwrap_or(text.len()),
-    };
-    start..end
 }

@@ -1,7 +1,7 @@
 //! Explains the errors of the YAML parser.
 //!
 //! Here lives [`syntax_fault`], which converts an error of the YAML library to a [`Diagnostic`]. It uses
-//! [`super::problem`] and [`super::raw`]. Invariant: the fault has the parser's place, or, if a tab is the cause, the
+//! [`super::problem`] and [`super::yaml`]. Invariant: the fault has the parser's place, or, if a tab is the cause, the
 //! place of the tab. Start reading at [`syntax_fault`].
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_saphyr::Error;
 
 use super::problem::{Diagnostic, quoted};
-use super::raw::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
+use super::yaml::{MAX_DEPTH, MAX_NODES, MAX_REPEATED, bytes};
 
 /// The fault of a YAML error. `owner` is the kind of text, such as `an inventory`.
 pub(super) fn syntax_fault(text: &str, owner: &str, error: &Error) -> Diagnostic {

@@ -1,7 +1,7 @@
 //! Single values of an inventory: text, numbers, durations, paths, roles, and the keys of a mapping.
 //!
 //! Here live [`ValueReader`], the context of every reading function, and the functions that convert a [`RawValue`] to a
-//! typed value. It uses [`super::raw`], [`super::problem`] and the catalogue. Invariants: a function that returns
+//! typed value. It uses [`super::raw`], [`super::problem`] and [`super::role_names`]. Invariants: a function that returns
 //! `None` has reported a fault, so that its caller need not; and no value causes a panic. Start reading at [`fields`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,11 +11,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::catalogue::{ROLE_ALIASES, canonical_role};
 use super::environment::{PathEnvironment, expand};
 use super::model::Role;
 use super::problem::{Diagnostic, ProblemReport, listed, nearest, quoted};
 use super::raw::{RawValue, Value};
+use super::role_names::{ROLE_ALIASES, canonical_role};
 
 /// Maximum duration, so that sums of durations cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
