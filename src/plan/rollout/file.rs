@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use super::model::{Rollout, RolloutError, RolloutStep};
+use super::reader::RolloutReader;
 use super::settings::{self, RolloutSettings};
 use super::step;
 use super::variables::RolloutVariables;
-use super::{Rollout, RolloutError};
 use crate::inventory::file::{self, FileKind, NoText};
 use crate::inventory::problem::{Diagnostic, ProblemReport, quoted};
 use crate::inventory::raw::{RawValue, Value};
@@ -40,13 +41,6 @@ const SYNONYMS: [(&str, &str); 6] = [
 /// The minimal file.
 const EXAMPLE: &str =
     "the minimum is `version: 1` and `steps: [{name: restart, role: analytics, services: all, action: restart}]`";
-
-/// The context for reading a part.
-pub(super) struct RolloutReader<'w> {
-    pub(super) reader: ValueReader<'w>,
-    pub(super) text: &'w str,
-    pub(super) inventory: &'w Inventory,
-}
 
 /// Reads the text of a rollout file, and its access rights.
 ///
@@ -144,7 +138,7 @@ fn steps(
     vars: &RolloutVariables,
     defaults: &RolloutSettings,
     field: FieldEntry<'_>,
-) -> Vec<super::RolloutStep> {
+) -> Vec<RolloutStep> {
     let Value::List(items) = &field.value.value else {
         work.reader.wrong_kind(field.key, field.value, "a list of steps, each with a `-`");
         return Vec::new();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::file::RolloutReader;
+use super::reader::RolloutReader;
 use super::variables::RolloutVariables;
 use crate::inventory::problem::{Diagnostic, did_you_mean, quoted};
 use crate::inventory::raw::{RawValue, Value};

@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::file::RolloutReader;
+use super::model::{RolloutStep, StepAction};
+use super::reader::RolloutReader;
 use super::settings::{self, RolloutSettings};
 use super::variables::RolloutVariables;
-use super::{RolloutStep, StepAction};
 use crate::inventory::problem::{Diagnostic, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};

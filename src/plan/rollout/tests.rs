@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::inventory::{Inventory, PathEnvironment, parse};
+use crate::plan::ServiceVerb;
 use crate::plan::amount::{CapPolicy, FailureLimit, NodeAmount};
-use crate::plan::policy::{GATE_TIMEOUT, GateLevel};
+use crate::plan::policy::{GATE_TIMEOUT, GateLevel, Policy};
 
 const INVENTORY: &str = "
 version: 1

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::file::RolloutReader;
+use super::reader::RolloutReader;
 use crate::inventory::problem::{Diagnostic, did_you_mean, listed, quoted};
 use crate::inventory::raw::{RawValue, Value};
 use crate::inventory::values::{self, FieldEntry};
