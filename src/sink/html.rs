@@ -7,6 +7,7 @@
 //! [`TargetHealth`] supply the content, as in the table. Start reading at [`ReportPage::of`].
 
 mod data;
+mod mark;
 
 use std::io::Write;
 
@@ -15,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use self::mark::{HealthMark, LEFT_OUT, UNLIKE};
 use super::overview::outlier_words;
 use super::{Sink, SinkError, footer, text};
 use crate::event::{Ledger, RunEvent};
@@ -104,32 +106,6 @@ struct TroubleRow {
     nodes: String,
     count: u64,
     reason: String,
-}
-
-/// A health with a label and a symbol to search for. The stylesheet picks the color.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct HealthMark {
-    word: &'static str,
-    sign: &'static str,
-}
-
-const UNLIKE: HealthMark = HealthMark { word: "different", sign: "≠" };
-const LEFT_OUT: HealthMark = HealthMark { word: "maintenance", sign: "–" };
-
-impl HealthMark {
-    fn of(health: Option<TargetHealth>) -> Self {
-        let Some(health) = health else { return Self { word: "finding", sign: "!" } };
-        let sign = match health {
-            TargetHealth::Well => "✓",
-            TargetHealth::Initializing => "…",
-            TargetHealth::Inactive => "■",
-            TargetHealth::Timeout => "~",
-            TargetHealth::Failed => "✗",
-            TargetHealth::Down => "▼",
-            TargetHealth::Unreachable => "?",
-        };
-        Self { word: health.as_str(), sign }
-    }
 }
 
 impl ReportPage {

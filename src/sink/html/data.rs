@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::HealthMark;
+use super::mark::HealthMark;
 use crate::event::{FunctionalStatus, Ledger, NodeFacts, Summary, TargetResult};
 use crate::overview::{self, Overview, TargetHealth, reason};
 use crate::sink::overview::outlier_words;
