@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use nodeset::NodeSet;
 
-use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
+use super::change::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
 
 /// Above this number of merely different services, only the count appears.
 const MOST_NAMES: usize = 3;

@@ -6,71 +6,21 @@
 //! length; a newer ctl's fields and words are passed over; what only one of two snapshots was asked for is not compared;
 //! a snapshot differs from itself in nothing. Start reading at [`diff`].
 
+mod change;
 mod diff;
+mod findings;
 mod fold;
+mod model;
 mod node;
+mod node_changes;
 mod read;
 mod rounds;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-pub use self::diff::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff, diff};
+pub use self::change::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
+pub use self::diff::diff;
 pub use self::fold::ChangeLine;
+pub use self::model::Snapshot;
 pub use self::read::{SnapshotError, load, read};
 pub use self::rounds::WatchRounds;
-
-use crate::event::{Ledger, NodeFacts, RunScope, TargetResult};
-
-/// A saved status.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Snapshot {
-    /// Name of the run that read it; none if unknown.
-    pub run: Option<String>,
-    /// Start of that run; none if unknown.
-    pub started: Option<jiff::Timestamp>,
-    /// Duration of that run.
-    pub elapsed: Duration,
-    /// The requested services as typed; empty means all.
-    pub services: Vec<String>,
-    /// The requested nodes and roles.
-    pub selection: RunScope,
-    /// One result per target.
-    pub results: Vec<TargetResult>,
-    /// Facts about the nodes beyond their results.
-    pub nodes: Vec<NodeFacts>,
-}
-
-impl Snapshot {
-    /// The part of the snapshot about one node.
-    #[must_use]
-    pub fn of_node(&self, node: &str) -> Self {
-        let results = self.results.iter().filter(|result| result.node == node).cloned().collect();
-        let nodes = self.nodes.iter().filter(|facts| facts.node == node).cloned().collect();
-        Self {
-            run: self.run.clone(),
-            started: self.started,
-            elapsed: self.elapsed,
-            services: self.services.clone(),
-            selection: self.selection.clone(),
-            results,
-            nodes,
-        }
-    }
-
-    /// The results of a run so far.
-    #[must_use]
-    pub fn of(ledger: &Ledger) -> Self {
-        let head = ledger.head();
-        Self {
-            run: head.map(|head| head.run.clone()),
-            started: head.map(|head| head.started),
-            elapsed: ledger.elapsed(),
-            services: head.map(|head| head.services.clone()).unwrap_or_default(),
-            selection: head.map(|head| head.selection.clone()).unwrap_or_default(),
-            results: ledger.results().to_vec(),
-            nodes: ledger.facts(),
-        }
-    }
-}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Snapshot;
+use super::model::Snapshot;
 use crate::event::{FailureKind, FindingKind, NodeFacts, NodeFinding, Outcome, RunScope, TargetResult};
 use crate::overview::TargetHealth;
 

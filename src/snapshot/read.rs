@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Snapshot;
+use super::model::Snapshot;
 use crate::event::{
     Failure, FailureEvidence, FailureKind, FunctionalStatus, LogStream, NodeFacts, NodeFinding, Outcome, ProcessState,
     RunScope, Stage, SupervisorFacts, TargetResult,

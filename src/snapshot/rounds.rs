@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Snapshot;
-use super::diff::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff, diff};
+use super::change::{ChangeKind, ChangeVerdict, NodeChange, SnapshotDiff};
+use super::diff::diff;
+use super::model::Snapshot;
 use super::node::nodes;
 use crate::event::{FindingKind, NodeFacts, NodeFinding, RunScope, TargetResult};
 

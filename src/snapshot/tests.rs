@@ -1,10 +1,13 @@
 //! Tables of the diff, and the round trip through a file.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::event::{
-    Failure, FailureKind, FindingKind, FunctionalStatus, NodeFinding, Outcome, ProcessState, Stage, Via,
+    Failure, FailureKind, FindingKind, FunctionalStatus, NodeFacts, NodeFinding, Outcome, ProcessState, RunScope,
+    Stage, TargetResult, Via,
 };
 
 fn row(node: &str, service: &str, state: ProcessState, functional: Option<&str>) -> TargetResult {
