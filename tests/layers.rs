@@ -276,7 +276,22 @@ fn the_list_has_no_circle() {
 }
 
 /// Modules within which files use each other in one direction only.
-const WITHOUT_CIRCLE: &[&str] = &["supervisor"];
+const WITHOUT_CIRCLE: &[&str] = &[
+    "local",
+    "event",
+    "inventory",
+    "overview",
+    "snapshot",
+    "plan",
+    "transport",
+    "remote",
+    "guard",
+    "supervisor",
+    "journal",
+    "run",
+    "sink",
+    "top",
+];
 
 #[test]
 fn files_use_each_other_in_one_direction() {
