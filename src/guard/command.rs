@@ -5,6 +5,7 @@
 //! output of the login shell before it does not count as its own, and a command counts as started only once its mark
 //! has arrived.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
@@ -152,20 +153,23 @@ pub async fn run<S: Session>(
         Ok(rest) => gathered.stdout.take_in(&gathered.mark, rest),
         Err(error) => {
             running.close().await;
-            return match error {
-                EnterError::Sudo(error) => Err(RunError::Sudo(error)),
-                EnterError::Transport(error) => Err(RunError::Transport(error)),
-                EnterError::Ended { said, exit } => {
-                    gathered.stderr.before = said.into_bytes();
-                    Ok(gathered.ended(CommandEnd::NotRun(exit)))
-                }
-            };
+            return gathered.not_entered(error);
         }
     }
+    Ok(gather(session, running, gathered, stop).await)
+}
+
+/// Collects the output of a command that has all of its input, until it ends or `stop` completes.
+async fn gather<S: Session>(
+    session: &S,
+    mut running: S::Command,
+    mut gathered: GatheredOutput,
+    mut stop: Pin<&mut impl Future<Output = CommandEnd>>,
+) -> CommandOutput {
     loop {
         let piece = tokio::select! {
             piece = running.next() => piece,
-            how = &mut stop => return Ok(end(session, running, gathered, how).await),
+            how = &mut stop => return end(session, running, gathered, how).await,
         };
         match piece {
             Some(OutputPiece::Exit(code)) => {
@@ -182,15 +186,15 @@ pub async fn run<S: Session>(
                     (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
                     (None, None) => CommandEnd::NoStatus,
                 };
-                return Ok(gathered.ended(how));
+                return gathered.ended(how);
             }
             Some(piece) => gathered.take_in(piece),
-            None => return Ok(gathered.ended(CommandEnd::Lost)),
+            None => return gathered.ended(CommandEnd::Lost),
         }
         // A login shell that prints without end would never show the mark: give up instead of buffering it.
         if gathered.is_only_noise() {
             running.close().await;
-            return Ok(gathered.ended(CommandEnd::NotRun(None)));
+            return gathered.ended(CommandEnd::NotRun(None));
         }
     }
 }
@@ -311,6 +315,18 @@ impl GatheredOutput {
                 // applies.
                 had_started = true;
                 rest = start(true);
+            }
+        }
+    }
+
+    /// The result where the shell behind sudo's dialogue did not get all of its input.
+    fn not_entered(mut self, error: EnterError) -> Result<CommandOutput, RunError> {
+        match error {
+            EnterError::Sudo(error) => Err(RunError::Sudo(error)),
+            EnterError::Transport(error) => Err(RunError::Transport(error)),
+            EnterError::Ended { said, exit } => {
+                self.stderr.before = said.into_bytes();
+                Ok(self.ended(CommandEnd::NotRun(exit)))
             }
         }
     }
