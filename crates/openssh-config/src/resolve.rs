@@ -315,13 +315,7 @@ impl ConfigWalk<'_, '_> {
 
     fn finish(&self, host_name: String) -> Result<ResolvedHost, SshConfigError> {
         let query = self.query;
-        let port = self.port();
-        let seconds = |key| self.number(key).map(Duration::from_secs);
-        // HostKeyAlias is always in lower case in the end, but not yet where `Match exec` looks.
-        let alias = self.optional(SettingKey::HostKeyAlias).map(|alias| ResolvedSetting {
-            value: Arc::<str>::from(alias.value.to_ascii_lowercase()),
-            origin: alias.origin,
-        });
+        let alias = self.host_key_alias();
         let tokens = PercentTokens {
             operator: self.operator,
             host: &host_name,
@@ -329,18 +323,10 @@ impl ConfigWalk<'_, '_> {
             // Without an alias, `%k` is the name as typed (ssh.c, main), whereas `Match exec` takes the name to connect
             // to.
             alias: alias.as_ref().map_or(query.host, |alias| &alias.value),
-            port,
+            port: self.port(),
             user: self.user(),
         };
-        let user_known_hosts_files = match &query.known_hosts {
-            // A given path is taken as it is: tokens and `~` belong to ssh_config.
-            Some(given) => ResolvedSetting { value: vec![given.value.clone()], origin: given.origin.clone() },
-            None => {
-                self.files(SettingKey::UserKnownHostsFile, ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"], |word| {
-                    tokens.path(word).map(PathBuf::from)
-                })?
-            }
-        };
+        let user_known_hosts_files = self.user_known_hosts_files(&tokens)?;
         let global_known_hosts_files = self.files(
             SettingKey::GlobalKnownHostsFile,
             ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
@@ -349,40 +335,11 @@ impl ConfigWalk<'_, '_> {
         )?;
         let (identity_agent, identity_agent_text) = self.agent(&tokens)?;
         let batch_mode = self.flag(SettingKey::BatchMode, false);
-        let host_origin = match &query.address {
-            Some(address) => address.origin.clone(),
-            None => self.origin(SettingKey::HostName),
-        };
-        // Debian's patch keepalive-extensions: with BatchMode nobody would notice a dead connection, so five minutes is
-        // the default.
-        let interval = Duration::from_secs(if batch_mode.value { 300 } else { 0 });
-        let connect_timeout = match &query.connect_timeout {
-            Some(given) => ResolvedSetting { value: Some(given.value), origin: given.origin.clone() },
-            None => self.setting(None, SettingKey::ConnectTimeout, seconds(SettingKey::ConnectTimeout).map(Some), None),
-        };
-        let text = |text: &str| Arc::<str>::from(text);
-        let user = match &query.user {
-            Some(given) => ResolvedSetting { value: text(&given.value), origin: given.origin.clone() },
-            None => self.setting(
-                None,
-                SettingKey::User,
-                self.text(SettingKey::User).map(Arc::clone),
-                text(&self.operator.user),
-            ),
-        };
-        let strict = query.strict_host_key_checking.as_ref();
-        let hostkeys = query.host_key_algorithms.as_ref();
-        let accepted = query.pubkey_accepted_algorithms.as_ref();
+        let algorithms = |given: &Option<_>, key, kind, name| self.algorithms(given.as_ref(), key, kind, name);
         Ok(ResolvedHost {
-            host: text(query.host),
-            user,
-            port: self.setting(
-                query.port.as_ref(),
-                SettingKey::Port,
-                // `port()` has already chosen between query and file; the number here only says whether a file decided.
-                self.number(SettingKey::Port).map(|_| port),
-                port,
-            ),
+            host: query.host.into(),
+            user: self.user_setting(),
+            port: self.port_setting(),
             proxy: self.proxy(&host_name)?,
             identity_files: self.identities(),
             identities_given: query.identities.is_some(),
@@ -392,70 +349,138 @@ impl ConfigWalk<'_, '_> {
             identity_agent_text,
             user_known_hosts_files,
             global_known_hosts_files,
-            revoked_host_keys: self
-                .optional(SettingKey::RevokedHostKeys)
-                // `none` is the same as no file (CLEAR_ON_NONE in readconf.c, fill_default_options).
-                .filter(|it| !it.value.eq_ignore_ascii_case("none")),
+            revoked_host_keys: self.revoked_host_keys(),
             hash_known_hosts: self.flag(SettingKey::HashKnownHosts, false),
-            strict_host_key_checking: self.setting(
-                strict,
-                SettingKey::StrictHostKeyChecking,
-                self.choice(SettingKey::StrictHostKeyChecking).map(StrictHostKeyChecking::from_word),
-                StrictHostKeyChecking::Ask,
-            ),
+            strict_host_key_checking: self.strict_host_key_checking(),
             host_key_alias: alias.clone(),
-            host_key_algorithms: self.algorithms(
-                hostkeys,
+            host_key_algorithms: algorithms(
+                &query.host_key_algorithms,
                 SettingKey::HostKeyAlgorithms,
                 AlgorithmKind::Keys,
                 "HostKeyAlgorithms",
             )?,
-            kex_algorithms: self.algorithms(
-                query.kex_algorithms.as_ref(),
+            kex_algorithms: algorithms(
+                &query.kex_algorithms,
                 SettingKey::KexAlgorithms,
                 AlgorithmKind::Kex,
                 "KexAlgorithms",
             )?,
-            ciphers: self.algorithms(query.ciphers.as_ref(), SettingKey::Ciphers, AlgorithmKind::Ciphers, "Ciphers")?,
-            macs: self.algorithms(query.macs.as_ref(), SettingKey::Macs, AlgorithmKind::Macs, "MACs")?,
-            pubkey_accepted_algorithms: self.algorithms(
-                accepted,
+            ciphers: algorithms(&query.ciphers, SettingKey::Ciphers, AlgorithmKind::Ciphers, "Ciphers")?,
+            macs: algorithms(&query.macs, SettingKey::Macs, AlgorithmKind::Macs, "MACs")?,
+            pubkey_accepted_algorithms: algorithms(
+                &query.pubkey_accepted_algorithms,
                 SettingKey::PubkeyAcceptedAlgorithms,
                 AlgorithmKind::Keys,
                 "PubkeyAcceptedAlgorithms",
             )?,
-            connect_timeout,
-            server_alive_interval: self.setting(
-                None,
-                SettingKey::ServerAliveInterval,
-                seconds(SettingKey::ServerAliveInterval),
-                interval,
-            ),
+            connect_timeout: self.connect_timeout(),
+            server_alive_interval: self.server_alive_interval(batch_mode.value),
             server_alive_count_max: self.count(SettingKey::ServerAliveCountMax, 3),
             ignore_unknown: self.optional(SettingKey::IgnoreUnknown),
             tag: self.optional(SettingKey::Tag),
-            pubkey_authentication: self.setting(
-                None,
-                SettingKey::PubkeyAuthentication,
-                self.choice(SettingKey::PubkeyAuthentication).map(PubkeyAuthentication::from_word),
-                PubkeyAuthentication::Yes,
-            ),
+            pubkey_authentication: self.pubkey_authentication(),
             password_authentication: self.flag(SettingKey::PasswordAuthentication, true),
             kbd_interactive_authentication: self.flag(SettingKey::KbdInteractiveAuthentication, true),
             preferred_authentications: self.optional(SettingKey::PreferredAuthentications),
             number_of_password_prompts: self.count(SettingKey::NumberOfPasswordPrompts, 3),
-            address_family: self.setting(
-                None,
-                SettingKey::AddressFamily,
-                self.choice(SettingKey::AddressFamily).map(ConfigFamily::from_word),
-                ConfigFamily::Any,
-            ),
+            address_family: self.address_family(),
             bind_address: self.optional(SettingKey::BindAddress),
             required_rsa_size: self.count(SettingKey::RequiredRsaSize, 1024),
             batch_mode,
             unhonoured: self.unhonoured(),
-            host_name: ResolvedSetting { value: host_name.into(), origin: host_origin },
+            host_name: ResolvedSetting { value: host_name.into(), origin: self.host_name_origin() },
         })
+    }
+
+    fn host_name_origin(&self) -> ConfigOrigin {
+        match &self.query.address {
+            Some(address) => address.origin.clone(),
+            None => self.origin(SettingKey::HostName),
+        }
+    }
+
+    fn user_setting(&self) -> ResolvedSetting<Arc<str>> {
+        match &self.query.user {
+            Some(given) => ResolvedSetting { value: given.value.as_str().into(), origin: given.origin.clone() },
+            None => self.setting(
+                None,
+                SettingKey::User,
+                self.text(SettingKey::User).map(Arc::clone),
+                self.operator.user.as_str().into(),
+            ),
+        }
+    }
+
+    fn port_setting(&self) -> ResolvedSetting<u16> {
+        let port = self.port();
+        self.setting(self.query.port.as_ref(), SettingKey::Port, self.number(SettingKey::Port).map(|_| port), port)
+    }
+
+    /// HostKeyAlias is always in lower case in the end, but not yet where `Match exec` looks.
+    fn host_key_alias(&self) -> Option<ResolvedSetting<Arc<str>>> {
+        self.optional(SettingKey::HostKeyAlias)
+            .map(|alias| ResolvedSetting { value: alias.value.to_ascii_lowercase().into(), origin: alias.origin })
+    }
+
+    fn user_known_hosts_files(
+        &self,
+        tokens: &PercentTokens<'_>,
+    ) -> Result<ResolvedSetting<Vec<PathBuf>>, SshConfigError> {
+        match &self.query.known_hosts {
+            Some(given) => Ok(ResolvedSetting { value: vec![given.value.clone()], origin: given.origin.clone() }),
+            None => self.files(SettingKey::UserKnownHostsFile, ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"], |word| {
+                tokens.path(word).map(PathBuf::from)
+            }),
+        }
+    }
+
+    fn revoked_host_keys(&self) -> Option<ResolvedSetting<Arc<str>>> {
+        self.optional(SettingKey::RevokedHostKeys).filter(|it| !it.value.eq_ignore_ascii_case("none"))
+    }
+
+    fn strict_host_key_checking(&self) -> ResolvedSetting<StrictHostKeyChecking> {
+        self.setting(
+            self.query.strict_host_key_checking.as_ref(),
+            SettingKey::StrictHostKeyChecking,
+            self.choice(SettingKey::StrictHostKeyChecking).map(StrictHostKeyChecking::from_word),
+            StrictHostKeyChecking::Ask,
+        )
+    }
+
+    fn connect_timeout(&self) -> ResolvedSetting<Option<Duration>> {
+        match &self.query.connect_timeout {
+            Some(given) => ResolvedSetting { value: Some(given.value), origin: given.origin.clone() },
+            None => {
+                self.setting(None, SettingKey::ConnectTimeout, self.seconds(SettingKey::ConnectTimeout).map(Some), None)
+            }
+        }
+    }
+
+    fn server_alive_interval(&self, batch_mode: bool) -> ResolvedSetting<Duration> {
+        let default = Duration::from_secs(if batch_mode { 300 } else { 0 });
+        self.setting(None, SettingKey::ServerAliveInterval, self.seconds(SettingKey::ServerAliveInterval), default)
+    }
+
+    fn seconds(&self, key: SettingKey) -> Option<Duration> {
+        self.number(key).map(Duration::from_secs)
+    }
+
+    fn pubkey_authentication(&self) -> ResolvedSetting<PubkeyAuthentication> {
+        self.setting(
+            None,
+            SettingKey::PubkeyAuthentication,
+            self.choice(SettingKey::PubkeyAuthentication).map(PubkeyAuthentication::from_word),
+            PubkeyAuthentication::Yes,
+        )
+    }
+
+    fn address_family(&self) -> ResolvedSetting<ConfigFamily> {
+        self.setting(
+            None,
+            SettingKey::AddressFamily,
+            self.choice(SettingKey::AddressFamily).map(ConfigFamily::from_word),
+            ConfigFamily::Any,
+        )
     }
 }
 

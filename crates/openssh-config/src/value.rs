@@ -196,33 +196,8 @@ fn one_value(
             agent(&word, arguments, operator)?;
             ConfigValue::Text(word.into())
         }
-        ValueSyntax::ForwardAgent => {
-            let word = arguments.one()?;
-            // A word that is neither yes nor no is the socket of an agent, read as IdentityAgent is (readconf.c,
-            // oForwardAgent).
-            match chosen(FLAG, &word) {
-                Some(choice) => ConfigValue::Choice(choice),
-                None => {
-                    agent(&word, arguments, operator)?;
-                    ConfigValue::Text(word.into())
-                }
-            }
-        }
-        ValueSyntax::AddKeysToAgent => {
-            let word = arguments.one()?;
-            let limit = arguments.words.next();
-            let known =
-                ["true", "false", "yes", "no", "ask", "confirm"].iter().any(|it| it.eq_ignore_ascii_case(&word));
-            let good = match &limit {
-                // A second word is allowed after `confirm` only, and limits how long the key stays in the agent.
-                Some(limit) => word.eq_ignore_ascii_case("confirm") && time::seconds(limit).is_some(),
-                None => known || time::seconds(&word).is_some(),
-            };
-            if !good {
-                return Err(arguments.bad(&word, "yes, no, ask, confirm or a time"));
-            }
-            ConfigValue::Text(word.into())
-        }
+        ValueSyntax::ForwardAgent => forward_agent(arguments, operator)?,
+        ValueSyntax::AddKeysToAgent => add_keys_to_agent(arguments)?,
         ValueSyntax::Algorithms(list) => {
             let word = arguments.one()?;
             if !list.reads(&word) {
@@ -232,49 +207,10 @@ fn one_value(
             ConfigValue::Algorithms { names: list.assemble(&word), text: word.into() }
         }
         ValueSyntax::Forward(kind) => forward(kind, arguments, operator)?,
-        ValueSyntax::PermitRemoteOpen => {
-            let all = arguments.words.as_slice();
-            let first = all.first().ok_or_else(|| arguments.missing())?.clone();
-            // `any` and `none` end the list; whatever follows is an extra word, which `end` reports.
-            if matches!(first.as_str(), "any" | "none") {
-                arguments.words.next();
-            } else {
-                arguments.each(|open| check::permitted_open(open, operator), "host:port")?;
-            }
-            ConfigValue::Text(first.into())
-        }
-        ValueSyntax::PermittedCnames => {
-            let all = arguments.words.as_slice();
-            // `none` stands alone; beside other words it fails the test like any word that is not a pair.
-            if let [only] = all
-                && only.eq_ignore_ascii_case("none")
-            {
-                return Ok(Some(ConfigValue::Words(arguments.each(|_| true, "")?)));
-            }
-            ConfigValue::Words(arguments.each(check::permitted_cname, "*, or sources and targets such as *.a:*.b")?)
-        }
-        ValueSyntax::RekeyLimit => {
-            let bytes = arguments.one()?;
-            if !check::rekey_bytes(&bytes) {
-                return Err(arguments.bad(&bytes, "default, or bytes such as 1G, at least 16"));
-            }
-            let mut words = vec![bytes.into()];
-            if let [next, ..] = arguments.words.as_slice() {
-                // The time is kept as written: only whether the pair is the default matters (keyword.rs, RekeyLimit).
-                words.push(next.as_str().into());
-                time_or_none(arguments)?;
-            }
-            ConfigValue::Words(words)
-        }
-        ValueSyntax::Qos => {
-            // One value stands for both kinds of traffic; a missing first one fails the check as an empty word.
-            let first = arguments.words.next().unwrap_or_default();
-            let words: Vec<String> = std::iter::once(first).chain(arguments.words.next()).collect();
-            if let Some(bad) = words.iter().find(|word| !check::qos(word)) {
-                return Err(arguments.bad(bad, "a class such as lowdelay or ef, or a number"));
-            }
-            ConfigValue::Text(words.join(" ").into())
-        }
+        ValueSyntax::PermitRemoteOpen => permit_remote_open(arguments, operator)?,
+        ValueSyntax::PermittedCnames => permitted_cnames(arguments)?,
+        ValueSyntax::RekeyLimit => rekey_limit(arguments)?,
+        ValueSyntax::Qos => qos(arguments)?,
     }))
 }
 
@@ -317,6 +253,74 @@ fn agent(word: &str, arguments: &LineArguments<'_>, operator: &OperatorEnv) -> R
         }
         _ => Ok(()),
     }
+}
+
+fn forward_agent(arguments: &mut LineArguments<'_>, operator: &OperatorEnv) -> Result<ConfigValue, ConfigProblem> {
+    let word = arguments.one()?;
+    Ok(match chosen(FLAG, &word) {
+        Some(choice) => ConfigValue::Choice(choice),
+        None => {
+            agent(&word, arguments, operator)?;
+            ConfigValue::Text(word.into())
+        }
+    })
+}
+
+fn add_keys_to_agent(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let word = arguments.one()?;
+    let limit = arguments.words.next();
+    let known = ["true", "false", "yes", "no", "ask", "confirm"].iter().any(|it| it.eq_ignore_ascii_case(&word));
+    let good = match &limit {
+        Some(limit) => word.eq_ignore_ascii_case("confirm") && time::seconds(limit).is_some(),
+        None => known || time::seconds(&word).is_some(),
+    };
+    if !good {
+        return Err(arguments.bad(&word, "yes, no, ask, confirm or a time"));
+    }
+    Ok(ConfigValue::Text(word.into()))
+}
+
+fn permit_remote_open(arguments: &mut LineArguments<'_>, operator: &OperatorEnv) -> Result<ConfigValue, ConfigProblem> {
+    let all = arguments.words.as_slice();
+    let first = all.first().ok_or_else(|| arguments.missing())?.clone();
+    if matches!(first.as_str(), "any" | "none") {
+        arguments.words.next();
+    } else {
+        arguments.each(|open| check::permitted_open(open, operator), "host:port")?;
+    }
+    Ok(ConfigValue::Text(first.into()))
+}
+
+fn permitted_cnames(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let all = arguments.words.as_slice();
+    if let [only] = all
+        && only.eq_ignore_ascii_case("none")
+    {
+        return Ok(ConfigValue::Words(arguments.each(|_| true, "")?));
+    }
+    Ok(ConfigValue::Words(arguments.each(check::permitted_cname, "*, or sources and targets such as *.a:*.b")?))
+}
+
+fn rekey_limit(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let bytes = arguments.one()?;
+    if !check::rekey_bytes(&bytes) {
+        return Err(arguments.bad(&bytes, "default, or bytes such as 1G, at least 16"));
+    }
+    let mut words = vec![bytes.into()];
+    if let [next, ..] = arguments.words.as_slice() {
+        words.push(next.as_str().into());
+        time_or_none(arguments)?;
+    }
+    Ok(ConfigValue::Words(words))
+}
+
+fn qos(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let first = arguments.words.next().unwrap_or_default();
+    let words: Vec<String> = std::iter::once(first).chain(arguments.words.next()).collect();
+    if let Some(bad) = words.iter().find(|word| !check::qos(word)) {
+        return Err(arguments.bad(bad, "a class such as lowdelay or ef, or a number"));
+    }
+    Ok(ConfigValue::Text(words.join(" ").into()))
 }
 
 fn forward(
