@@ -1,13 +1,12 @@
 //! The plan of a run, as plain data: its tasks, their nodes, and the order.
 //!
 //! Here live [`Plan`] and [`PlanStep`] (`model.rs`). Start at `task.rs`, which holds [`Task`] and its [`Work`];
-//! `action.rs` has the names of actions. `assemble.rs` makes a plan of tasks ([`plan()`]); `amount.rs` and `policy.rs` describe batches, limits
-//! and gates, and `batch.rs` chooses the nodes of the next batch. `index.rs` has the
-//! types of the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds
-//! the standard input of a command, `targets.rs` and `stopped.rs` the targets that are left and those that the run itself
-//! stopped, and `rollout/` reads the file that describes several tasks. Pure; it uses `select` and `inventory`, and of
-//! `snapshot` the type. What always holds: the steps of a task name every node that it selects, each role's nodes in one
-//! step, steps in the order of the roles.
+//! `action.rs` has the names of actions. `assemble.rs` makes a plan of tasks ([`plan()`]); `amount.rs` and `policy.rs`
+//! describe batches, limits and gates, and `batch.rs` chooses the nodes of the next batch. `index.rs` has the types of
+//! the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds the standard input of a command, `targets.rs`
+//! and `stopped.rs` the targets that are left and those that the run itself stopped, and `rollout/` reads the file that
+//! describes several tasks. Pure; it uses `select` and `inventory`, and of `snapshot` the type. What always holds: the
+//! steps of a task name every node that it selects, each role's nodes in one step, steps in the order of the roles.
 
 mod action;
 pub mod amount;

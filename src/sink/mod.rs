@@ -1,9 +1,10 @@
 //! Turns events into output for people and scripts: tables, JSON, progress.
 //!
-//! Here live the sinks, one form a file, and [`SinkSet`], which hands each event to all of them. The module uses `event`,
-//! `overview` and the crate `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows what the
-//! [`Ledger`](crate::event::Ledger) says; a sink that fails is dropped with one warning, and neither the run nor another sink notices; text
-//! that came from a node reaches a terminal only through [`text`]. Start reading at [`Sink`].
+//! Here live the sinks, one form a file, and [`SinkSet`], which hands each event to all of them. The room uses `event`,
+//! `overview` and the crate `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows
+//! what the [`Ledger`](crate::event::Ledger) says; a sink that fails is dropped with one warning, and neither the run
+//! nor another sink notices; text that came from a node reaches a terminal only through [`text`]. Start reading at
+//! [`Sink`].
 
 mod command_output;
 mod contrail_status;
