@@ -320,17 +320,36 @@ fn module_of(file: &Path) -> Vec<String> {
 }
 
 /// Files that reach themselves over others, if there are any. Test modules inside a file do not count.
+///
+/// A file that only declares and re-exports stands for what it re-exports: it uses nothing itself.
 fn circle(sources: &[(Vec<String>, String)]) -> Vec<String> {
     let place = |path: &[String]| {
         (1..=path.len()).rev().find_map(|end| sources.iter().position(|(module, _)| module == &path[..end]))
     };
-    let uses: Vec<Vec<usize>> = sources
+    let codes: Vec<String> = sources
         .iter()
-        .enumerate()
-        .map(|(own, (module, text))| {
-            let code = code_only(text);
-            let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            used_paths(code, module).iter().filter_map(|path| place(path)).filter(|used| *used != own).collect()
+        .map(|(_, text)| code_only(text).split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned())
+        .collect();
+    let own_paths: Vec<Vec<Vec<String>>> = (sources.iter().zip(&codes))
+        .map(|((module, _), code)| paths_after(code, |word| (word == "self").then(|| module.clone())))
+        .collect();
+    let file_of = |mut path: Vec<String>| loop {
+        let at = place(&path)?;
+        let name = path.get(sources[at].0.len()).filter(|_| only_declares(&codes[at]));
+        match name.and_then(|name| own_paths[at].iter().find(|own| own.last() == Some(name) && **own != path)) {
+            Some(exported) => path.clone_from(exported),
+            None => return Some(at),
+        }
+    };
+    let uses: Vec<Vec<usize>> = (sources.iter().zip(&codes).zip(&own_paths).enumerate())
+        .map(|(own, (((module, _), code), own_paths))| {
+            let mut paths = used_paths(code, module);
+            if only_declares(code) {
+                paths.clear();
+            } else {
+                paths.extend_from_slice(own_paths);
+            }
+            paths.into_iter().filter_map(file_of).filter(|used| *used != own).collect()
         })
         .collect();
     let reaches_itself = |start: usize| {
@@ -345,22 +364,35 @@ fn circle(sources: &[(Vec<String>, String)]) -> Vec<String> {
     (0..sources.len()).filter(|start| reaches_itself(*start)).map(|start| sources[start].0.join("::")).collect()
 }
 
+/// Whether the file declares modules and has no other item, only what is used from them.
+fn only_declares(code: &str) -> bool {
+    let items = ["const", "enum", "fn", "impl", "static", "struct", "trait", "type"];
+    let mut words = code.split(|symbol: char| !symbol.is_alphanumeric() && symbol != '_');
+    words.clone().any(|word| word == "mod") && !words.any(|word| items.contains(&word))
+}
+
 /// Every path in the code that starts at the crate's root or at a parent, from the root on.
 fn used_paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    paths_after(code, |word| match word {
+        "crate" => Some(Vec::new()),
+        "super" => Some(module[..module.len().saturating_sub(1)].to_vec()),
+        _ => None,
+    })
+}
+
+/// Every path in the code that starts with a word for which `prefix_of` has a prefix, from the root on.
+fn paths_after(code: &str, prefix_of: impl Fn(&str) -> Option<Vec<String>>) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < code.len() {
         let word = if code.is_char_boundary(at) { word_at(code, at) } else { "" };
         let is_visibility = code.get(..at).is_some_and(|before| before.trim_end().ends_with("(in"));
-        let prefix = match word {
-            "crate" if !is_visibility => Some(Vec::new()),
-            "super" => Some(module[..module.len().saturating_sub(1)].to_vec()),
-            _ => None,
-        };
+        let prefix = prefix_of(word).filter(|_| !is_visibility);
         if let (Some(prefix), Some(next)) = (prefix, after_colons(code, at + word.len())) {
-            extend_path(code, next, prefix, &mut found);
+            at = extend_path(code, next, prefix, &mut found);
+        } else {
+            at += word.len().max(1);
         }
-        at += word.len().max(1);
     }
     found
 }
@@ -411,4 +443,14 @@ fn a_circle_is_found() {
     assert_eq!(circle_of(&back), ["a::b", "a::c"]);
     let parent = [("a/mod.rs", "use self::b::B; fn f(_: crate::a::b::B) {}"), ("a/b.rs", "fn f(_: super::A) {}")];
     assert_eq!(circle_of(&parent), ["a", "a::b"]);
+    let parent = [("a/mod.rs", "pub use self::b::B; pub struct A;"), parent[1]];
+    assert_eq!(circle_of(&parent), ["a", "a::b"]);
+    let facade = [
+        ("a/mod.rs", "mod b; mod c; pub use self::{b::B, c::C};"),
+        ("a/b.rs", "use super::C;"),
+        ("a/c.rs", "use crate::a::B;"),
+    ];
+    assert_eq!(circle_of(&facade), ["a::b", "a::c"]);
+    let facade = [facade[0], facade[1], ("a/c.rs", "pub struct C;")];
+    assert_eq!(circle_of(&facade), Vec::<String>::new());
 }
