@@ -291,6 +291,7 @@ const WITHOUT_CIRCLE: &[&str] = &[
     "run",
     "sink",
     "top",
+    "cli",
 ];
 
 #[test]

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) use self::json_schema::assert_valid;
 use super::commands::{inventory, runs};
-use super::json_page_tests::{EVERY_LINE, Field, NEVER, fields, sections, table};
+use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::output::{OutputDocument, PlanDocument};
 use super::watch::TaggedChange;
 use crate::event::{CommandRun, Outcome, Summary, TargetResult};

@@ -15,6 +15,8 @@ mod format;
 mod input;
 mod job;
 #[cfg(test)]
+mod json_page;
+#[cfg(test)]
 mod json_page_tests;
 #[cfg(test)]
 mod json_schema_tests;
