@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::change_args::{ChangeArgs, GoArgs};
@@ -316,7 +317,7 @@ pub(super) struct FanoutArgs {
     #[arg(long, help_heading = "Connection")]
     pub(super) ask_pass: bool,
     /// How to reach supervisord
-    #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = "Connection")]
+    #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = ViaArg::parser(), help_heading = "Connection")]
     pub(super) via: ViaArg,
     #[command(flatten)]
     pub(super) output: OutputArgs,
@@ -456,26 +457,18 @@ pub(super) enum HostKey {
     AcceptNew,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ViaArg {
-    /// The first method that works
-    Auto,
-    /// XML-RPC over a forwarded socket
-    Rpc,
-    /// The supervisorctl command on the node
-    Supervisorctl,
-    /// The init script of the service
-    Service,
-}
+/// The value of `--via`; none is `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ViaArg(pub(super) Option<Via>);
 
 impl ViaArg {
-    pub(super) fn via(self) -> Option<Via> {
-        match self {
-            Self::Auto => None,
-            Self::Rpc => Some(Via::Rpc),
-            Self::Supervisorctl => Some(Via::Supervisorctl),
-            Self::Service => Some(Via::Service),
-        }
+    /// Every backend that there is, and `auto`.
+    fn parser() -> ValueParser {
+        let auto = PossibleValue::new("auto").help("The first method that works");
+        let backends = Via::ALL.iter().map(|via| PossibleValue::new(via.as_str()).help(via.description()));
+        // Only these names come out of the first parser, and `auto` is the one that is no backend.
+        let parser = PossibleValuesParser::new(std::iter::once(auto).chain(backends));
+        parser.map(|name: String| Self(name.parse().ok())).into()
     }
 }
 

@@ -115,7 +115,7 @@ impl From<&FanoutArgs> for Settings {
             sudo,
             ask_sudo_password: ask_sudo_pass,
             ask_ssh_password: ask_pass,
-            via: via.via(),
+            via: via.0,
             output: output.into(),
         }
     }

@@ -378,6 +378,18 @@ string_enum! {
     }
 }
 
+impl Via {
+    /// What it is, in a few words for help texts.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Rpc => "XML-RPC over a forwarded socket",
+            Self::Supervisorctl => "The supervisorctl command on the node",
+            Self::Service => "The init script of the service",
+        }
+    }
+}
+
 string_enum! {
     /// State of a process, in supervisord's words (supervisor 3.0 to 4.2.5, `supervisor/states.py`).
     /// The state of a service that init runs is mapped to the same words.

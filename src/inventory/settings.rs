@@ -171,7 +171,9 @@ fn via(reader: &mut ValueReader<'_>, field: FieldEntry<'_>) -> Option<Option<Via
     if let Ok(via) = said.parse::<Via>() {
         return Some(Some(via));
     }
-    values::wrong_value(reader, field, "auto, rpc, supervisorctl or service");
+    let names: Vec<&str> = Via::ALL.iter().map(|via| via.as_str()).collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    values::wrong_value(reader, field, &format!("auto, {} or {last}", others.join(", ")));
     None
 }
 
