@@ -115,7 +115,7 @@ fn rolling() -> Arg {
 impl FromArgMatches for PolicyArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut policy = Policy::default();
-        for option in &POLICY_OPTIONS {
+        for option in POLICY_OPTIONS {
             set(&mut policy, option, matches);
         }
         // After the rows: clap has already refused `--serial` beside it.

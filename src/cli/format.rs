@@ -87,7 +87,7 @@ const STATUS: &[Content] = &[Content::Status];
 const DOCUMENTS: &[Content] = &[Content::Results, Content::Status, Content::Runs, Content::Changes, Content::Inventory];
 
 /// All of them, in the order in which help texts list them.
-static FORMATS: [FormatSpec; 9] = [
+static FORMATS: &[FormatSpec] = &[
     FormatSpec {
         name: "table",
         help: "Human-readable table",
@@ -223,4 +223,25 @@ pub(super) fn parser(content: Content) -> ValueParser {
     // Only names from the rows come out of the first parser; the table stands for none.
     let chosen = |name: String| OutputFormat(FORMATS.iter().find(|format| format.name == name).unwrap_or(&FORMATS[0]));
     PossibleValuesParser::new(names).map(chosen).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_documented() {
+        let page = include_str!("../../docs/output.md");
+        for format in FORMATS {
+            assert!(page.contains(&format!("| `{}` |", format.name)), "docs/output.md has no row for {}", format.name);
+        }
+    }
+
+    #[test]
+    fn only_results_have_sinks_of_their_own() {
+        for format in FORMATS.iter().filter(|format| format.encoding == Encoding::OnlyResults) {
+            let shows_more = format.shows.iter().any(|content| !matches!(content, Content::Results | Content::Status));
+            assert!(!shows_more, "{} has no way to write anything but results", format.name);
+        }
+    }
 }

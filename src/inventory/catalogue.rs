@@ -57,7 +57,7 @@ struct BuiltInSupervisor {
 /// candidates, and the first that answers is used. None of them has a user name.
 ///
 /// Introspect ports: only of services that publish a NodeStatus. contrail-dns has a port (8092) but no NodeStatus.
-const BUILT_IN: [BuiltInRole; 6] = [
+const BUILT_IN: &[BuiltInRole] = &[
     BuiltInRole {
         name: "database",
         supervisors: &[BuiltInSupervisor {
@@ -239,6 +239,19 @@ const BUILT_IN: [BuiltInRole; 6] = [
 /// `contrail_provisioning/compute/toragent/templates/tor_agent_ini.py`).
 const TOR_AGENT: &str = "contrail-tor-agent-";
 
+/// The built-in roles in the order of their steps, which is that of the catalogue.
+///
+/// It is the order of Contrail's own upgrade task: `contrail-fabric-utils` R2.20, R3.2 `fabfile/tasks/upgrade.py`.
+pub const ROLE_ORDER: [&str; BUILT_IN.len()] = {
+    let mut names = [""; BUILT_IN.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = BUILT_IN[index].name;
+        index += 1;
+    }
+    names
+};
+
 /// The built-in role with this canonical name.
 #[must_use]
 pub fn built_in_role(name: &str) -> Option<Role> {
@@ -268,7 +281,7 @@ pub fn introspect_port(service: &str) -> Option<u16> {
     ports.into_iter().find(|(name, _)| *name == service).map(|(_, port)| *port)
 }
 
-/// The built-in roles of a service, in the order of [`ROLE_ORDER`](super::ROLE_ORDER); none for an unknown service.
+/// The built-in roles of a service, in the order of [`ROLE_ORDER`]; none for an unknown service.
 ///
 /// `service` may be a program (`contrail-api`), a process (`contrail-api:0`), an instance or an init service. The list
 /// is wide: it has every role to which Contrail's packages or its manuals assign the service.
@@ -333,8 +346,15 @@ fn owned(names: &[&str]) -> Vec<String> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::role_names::ROLE_ORDER;
     use super::*;
+
+    #[test]
+    fn every_role_is_documented() {
+        let page = include_str!("../../docs/inventory.md");
+        for role in ROLE_ORDER {
+            assert!(page.contains(&format!("| `{role}` |")), "docs/inventory.md has no row for {role}");
+        }
+    }
 
     #[test]
     fn the_roles_are_those_of_the_order() {

@@ -39,7 +39,7 @@ mod tests;
 pub(crate) mod values;
 mod yaml;
 
-pub use self::catalogue::{built_in_role, built_in_roles, introspect_port, packages_of, roles_of_service};
+pub use self::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, introspect_port, packages_of, roles_of_service};
 pub use self::environment::PathEnvironment;
 pub(crate) use self::hosts::check_host;
 pub use self::load::{load, parse, read};
@@ -48,5 +48,5 @@ pub use self::model::{
     UnavailableCap,
 };
 pub use self::problem::{InventoryError, InventoryProblem};
-pub use self::role_names::{ROLE_ALIASES, ROLE_ORDER, canonical_role};
+pub use self::role_names::{ROLE_ALIASES, canonical_role};
 pub(crate) use self::values::{ValueError, check_user};

@@ -1,9 +1,4 @@
-//! The names of Contrail's roles: their order, and their aliases.
-
-/// The built-in roles in the order of their steps.
-///
-/// It is the order of Contrail's own upgrade task: `contrail-fabric-utils` R2.20, R3.2 `fabfile/tasks/upgrade.py`.
-pub const ROLE_ORDER: [&str; 6] = ["database", "config", "analytics", "control", "web-ui", "compute"];
+//! The aliases of Contrail's roles.
 
 /// Aliases of the built-in roles, with the canonical names: those in Contrail's manuals, and those of fabric's
 /// `env.roledefs` (`contrail-fabric-utils` R3.2 `fabfile/testbeds/testbed_multibox_example.py`).
@@ -23,6 +18,7 @@ pub fn canonical_role(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::catalogue::ROLE_ORDER;
     use super::*;
 
     #[test]

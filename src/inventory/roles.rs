@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::catalogue::ROLE_ORDER;
 use super::catalogue::{built_in_role, built_in_roles};
 use super::model::{ControlAddress, Role, Supervisor, UnavailableCap};
 use super::problem::{Diagnostic, did_you_mean, quoted};
 use super::raw::Value;
-use super::role_names::{ROLE_ORDER, canonical_role};
+use super::role_names::canonical_role;
 use super::socket::control_address;
 use super::ssh_options::{self, GivenOption};
 use super::values::{self, FieldEntry, ValueReader};

@@ -144,7 +144,7 @@ impl Policy {
     pub fn asks_for_gate(&self) -> bool {
         let by_gate = matches!(self.gate, Some(GateLevel::Running | GateLevel::Active));
         let by_time = self.level() != GateLevel::None && self.stable.is_some_and(|stable| !stable.is_zero());
-        by_gate || by_time || self.check.is_some() || self.gate_snapshot.is_some()
+        by_gate || by_time || self.gates(true).iter().any(Gate::is_of_node)
     }
 
     /// The failure limit: no failures if batched ([`Task::batched`](super::Task)), any number otherwise.
