@@ -52,6 +52,28 @@ const MAX_LOOKUPS: u128 = 10_000;
 /// How many group names a hint lists.
 const LISTED_GROUPS: usize = 10;
 
+impl NodeSet {
+    /// Reads an expression that needs no inventory: names, ranges and operators. A blank text is the
+    /// empty set.
+    ///
+    /// # Errors
+    /// [`ParseError`], with the place in `text`, for anything that is not an expression, for groups
+    /// and globs, and for sets past the limits of the crate's documentation.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        evaluate::<NoInventory>(text, None)
+    }
+
+    /// Reads an expression whose groups and globs are looked up in `resolver`. Plain names and ranges
+    /// are not: whether those exist is for the caller to say.
+    ///
+    /// # Errors
+    /// As [`NodeSet::parse`], but groups and globs are errors only when `resolver` does not know the
+    /// group, or the glob matches none of its nodes.
+    pub fn parse_with(text: &str, resolver: &impl GroupResolver) -> Result<Self, ParseError> {
+        evaluate(text, Some(resolver))
+    }
+}
+
 /// Works out an expression, strictly from left to right.
 ///
 /// # Errors

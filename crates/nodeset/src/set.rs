@@ -1,15 +1,13 @@
 //! The node set itself.
 //!
 //! What lives here: [`NodeSet`] with its operations, and [`UnionBatch`], which gathers many operands and
-//! joins them at once. What it may use: every other module of this crate but `parse`, to which
-//! [`NodeSet::parse`] hands over. What always holds: no pattern without names, so equal sets are equal
+//! joins them at once. What it may use: every other module of this crate but `parse`, which has
+//! [`NodeSet::parse`]. What always holds: no pattern without names, so equal sets are equal
 //! values. Where to start reading: [`NodeSet`], then [`NodeSet::apply`].
 
 use super::{
-    error::ParseError,
     fold,
     meter::{CostMeter, Unmetered},
-    parse::{self, GroupResolver},
     pattern::{PatternPieces, split},
     range::{IndexSet, OrdinalSpan},
     space::{SetOperation, TupleSpace},
@@ -31,26 +29,6 @@ pub struct NodeSet {
 }
 
 impl NodeSet {
-    /// Reads an expression that needs no inventory: names, ranges and operators. A blank text is the
-    /// empty set.
-    ///
-    /// # Errors
-    /// [`ParseError`], with the place in `text`, for anything that is not an expression, for groups
-    /// and globs, and for sets past the limits of the crate's documentation.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse::evaluate::<parse::NoInventory>(text, None)
-    }
-
-    /// Reads an expression whose groups and globs are looked up in `resolver`. Plain names and ranges
-    /// are not: whether those exist is for the caller to say.
-    ///
-    /// # Errors
-    /// As [`NodeSet::parse`], but groups and globs are errors only when `resolver` does not know the
-    /// group, or the glob matches none of its nodes.
-    pub fn parse_with(text: &str, resolver: &impl GroupResolver) -> Result<Self, ParseError> {
-        parse::evaluate(text, Some(resolver))
-    }
-
     /// The set of these names, each taken literally: no operators, brackets, groups or globs. Empty
     /// names are left out. Takes a million names in a fraction of a second, in any order.
     pub fn from_names<I, S>(names: I) -> Self

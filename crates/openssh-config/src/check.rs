@@ -1,7 +1,6 @@
 //! The values of keywords that are read only to know if `ssh` would read them.
 
 use super::jump;
-use super::keyword::ForwardingKind;
 use super::operator::OperatorEnv;
 use super::time;
 use super::tokens;
@@ -171,6 +170,14 @@ pub(crate) fn qos(value: &str) -> bool {
 struct ForwardField {
     text: String,
     path: bool,
+}
+
+/// Which end listens, and whether the target is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ForwardingKind {
+    Local,
+    Remote,
+    Dynamic,
 }
 
 /// A forwarding: `[host:]port` or a path, and where to, all joined by colons.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::operator::OperatorEnv;
+use super::operator::{OperatorEnv, is_valid_user};
 use super::time;
 
 /// A bastion.
@@ -97,17 +97,6 @@ fn is_valid_host(host: &str) -> bool {
     // means something to a shell.
     !host.starts_with('-')
         && !host.contains(|c: char| c.is_ascii_whitespace() || c.is_control() || "'`\"$\\;&<>|(){},".contains(c))
-}
-
-/// Whether OpenSSH takes this for a user on its command line.
-pub(crate) fn is_valid_user(user: &str) -> bool {
-    let option_follows = |(space, next): (char, char)| space.is_ascii_whitespace() && next == '-';
-    // As valid_ruser in ssh.c: a backslash at the end would escape the character that follows in the command line, and
-    // ` -` would begin an option.
-    !user.starts_with('-')
-        && !user.ends_with('\\')
-        && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))
-        && !user.chars().zip(user.chars().skip(1)).any(option_follows)
 }
 
 /// A port by number, or else by name.

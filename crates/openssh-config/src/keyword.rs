@@ -4,6 +4,7 @@
 //! each one that is not honoured says why. Start reading at [`Treatment`], then [`KEYWORDS`].
 
 use super::algorithms::AlgorithmKind;
+use super::check::ForwardingKind;
 
 /// A keyword whose value is honoured, or decides about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,14 +105,6 @@ pub(crate) enum ValueSyntax {
     Qos,
 }
 
-/// Which end listens, and whether the target is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ForwardingKind {
-    Local,
-    Remote,
-    Dynamic,
-}
-
 /// One keyword.
 #[derive(Debug)]
 pub(crate) struct KeywordEntry {
@@ -188,7 +181,7 @@ macro_rules! keywords {
     };
 }
 
-use ForwardingKind::{Dynamic, Local, Remote};
+use super::check::ForwardingKind::{Dynamic, Local, Remote};
 use ValueSyntax::{
     AddKeysToAgent, Agent, Algorithms, Anything, Choice, Command, EachTested, Forward, ForwardAgent, Integer, Jump,
     PermitRemoteOpen, PermittedCnames, Qos, RekeyLimit, Tested, Time, Word, Words,

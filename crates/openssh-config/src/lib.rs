@@ -43,6 +43,7 @@ mod operator;
 mod parse;
 mod pattern;
 mod print;
+mod query;
 mod resolve;
 mod resolved;
 mod time;
@@ -59,7 +60,7 @@ pub use file::{ConfigFile, FileReader};
 pub use jump::{JumpError, JumpHop, JumpHosts, parse_jump};
 pub use operator::OperatorEnv;
 pub use pattern::{MAX_PATTERN_LENGTH, PatternList};
-pub use resolve::{HostQuery, OverrideValue};
+pub use query::{HostQuery, OverrideValue};
 pub use resolved::{
     ConfigAgent, ConfigAlgorithms, ConfigFamily, ConfigProxy, PubkeyAuthentication, ResolvedHost, ResolvedSetting,
     StrictHostKeyChecking, UnsupportedKeyword,

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file::FileReader;
-use super::{jump, network};
+use super::network;
 
 /// All that the resolver may know of the operator and the operator's machine. Nothing else is looked up.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +73,7 @@ impl OperatorEnv {
             homes.entry(name.to_owned()).or_insert_with(|| PathBuf::from(home));
         }
         let variable = |name: &str| variables.get(name).filter(|value| !value.is_empty());
-        let named = |name: &str| variable(name).filter(|user| jump::is_valid_user(user));
+        let named = |name: &str| variable(name).filter(|user| is_valid_user(user));
         let (user, home) = account.unzip();
         Self {
             home: home.or_else(|| variable("HOME").map(PathBuf::from)),
@@ -161,6 +161,17 @@ fn services(text: &str) -> BTreeMap<String, u16> {
         }
     }
     found
+}
+
+/// Whether OpenSSH takes this for a user on its command line.
+pub(crate) fn is_valid_user(user: &str) -> bool {
+    let option_follows = |(space, next): (char, char)| space.is_ascii_whitespace() && next == '-';
+    // As valid_ruser in ssh.c: a backslash at the end would escape the character that follows in the command line, and
+    // ` -` would begin an option.
+    !user.starts_with('-')
+        && !user.ends_with('\\')
+        && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))
+        && !user.chars().zip(user.chars().skip(1)).any(option_follows)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::check;
+use super::check::ForwardingKind;
 use super::error::ConfigProblem;
 use super::jump::{self, JumpHosts};
-use super::keyword::{FLAG, ForwardingKind, KeywordEntry, ValueChoices, ValueSyntax};
+use super::keyword::{FLAG, KeywordEntry, ValueChoices, ValueSyntax};
 use super::operator::OperatorEnv;
 use super::time;
 use super::tokens;

@@ -13,7 +13,7 @@ use super::matching::{MatchFacts, MatchLine};
 use super::operator::OperatorEnv;
 use super::parse::{ParsedFile, StatementKind};
 use super::pattern::PatternList;
-use super::resolve::HostQuery;
+use super::query::HostQuery;
 use super::tokens::{self, PercentTokens};
 use super::value::ConfigValue;
 
