@@ -111,29 +111,8 @@ impl AuthAttempts {
             return AuthCause::Lost(ended.to_owned());
         }
         // The password before the keys: the operator gave it for this very run.
-        match &self.password {
-            Some(PasswordOutcome::Refused) => {
-                return auth(
-                    "the node refused the password",
-                    "try again; check that it is the user's password on this node, and that its sshd accepts passwords for that user (PermitRootLogin)",
-                );
-            }
-            Some(PasswordOutcome::RefusedBefore) => {
-                return auth(
-                    "the password was rejected before, and is not sent again",
-                    "run it again with the right password; a node may lock an account after several wrong ones",
-                );
-            }
-            Some(PasswordOutcome::Question(question)) => {
-                return AuthCause::Auth(
-                    format!("the node asks: \"{question}\", which ctl cannot answer"),
-                    "use a key, or another method (PreferredAuthentications in ssh_config)".to_owned(),
-                );
-            }
-            Some(PasswordOutcome::MustChange) => {
-                return auth("the node requires a new password", "log in with ssh once and change it");
-            }
-            None => {}
+        if let Some(cause) = self.cause_of_password() {
+            return cause;
         }
         // The text of OpenSSH's auth.c (auth_maxtries_exceeded), as the peer sends it.
         if ended.to_lowercase().contains("too many authentication failures") {
@@ -174,6 +153,28 @@ impl AuthAttempts {
             "no key to offer: no key file exists and no agent has one".to_owned(),
             "name a readable key with --identity, or load it into the agent with `ssh-add`".to_owned(),
         )
+    }
+
+    /// Why the password did not help, if one was needed and did not.
+    fn cause_of_password(&self) -> Option<AuthCause> {
+        let (reason, hint) = match self.password.as_ref()? {
+            PasswordOutcome::Refused => (
+                "the node refused the password".to_owned(),
+                "try again; check that it is the user's password on this node, and that its sshd accepts passwords for that user (PermitRootLogin)",
+            ),
+            PasswordOutcome::RefusedBefore => (
+                "the password was rejected before, and is not sent again".to_owned(),
+                "run it again with the right password; a node may lock an account after several wrong ones",
+            ),
+            PasswordOutcome::Question(question) => (
+                format!("the node asks: \"{question}\", which ctl cannot answer"),
+                "use a key, or another method (PreferredAuthentications in ssh_config)",
+            ),
+            PasswordOutcome::MustChange => {
+                ("the node requires a new password".to_owned(), "log in with ssh once and change it")
+            }
+        };
+        Some(AuthCause::Auth(reason, hint.to_owned()))
     }
 
     fn refusal(&self, has_password: bool) -> AuthCause {
