@@ -372,7 +372,7 @@ fn circle(sources: &[(Vec<String>, String)]) -> Vec<String> {
     (0..sources.len()).filter(|start| reaches_itself(*start)).map(|start| sources[start].0.join("::")).collect()
 }
 
-/// Whether the file declares modules and has no other item, only what is used from them.
+/// Whether the file declares modules and has no other item but re-exports of theirs.
 fn only_declares(code: &str) -> bool {
     let items = ["const", "enum", "fn", "impl", "static", "struct", "trait", "type"];
     let mut words = code.split(|symbol: char| !symbol.is_alphanumeric() && symbol != '_');

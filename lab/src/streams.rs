@@ -27,7 +27,7 @@ pub(crate) struct Io {
     input: Option<Arc<Mutex<Input>>>,
 }
 
-/// Stdin: what comes, and what was taken from a packet and not used yet.
+/// Stdin: its packets, and the rest of one that was not used yet.
 struct Input {
     receiver: mpsc::UnboundedReceiver<Bytes>,
     left: Bytes,
@@ -99,7 +99,7 @@ impl Io {
     }
 
     /// The two ends of a pipe: one that reads from it and writes where this one does, and one that writes into it.
-    /// What is written to stderr goes past the pipe.
+    /// Stderr goes past the pipe.
     pub(crate) fn pipe(&self) -> (Self, Self) {
         let (sender, mut chunks) = mpsc::channel::<Chunk>(16);
         let (into, receiver) = mpsc::unbounded_channel();

@@ -1,4 +1,4 @@
-//! The head of a run: its name, and what was asked for.
+//! The head of a run: its ID, and the request.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
 //! The problems of a cluster, in the order that matters to an operator on call.
 //!
-//! Here live [`TargetHealth`], the one scale from well to worst, and [`Overview`], which folds results and facts of a status
-//! into a summary a role, what is not well, and what is unlike the others. Pure; it uses `event` and the crate
-//! `nodeset`. What always holds: every result that is not well is in exactly one [`ClusterIssue`], every finding too; the
-//! order depends on nothing but what is said. Table, report, metrics, live view and snapshots all judge by it, so they
-//! cannot disagree. Start reading at [`TargetHealth::of`] and [`Overview::of`]; `message_template.rs` says which reasons are one,
-//! `outliers.rs` what is unlike the others.
+//! Here live [`TargetHealth`], the one scale from healthy to worst, and [`Overview`], which folds the results and facts of
+//! a status into a summary for each role, the problems, and the nodes that differ from the others. Pure; it uses `event`
+//! and the crate `nodeset`. What always holds: every result that is not healthy is in exactly one [`ClusterIssue`], every
+//! finding too; the order depends only on the results and findings. Table, report, metrics, live view and snapshots all use
+//! it, so they cannot disagree. Start reading at [`TargetHealth::of`] and [`Overview::of`]; `message_template.rs` says which
+//! reasons are one, `outliers.rs` finds the nodes that differ.
 
 mod fold;
 mod health;

@@ -42,7 +42,7 @@ fn close(schema: &mut Value) {
 fn causes(errors: &[ValidationError<'_>]) -> Vec<String> {
     let cause = |error: &ValidationError<'_>| {
         if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
-            // An error below the value speaks for the schema: the fields that tell documents apart fit.
+            // An error below the value speaks for the schema: the fields that distinguish the documents fit.
             let misfit = |branch: &&Vec<ValidationError<'_>>| {
                 let own = branch.iter().filter(|below| below.instance_path() == error.instance_path());
                 (own.count(), branch.len())

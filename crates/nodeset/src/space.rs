@@ -356,8 +356,8 @@ const LINE_WORK: u64 = 4;
 /// Work for each piece of an axis where two branches are compared.
 const PIECE_WORK: u64 = 96;
 
-/// [`TupleSpace::combine`] for branches: cuts the axis at the ends of all segments and combines what is
-/// behind, once for every pair of children.
+/// [`TupleSpace::combine`] for branches: cuts the axis at the ends of all segments and combines the
+/// children, once for every pair of them.
 fn combine_branches<M: CostMeter>(
     op: SetOperation,
     left: &SpaceBranch,
