@@ -1,6 +1,7 @@
 //! Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 //!
-//! The modules, in the order in which data goes through them:
+//! The layers, in the order in which data goes through them. Each but the last is a crate in `crates/`, shown here under its
+//! own name:
 //!
 //! - [`local`]: files of this machine, read within bounds, and the account and process of the user.
 //! - [`inventory`]: the YAML of a cluster becomes validated nodes, roles and groups.
@@ -17,26 +18,27 @@
 //! - [`snapshot`]: a saved status, and how the cluster differs from it.
 //! - [`sink`]: events become tables, JSON, progress.
 //! - [`top`]: the live view: a model, its frames, the terminal.
-//! - [`cli`]: arguments, terminals and exit codes; the only module that knows them.
+//! - [`cli`]: arguments, terminals and exit codes; the only layer that knows them.
 //!
-//! Below them stand the crates in `crates/`, which use nothing of this one: [`nodeset`], sets of node names,
-//! written short, and [`openssh_config`], the settings of a host in ssh_config.
+//! Below all of them stand two crates that know nothing of clusters: [`nodeset`], sets of node names written short, and
+//! [`openssh_config`], the settings of a host in ssh_config.
 //!
-//! The dependencies between modules are checked by `tests/layers.rs`; the picture is in `docs/architecture.md`.
+//! A layer uses only those that its manifest names; `docs/architecture.md` has the picture.
 
 pub mod cli;
-pub mod event;
-pub mod guard;
-pub mod inventory;
-pub mod journal;
-pub mod local;
-pub mod overview;
-pub mod plan;
-pub mod remote;
-pub mod run;
-pub mod select;
-pub mod sink;
-pub mod snapshot;
-pub mod supervisor;
-pub mod top;
-pub mod transport;
+
+pub use ctl_event as event;
+pub use ctl_guard as guard;
+pub use ctl_inventory as inventory;
+pub use ctl_journal as journal;
+pub use ctl_local as local;
+pub use ctl_overview as overview;
+pub use ctl_plan as plan;
+pub use ctl_remote as remote;
+pub use ctl_run as run;
+pub use ctl_select as select;
+pub use ctl_sink as sink;
+pub use ctl_snapshot as snapshot;
+pub use ctl_supervisor as supervisor;
+pub use ctl_top as top;
+pub use ctl_transport as transport;

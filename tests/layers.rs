@@ -1,319 +1,104 @@
-//! The dependencies between the modules of `src/`: fails if a module uses one that it may not use.
+//! The dependencies between crates and between files.
 //!
-//! Reads the sources as text without comments and literals, and looks at every `crate::…` path and every `super::…`
-//! path that leaves its module, in test modules too. It does not see paths made by macros, nor re-exports. The allowed
-//! dependencies are in [`MAY_USE`]; docs/architecture.md describes them.
+//! The compiler holds the layers: each is a crate, and its manifest is the list of those it may use. Here is checked that no
+//! manifest has more than its crate uses, that the layers which must never meet do not, and that the files of a crate use each
+//! other in one direction only. Reads the sources as text without comments and literals; it does not see paths made by
+//! macros. docs/architecture.md describes the layers.
 
 #[path = "support/source_code.rs"]
 mod source_code;
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::source_code::{code_only, rust_files};
+use self::source_code::{code_only, crate_roots, rust_files};
 
-/// Every module, and its allowed dependencies. `local` and `event` are the leaf modules, open to every module but
-/// each other. `run` must never see `sink`, and no module may use `cli`. The crates in `crates/` are open to every module
-/// and not listed: the compiler guards that they use none of these.
-const MAY_USE: &[(&str, &[&str])] = &[
-    ("local", &[]),
-    ("event", &[]),
-    ("inventory", &["local", "event"]),
-    ("select", &["inventory"]),
-    ("overview", &["event"]),
-    ("snapshot", &["overview", "local", "event"]),
-    // Of `snapshot` only the type: a gate compares with one.
-    ("plan", &["snapshot", "select", "inventory", "local", "event"]),
-    ("transport", &["local", "event"]),
-    ("remote", &["transport", "event"]),
-    ("guard", &["remote", "transport", "event"]),
-    // Of the inventory only the description of an instance: its addresses are data. Of the guard only the type of a rescue:
-    // a backend knows the words that start a service.
-    ("supervisor", &["guard", "remote", "transport", "inventory", "event"]),
-    // Of `select` and `inventory` only its tests: a plan is made of their types.
-    ("journal", &["plan", "select", "inventory", "local", "event"]),
-    (
-        "run",
-        &["snapshot", "guard", "supervisor", "remote", "transport", "plan", "select", "inventory", "local", "event"],
-    ),
-    ("sink", &["snapshot", "overview", "event"]),
-    // Of `sink` only what makes text safe, of `plan` the word for an action.
-    ("top", &["sink", "overview", "plan", "event"]),
-    (
-        "cli",
-        &[
-            "top",
-            "sink",
-            "snapshot",
-            "overview",
-            "run",
-            "journal",
-            "guard",
-            "remote",
-            "transport",
-            "plan",
-            "select",
-            "inventory",
-            "local",
-            "event",
-        ],
-    ),
+/// Dependencies that a manifest must never have, with the reason.
+const NEVER: &[(&str, &str, &str)] = &[
+    ("run", "ctl-sink", "a run emits events, and knows nobody who shows them"),
+    ("run", "ctl-journal", "events are recorded where they arrive, not where they happen"),
+    ("sink", "ctl-run", "a sink shows the ledger, and decides nothing"),
+    ("plan", "ctl-transport", "a plan is made without a node"),
+    ("event", "ctl-local", "an event is data"),
 ];
 
-/// One dependency that the list does not have.
-#[derive(Debug, PartialEq, Eq)]
-struct Breach {
-    file: PathBuf,
-    line: usize,
-    from: String,
-    to: String,
+/// The crates that a section of a manifest names.
+fn dependencies(manifest: &str, section: &str) -> Vec<String> {
+    let lines = manifest.lines().skip_while(|line| line.trim() != format!("[{section}]")).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    let names = lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-impl fmt::Display for Breach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: `{}` may not use `{}`", self.file.display(), self.line, self.from, self.to)
+fn manifest_of(root: &Path) -> String {
+    fs::read_to_string(root.join("Cargo.toml")).expect("a readable manifest")
+}
+
+/// The code below some directories of a crate.
+fn code_below(root: &Path, directories: &[&str]) -> String {
+    let files = directories.iter().map(|directory| root.join(directory)).filter(|directory| directory.is_dir());
+    let files: Vec<PathBuf> = files.flat_map(|directory| rust_files(&directory)).collect();
+    files.iter().map(|file| code_only(&fs::read_to_string(file).expect("a readable source file"))).collect()
+}
+
+/// Whether the code names a crate.
+fn names(code: &str, dependency: &str) -> bool {
+    let name = dependency.replace('-', "_");
+    code.match_indices(&name).any(|(at, _)| word_at(code, at) == name)
+}
+
+#[test]
+fn no_manifest_has_more_than_its_crate_uses() {
+    for root in crate_roots() {
+        let (manifest, place) = (manifest_of(&root), root.display());
+        let own = code_below(&root, &["src"]);
+        for dependency in dependencies(&manifest, "dependencies") {
+            assert!(names(&own, &dependency), "{place}: nothing in src uses `{dependency}`");
+        }
+        let with_tests = own + &code_below(&root, &["tests", "benches", "examples"]);
+        for dependency in dependencies(&manifest, "dev-dependencies") {
+            assert!(names(&with_tests, &dependency), "{place}: no test uses `{dependency}`");
+        }
     }
 }
 
 #[test]
-fn no_module_uses_another_that_it_may_not() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let files = rust_files(&src);
-    assert!(!files.is_empty(), "no sources below {}", src.display());
-    let mut breaches = Vec::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("a readable source file");
-        let relative = file.strip_prefix(&src).expect("a file below src");
-        breaches.extend(check(relative, &text));
-    }
-    let report: Vec<String> = breaches.iter().map(ToString::to_string).collect();
-    assert!(report.is_empty(), "dependencies that tests/layers.rs does not allow:\n{}", report.join("\n"));
-}
-
-/// Every breach in one file; `file` is relative to `src`.
-fn check(file: &Path, text: &str) -> Vec<Breach> {
-    let module = module_of(file);
-    let breach =
-        |line, from: &str, to: &str| Breach { file: file.to_owned(), line, from: from.to_owned(), to: to.to_owned() };
-    let top = match module.first().map(String::as_str) {
-        // The map: it names every module and holds no logic.
-        Some("lib") if module.len() == 1 => return Vec::new(),
-        // Sees the library as a user does.
-        Some("main") if module.len() == 1 => "main",
-        Some(top) => top,
-        None => return Vec::new(),
-    };
-    let allowed = match MAY_USE.iter().find(|(name, _)| *name == top) {
-        Some((_, allowed)) => *allowed,
-        None if top == "main" => &["cli"],
-        None => return vec![breach(1, top, "anything: it has no place in MAY_USE")],
-    };
-    used_modules(&code_only(text), &module)
-        .into_iter()
-        .filter(|(_, to)| to != top && !allowed.contains(&to.as_str()))
-        .map(|(line, to)| breach(line, top, &to))
-        .collect()
-}
-
-/// Every top-level module that the code names by a path from the crate's root, with the line.
-fn used_modules(code: &str, module: &[String]) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let bytes = code.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let word = word_at(code, at);
-        if word.is_empty() {
-            at += 1;
-            continue;
-        }
-        let mut end = at + word.len();
-        let line = code[..at].matches('\n').count() + 1;
-        let from_root = match word {
-            "crate" | "contrail_ctl" => after_colons(code, end),
-            "super" => {
-                let mut depth = 1;
-                let mut next = after_colons(code, end);
-                while let Some(start) = next.filter(|start| word_at(code, *start) == "super") {
-                    depth += 1;
-                    end = start + "super".len();
-                    next = after_colons(code, end);
-                }
-                // A module inside the file adds a level that is not seen here, so `super` may seem to lead to the
-                // root when it does not; what follows is then no module's name.
-                next.filter(|_| depth >= module.len())
-            }
-            _ => None,
-        };
-        if let Some(start) = from_root {
-            let known = |name: &&str| word != "super" || MAY_USE.iter().any(|(top, _)| top == name);
-            found.extend(first_names(code, start).into_iter().filter(known).map(|name| (line, name.to_owned())));
-        }
-        at = end;
-    }
-    found
-}
-
-/// The identifier that begins at `at`, empty if none does.
-fn word_at(code: &str, at: usize) -> &str {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let bytes = code.as_bytes();
-    if at > 0 && is_word(bytes[at - 1]) {
-        return "";
-    }
-    let length = bytes[at.min(bytes.len())..].iter().take_while(|byte| is_word(**byte)).count();
-    &code[at..at + length]
-}
-
-/// Where a path goes on after `::`, if it does.
-fn after_colons(code: &str, at: usize) -> Option<usize> {
-    let rest = code[at..].trim_start();
-    let rest = rest.strip_prefix("::")?.trim_start();
-    Some(code.len() - rest.len())
-}
-
-/// The first segment of the path at `start`, or of each path in the braces there.
-fn first_names(code: &str, start: usize) -> Vec<&str> {
-    if !code[start..].starts_with('{') {
-        let word = word_at(code, start);
-        return if word.is_empty() { Vec::new() } else { vec![word] };
-    }
-    let mut names = Vec::new();
-    let mut depth = 0;
-    let mut expecting = false;
-    for (offset, symbol) in code[start..].char_indices() {
-        match symbol {
-            '{' => {
-                depth += 1;
-                expecting = depth == 1;
-            }
-            '}' => {
-                depth -= 1;
-                if depth == 0 {
-                    break;
-                }
-            }
-            ',' => expecting = depth == 1,
-            _ if symbol.is_whitespace() => {}
-            _ => {
-                if expecting {
-                    names.push(word_at(code, start + offset));
-                    expecting = false;
-                }
-            }
+fn layers_that_must_not_meet_do_not() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates");
+    for (layer, other, reason) in NEVER {
+        let manifest = manifest_of(&crates.join(layer));
+        for section in ["dependencies", "dev-dependencies"] {
+            let found = dependencies(&manifest, section);
+            assert!(!found.iter().any(|name| name == other), "crates/{layer} must not use {other}: {reason}");
         }
     }
-    names
 }
 
-/// A file, its text, and the breaches that must be found in it: the line, and the module used there.
-type Sample = (&'static str, &'static str, &'static [(usize, &'static str)]);
-
-/// The checker itself.
 #[test]
-fn the_checker_sees_what_it_must() {
-    let samples: &[Sample] = &[
-        ("run/mod.rs", "use crate::sink::Table;", &[(1, "sink")]),
-        ("run/mod.rs", "use crate::plan::Plan;\nuse crate::{event::Event, cli};", &[(2, "cli")]),
-        ("run/gate.rs", "fn f() {\n    crate::sink::draw();\n}", &[(2, "sink")]),
-        ("run/gate.rs", "use crate::{\n    plan::{Plan, sink},\n    sink::{self, Table},\n};", &[(1, "sink")]),
-        ("run/gate.rs", "use super::super::sink::Table;", &[(1, "sink")]),
-        ("run/gate.rs", "use super::sink_like;\nmod tests { use super::*; }", &[]),
-        ("run/mod.rs", "use super::sink::Table;", &[(1, "sink")]),
-        ("event/mod.rs", "use crate::local::file;", &[(1, "local")]),
-        ("supervisor/rpc.rs", "use crate :: transport::Session;\nuse crate::supervisor::Action;", &[]),
-        ("sink/table.rs", "use crate::event::Ledger;\n#[cfg(test)]\nmod tests { use crate::run::Run; }", &[(3, "run")]),
-        (
-            "plan/mod.rs",
-            "// use crate::cli::Args;\n/* crate::cli /* nested */ crate::cli */ const A: &str = \"crate::cli\";",
-            &[],
-        ),
-        (
-            "plan/mod.rs",
-            "const A: &str = r#\"\"crate::cli\"#; const B: char = '\"'; fn f<'a>() { crate::cli::g() }",
-            &[(1, "cli")],
-        ),
-        ("plan/mod.rs", "use mycrate::cli; macro_rules! m { () => { $crate::run::x() } }", &[(1, "run")]),
-        ("cli/args.rs", "use crate::{run, sink, plan, transport};", &[]),
-        ("select.rs", "pub(crate) fn f() {}\nuse crate::plan::Plan;", &[(2, "plan")]),
-        ("main.rs", "fn main() { contrail_ctl::cli::main() }", &[]),
-        ("main.rs", "use contrail_ctl::run::Run;", &[(1, "run")]),
-        ("lib.rs", "pub mod cli;", &[]),
-        ("attic/mod.rs", "", &[(1, "anything: it has no place in MAY_USE")]),
-    ];
-    for (file, text, expected) in samples {
-        let found = check(Path::new(file), text);
-        let found: Vec<(usize, &str)> = found.iter().map(|breach| (breach.line, breach.to.as_str())).collect();
-        assert_eq!(&found, expected, "{file}: {text}");
-    }
+fn a_manifest_is_read() {
+    let manifest = "[package]\nname = \"a\"\n\n[dependencies]\n# why\nctl-b.workspace = true\nc = { version = \"1\" }\n\n\
+                    [dev-dependencies]\nd = \"1\"\n";
+    assert_eq!(dependencies(manifest, "dependencies"), ["ctl-b", "c"]);
+    assert_eq!(dependencies(manifest, "dev-dependencies"), ["d"]);
+    assert_eq!(dependencies(manifest, "features"), Vec::<String>::new());
+    assert!(names("use ctl_b::C;", "ctl-b") && !names("use ctl_bc::C; let my_ctl_b = 1;", "ctl-b"));
 }
-
-/// The list allows nothing that no file needs.
-#[test]
-fn every_allowed_dependency_is_used() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut used: BTreeSet<(String, String)> = BTreeSet::new();
-    for file in rust_files(&src) {
-        let module = module_of(file.strip_prefix(&src).expect("a file below src"));
-        let text = fs::read_to_string(&file).expect("a readable source file");
-        if let Some(from) = module.first() {
-            used.extend(used_modules(&code_only(&text), &module).into_iter().map(|(_, to)| (from.clone(), to)));
-        }
-    }
-    for (module, allowed) in MAY_USE {
-        for other in *allowed {
-            assert!(used.contains(&((*module).to_owned(), (*other).to_owned())), "`{module}` does not need `{other}`");
-        }
-    }
-}
-
-/// The list itself has no circle.
-#[test]
-fn the_list_has_no_circle() {
-    for (place, (top, allowed)) in MAY_USE.iter().enumerate() {
-        for used in *allowed {
-            let used_place = MAY_USE.iter().position(|(name, _)| name == used);
-            assert!(
-                used_place.is_some_and(|used_place| used_place < place),
-                "`{top}` uses `{used}`, which stands after it"
-            );
-        }
-    }
-}
-
-/// Modules within which files use each other in one direction only.
-const WITHOUT_CIRCLE: &[&str] = &[
-    "local",
-    "event",
-    "inventory",
-    "overview",
-    "snapshot",
-    "plan",
-    "transport",
-    "remote",
-    "guard",
-    "supervisor",
-    "journal",
-    "run",
-    "sink",
-    "top",
-    "cli",
-];
 
 #[test]
 fn files_use_each_other_in_one_direction() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for module in WITHOUT_CIRCLE {
-        let files = rust_files(&src.join(module));
-        let sources: Vec<(Vec<String>, String)> = files
-            .iter()
+    for root in crate_roots() {
+        // The simulated cluster is one machine whose parts know each other.
+        if root.ends_with("lab") {
+            continue;
+        }
+        let src = root.join("src");
+        let sources: Vec<(Vec<String>, String)> = (rust_files(&src).iter())
             .map(|file| {
                 let text = fs::read_to_string(file).expect("a readable source file");
                 (module_of(file.strip_prefix(&src).expect("a file below src")), text)
             })
             .collect();
-        assert_eq!(circle(&sources), Vec::<String>::new(), "files that use each other in a circle");
+        assert_eq!(circle(&sources), Vec::<String>::new(), "{}: files that use each other in a circle", src.display());
     }
 }
 
@@ -321,7 +106,7 @@ fn files_use_each_other_in_one_direction() {
 fn module_of(file: &Path) -> Vec<String> {
     let mut module: Vec<String> =
         file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if module.last().is_some_and(|last| last == "mod") {
+    if module.last().is_some_and(|last| last == "mod") || module == ["lib"] {
         module.pop();
     }
     module
@@ -332,7 +117,7 @@ fn module_of(file: &Path) -> Vec<String> {
 /// A file that only declares and re-exports stands for what it re-exports: it uses nothing itself.
 fn circle(sources: &[(Vec<String>, String)]) -> Vec<String> {
     let place = |path: &[String]| {
-        (1..=path.len()).rev().find_map(|end| sources.iter().position(|(module, _)| module == &path[..end]))
+        (0..=path.len()).rev().find_map(|end| sources.iter().position(|(module, _)| module == &path[..end]))
     };
     let codes: Vec<String> = sources
         .iter()
@@ -461,4 +246,22 @@ fn a_circle_is_found() {
     assert_eq!(circle_of(&facade), ["a::b", "a::c"]);
     let facade = [facade[0], facade[1], ("a/c.rs", "pub struct C;")];
     assert_eq!(circle_of(&facade), Vec::<String>::new());
+}
+
+/// The identifier that begins at `at`, empty if none does.
+fn word_at(code: &str, at: usize) -> &str {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let bytes = code.as_bytes();
+    if at > 0 && is_word(bytes[at - 1]) {
+        return "";
+    }
+    let length = bytes[at.min(bytes.len())..].iter().take_while(|byte| is_word(**byte)).count();
+    &code[at..at + length]
+}
+
+/// Where a path goes on after `::`, if it does.
+fn after_colons(code: &str, at: usize) -> Option<usize> {
+    let rest = code[at..].trim_start();
+    let rest = rest.strip_prefix("::")?.trim_start();
+    Some(code.len() - rest.len())
 }

@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::change_args::{ChangeArgs, GoArgs};
 use super::durations::{duration, duration_or_zero};
 use super::format::{self, Content, OutputFormat};
-use crate::event::Via;
+use ctl_event::Via;
 
 /// Nodes worked on at once, unless another number is given.
 pub(super) const FORKS: u32 = 64;

@@ -11,9 +11,9 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 use super::durations::{duration, duration_or_zero};
-use crate::plan::amount::{BatchSizes, CapPolicy, FailureLimit};
-use crate::plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
-use crate::plan::policy::{GateLevel, Policy};
+use ctl_plan::amount::{BatchSizes, CapPolicy, FailureLimit};
+use ctl_plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
+use ctl_plan::policy::{GateLevel, Policy};
 
 const HEADING: &str = "Batches";
 const ROLLING: &str = "rolling";

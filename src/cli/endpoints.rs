@@ -20,14 +20,14 @@ use super::args::HostKey;
 use super::error::CliError;
 use super::settings::{Settings, SshOverrides};
 use super::{terminal, waiting};
-use crate::inventory::{Node, SshKeyword, ValueError, check_host, check_user};
-use crate::local::account;
-use crate::local::file::{self, FileAccess, ReadBounds};
-use crate::remote::Sudo;
-use crate::run::NodeAccess;
-use crate::select::SelectedNode;
-use crate::sink::text;
-use crate::transport::{
+use ctl_inventory::{Node, SshKeyword, ValueError, check_host, check_user};
+use ctl_local::account;
+use ctl_local::file::{self, FileAccess, ReadBounds};
+use ctl_remote::Sudo;
+use ctl_run::NodeAccess;
+use ctl_select::SelectedNode;
+use ctl_sink::text;
+use ctl_transport::{
     AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
     ProxyRoute,
 };

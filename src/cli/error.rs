@@ -8,13 +8,13 @@ use openssh_config::SshConfigError;
 
 use super::exit::ExitStatus;
 use super::terminal;
-use crate::event::{CancelReason, Failure};
-use crate::inventory::{InventoryError, InventoryProblem};
-use crate::journal::JournalError;
-use crate::plan::rollout::RolloutError;
-use crate::select::SelectError;
-use crate::sink::text;
-use crate::transport::TransportError;
+use ctl_event::{CancelReason, Failure};
+use ctl_inventory::{InventoryError, InventoryProblem};
+use ctl_journal::JournalError;
+use ctl_plan::rollout::RolloutError;
+use ctl_select::SelectError;
+use ctl_sink::text;
+use ctl_transport::TransportError;
 
 /// Why a command did not begin. Nothing was touched.
 #[derive(Debug)]
@@ -232,8 +232,8 @@ fn snippet(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{PathEnvironment, parse};
-    use crate::plan::rollout;
+    use ctl_inventory::{PathEnvironment, parse};
+    use ctl_plan::rollout;
 
     #[test]
     fn a_rollout_that_is_wrong_is_shown_as_an_inventory_is() {

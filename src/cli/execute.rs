@@ -21,12 +21,12 @@ use super::settings::{self, ChangeSettings, Settings};
 use super::signals::{StopTexts, signals};
 use super::terminal::StderrMessages;
 use super::{endpoints, input, output_closed, reading, terminal};
-use crate::event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
-use crate::journal::resume::RemainingWork;
-use crate::journal::{Journal, RunController, RunRequest};
-use crate::plan::{Action, LogTail, Plan};
-use crate::run::LockPolicy;
-use crate::sink::{JsonSink, SinkId};
+use ctl_event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
+use ctl_journal::resume::RemainingWork;
+use ctl_journal::{Journal, RunController, RunRequest};
+use ctl_plan::{Action, LogTail, Plan};
+use ctl_run::LockPolicy;
+use ctl_sink::{JsonSink, SinkId};
 
 /// A run that is resumed.
 pub(super) struct ResumedRun {

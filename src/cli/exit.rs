@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::event::{CancelReason, FailureKind, Ledger, Outcome, TargetResult};
-use crate::plan::Action;
+use ctl_event::{CancelReason, FailureKind, Ledger, Outcome, TargetResult};
+use ctl_plan::Action;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +138,7 @@ const fn rank(exit: ExitStatus) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Failure, ProcessState, Stage};
+    use ctl_event::{Failure, ProcessState, Stage};
 
     fn result(outcome: Outcome, kind: Option<FailureKind>, state: Option<ProcessState>) -> TargetResult {
         let failure = kind.map(|kind| Failure::new(Stage::Act, kind, "x"));

@@ -3,14 +3,14 @@
 //! Here live [`OutputFormat`], the rows behind it, and the parser that gives each command the formats of what it shows. Uses
 //! `sink` and nothing else of ours. What always holds: a command accepts exactly the formats that its `--help` lists.
 //!
-//! To add a format: its sink in `src/sink/`, a row here, docs/output.md.
+//! To add a format: its sink in `crates/sink/src/`, a row here, docs/output.md.
 
 use std::io::Write;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 
-use crate::overview::NodeRoles;
-use crate::sink::{
+use ctl_overview::NodeRoles;
+use ctl_sink::{
     ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, OverviewOptions, OverviewSink, PromSink, Sink,
     TableOptions, TableSink, YamlSink,
 };

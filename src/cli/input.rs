@@ -15,8 +15,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::error::CliError;
 use super::terminal;
-use crate::event::InputDigest;
-use crate::plan::CommandInput;
+use ctl_event::InputDigest;
+use ctl_plan::CommandInput;
 
 /// Most that is read, in MiB.
 const LIMIT_MIB: usize = 64;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::error::CliError;
 use super::settings::{self, SavedInputs, Settings};
-use crate::inventory::Inventory;
-use crate::journal::{RunOrigin, SavedFile};
-use crate::plan::policy::Policy;
-use crate::plan::{Plan, TaskSpec, Work, plan};
-use crate::select::{NodeQuery, ServicePattern, select};
+use ctl_inventory::Inventory;
+use ctl_journal::{RunOrigin, SavedFile};
+use ctl_plan::policy::Policy;
+use ctl_plan::{Plan, TaskSpec, Work, plan};
+use ctl_select::{NodeQuery, ServicePattern, select};
 
 /// A plan, and its description.
 pub(super) struct CliJob {

@@ -22,18 +22,18 @@ use super::output::{self, ResultOutput};
 use super::rounds::ClusterState;
 use super::settings::OutputSettings;
 use super::watch;
-use crate::event::{
+use ctl_event::{
     CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
     LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope, Stage,
     SupervisorFacts, TargetResult, Via,
 };
-use crate::inventory::{Inventory, PathEnvironment, parse};
-use crate::journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
-use crate::plan::live::LiveState;
-use crate::plan::{Action, Plan, TaskSpec, Work, plan};
-use crate::select::{NodeQuery, select};
-use crate::sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
-use crate::snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
+use ctl_inventory::{Inventory, PathEnvironment, parse};
+use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
+use ctl_plan::live::LiveState;
+use ctl_plan::{Action, Plan, TaskSpec, Work, plan};
+use ctl_select::{NodeQuery, select};
+use ctl_sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
+use ctl_snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
 /// The examples in this language.
 fn examples(text: &'static str, language: &str) -> Vec<&'static str> {

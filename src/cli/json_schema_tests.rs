@@ -23,8 +23,7 @@ use super::commands::{inventory, runs};
 use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::output::{OutputDocument, PlanDocument};
 use super::watch::TaggedChange;
-use crate::event::{CommandRun, Outcome, Summary, TargetResult};
-use crate::sink;
+use ctl_event::{CommandRun, Outcome, Summary, TargetResult};
 
 /// Set to `overwrite` to write the schema.
 const VARIABLE: &str = "CTL_SCHEMA";
@@ -98,17 +97,17 @@ fn event_sections(event: &str, is_watched: bool) -> &'static [&'static str] {
 /// The schema, from the types and the page.
 fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut parts = sink::schema::documents(&mut generator);
+    let mut parts = ctl_sink::schema::documents(&mut generator);
     parts.push(document::<PlanDocument>(&mut generator));
     parts.push(document::<runs::RunListing>(&mut generator));
     parts.push(document::<inventory::InventoryListing<'_>>(&mut generator));
     parts.push(document::<inventory::ShownInventory<'_>>(&mut generator));
     parts.push(document::<inventory::InventoryCheck>(&mut generator));
-    parts.extend(sink::schema::lines(&mut generator));
+    parts.extend(ctl_sink::schema::lines(&mut generator));
     parts.push(generator.subschema_for::<TaggedChange<'_>>());
     let mut parts: Vec<Value> = parts.into_iter().map(Value::from).collect();
     parts.push(json!({"$ref": "#/$defs/OtherLine"}));
-    let log_result = Value::from(sink::schema::log_result(&mut generator));
+    let log_result = Value::from(ctl_sink::schema::log_result(&mut generator));
 
     let mut definitions = generator.take_definitions(true);
     definitions.values_mut().for_each(tidy);

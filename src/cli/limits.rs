@@ -2,14 +2,14 @@
 //!
 //! What always holds: a run that keeps its connections until its end, as one that changes nodes does, has room for all
 //! of them or does not start; one that reads takes fewer nodes at once and says so. A connection that still finds no
-//! free file is a failure of the controller, not of a node ([`crate::local::process::exhausted`]).
+//! free file is a failure of the controller, not of a node ([`ctl_local::process::exhausted`]).
 
 use std::collections::HashSet;
 
 use super::error::CliError;
 use super::terminal;
-use crate::run::NodeAccess;
-use crate::transport::{Endpoint, ProxyRoute};
+use ctl_run::NodeAccess;
+use ctl_transport::{Endpoint, ProxyRoute};
 
 /// Files that are open besides connections: standard streams, the runtime's, journal, log, agent, key files, name
 /// servers.

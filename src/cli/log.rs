@@ -15,7 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::error::CliError;
 use super::settings::OutputSettings;
-use crate::sink::text;
+use ctl_sink::text;
 
 /// Starts the log, if one was asked for.
 pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
@@ -27,7 +27,7 @@ pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
     let ours = output.verbose < 2;
     let filter = FilterFn::new(move |metadata| {
         // Two `-v` show the libraries as well, but not their TRACE.
-        metadata.target().starts_with("contrail_ctl") || (!ours && *metadata.level() <= Level::DEBUG)
+        is_ours(metadata.target()) || (!ours && *metadata.level() <= Level::DEBUG)
     });
     let builder = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from_level(level))
@@ -53,6 +53,11 @@ pub(super) fn start_log(output: &OutputSettings) -> Result<(), CliError> {
         tracing::debug!("a log is there already");
     }
     Ok(())
+}
+
+/// Whether an event comes from a crate of this workspace.
+fn is_ours(target: &str) -> bool {
+    ["contrail_ctl", "ctl_", "nodeset", "openssh_config"].iter().any(|ours| target.starts_with(ours))
 }
 
 fn set<S, F>(subscriber: S, filter: FilterFn<F>) -> bool

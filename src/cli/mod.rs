@@ -49,7 +49,7 @@ pub use self::exit::ExitStatus;
 
 use self::args::{CliArgs, CliCommand};
 use self::error::CliError;
-use crate::sink::text;
+use ctl_sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {

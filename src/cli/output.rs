@@ -13,15 +13,15 @@ use super::error::CliError;
 use super::format::{Encoding, OutputFormat, SinkOptions};
 use super::settings::OutputSettings;
 use super::terminal::{self, StderrMessages};
-use crate::inventory::ROLE_ORDER;
-use crate::local::file::FileAccess;
-use crate::overview::NodeRoles;
-use crate::plan::live::LiveState;
-use crate::plan::{Plan, PlanStep, explain};
-use crate::select::SelectedNode;
-use crate::sink::encode::SchemaName;
-use crate::sink::text;
-use crate::sink::{
+use ctl_inventory::ROLE_ORDER;
+use ctl_local::file::FileAccess;
+use ctl_overview::NodeRoles;
+use ctl_plan::live::LiveState;
+use ctl_plan::{Plan, PlanStep, explain};
+use ctl_select::SelectedNode;
+use ctl_sink::encode::SchemaName;
+use ctl_sink::text;
+use ctl_sink::{
     JsonlSink, LogJsonSink, LogSink, OutlineStep, PlainProgressSink, ProgressOptions, ProgressSink, RunOutline, Sink,
     SinkSet, encode,
 };

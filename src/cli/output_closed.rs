@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
-use crate::event::CancelReason;
+use ctl_event::CancelReason;
 
 /// Between two looks at who reads the output.
 const LOOK: Duration = Duration::from_millis(200);

@@ -16,11 +16,11 @@ use super::secret::{self, SecretError};
 use super::settings::Settings;
 use super::terminal;
 use super::waiting::{self, SilentNodes, WaitNotice};
-use crate::remote::Sudo;
-use crate::run::{NodeAccess, PasswordFiles};
-use crate::select::SelectedNode;
-use crate::sink::text;
-use crate::transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
+use ctl_remote::Sudo;
+use ctl_run::{NodeAccess, PasswordFiles};
+use ctl_select::SelectedNode;
+use ctl_sink::text;
+use ctl_transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
 
 /// The password to log in with, if it is to be asked for.
 pub(super) fn password(settings: &Settings) -> Result<Option<SecretString>, CliError> {

@@ -18,12 +18,12 @@ use super::recorder::EventRecorder;
 use super::session::{RunIdentity, RunSession};
 use super::settings::{self, Settings};
 use super::signals::{StopTexts, signals};
-use crate::event::{CancelReason, EventKind, Ledger, RunEvent, RunHead};
-use crate::guard::LockHolder;
-use crate::plan::live::LiveState;
-use crate::plan::{Action, Plan};
-use crate::run::{LockPolicy, NodeAccess, RunSetup};
-use crate::transport::SshTransport;
+use ctl_event::{CancelReason, EventKind, Ledger, RunEvent, RunHead};
+use ctl_guard::LockHolder;
+use ctl_plan::live::LiveState;
+use ctl_plan::{Action, Plan};
+use ctl_run::{LockPolicy, NodeAccess, RunSetup};
+use ctl_transport::SshTransport;
 
 /// The head of a run that only reads.
 pub(super) fn head(plan: &Plan, services: &[String], settings: &Settings) -> RunHead {

@@ -10,11 +10,11 @@ use super::output;
 use super::settings::OutputSettings;
 use super::signals::StopTexts;
 use super::terminal::StderrMessages;
-use crate::event::{CancelReason, EventKind, Ledger, RunEvent, TargetResult};
-use crate::journal::Journal;
-use crate::plan::Plan;
-use crate::run::JournalAck;
-use crate::sink::{SinkSet, text};
+use ctl_event::{CancelReason, EventKind, Ledger, RunEvent, TargetResult};
+use ctl_journal::Journal;
+use ctl_plan::Plan;
+use ctl_run::JournalAck;
+use ctl_sink::{SinkSet, text};
 
 /// Hands events out.
 pub(super) struct EventRecorder {

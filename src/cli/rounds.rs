@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::limits::FileBudget;
 use super::reading;
 use super::settings::Settings;
-use crate::event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
-use crate::plan::{Plan, Task};
-use crate::run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
-use crate::sink::text;
-use crate::snapshot::{ChangeVerdict, Snapshot, SnapshotDiff, WatchRounds};
-use crate::transport::SshTransport;
+use ctl_event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
+use ctl_plan::{Plan, Task};
+use ctl_run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
+use ctl_sink::text;
+use ctl_snapshot::{ChangeVerdict, Snapshot, SnapshotDiff, WatchRounds};
+use ctl_transport::SshTransport;
 
 /// After this time a node is late: neither the picture nor the other nodes, which need its fork, wait for it.
 const LATE: Duration = Duration::from_secs(1);

@@ -19,9 +19,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::{flag, low_level};
 
 use super::terminal;
-use crate::event::CancelReason;
-use crate::local::process;
-use crate::sink::text;
+use ctl_event::CancelReason;
+use ctl_local::process;
+use ctl_sink::text;
 
 /// The longest secret, in bytes: the longest line that a terminal gives.
 const LONGEST: usize = 4096;

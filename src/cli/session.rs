@@ -13,10 +13,10 @@ use super::error::CliError;
 use super::limits::{self, FileBudget};
 use super::prompts;
 use super::settings::Settings;
-use crate::event::{CancelReason, RunEvent, RunHead};
-use crate::plan::Plan;
-use crate::run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
-use crate::transport::{RunSshSettings, SshTransport};
+use ctl_event::{CancelReason, RunEvent, RunHead};
+use ctl_plan::Plan;
+use ctl_run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
+use ctl_transport::{RunSshSettings, SshTransport};
 
 /// What a run needs besides its plan.
 pub(super) struct RunSession {

@@ -13,14 +13,14 @@ use super::change_args::{DryRun, GoArgs};
 use super::error::CliError;
 use super::format::OutputFormat;
 use super::{trust, waiting};
-use crate::event::{RunScope, Via};
-use crate::guard::LockHolder;
-use crate::inventory::{self, Inventory, PathEnvironment};
-use crate::journal::{Journal, SavedFile};
-use crate::local::{self, account};
-use crate::plan::TaskSpec;
-use crate::sink::text;
-use crate::snapshot::{self, Snapshot};
+use ctl_event::{RunScope, Via};
+use ctl_guard::LockHolder;
+use ctl_inventory::{Inventory, PathEnvironment};
+use ctl_journal::{Journal, SavedFile};
+use ctl_local::account;
+use ctl_plan::TaskSpec;
+use ctl_sink::text;
+use ctl_snapshot::Snapshot;
 
 /// What the options of a command that goes to nodes mean.
 #[derive(Debug, Clone)]
@@ -159,18 +159,18 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
     let environment = PathEnvironment::process();
     // The text as it was when the run began: a resume must act on the same nodes.
     if let Some(SavedFile { path, text }) = &sources.inventory {
-        let inventory = inventory::parse(text, path, &environment)?;
+        let inventory = ctl_inventory::parse(text, path, &environment)?;
         return Ok((inventory, SavedFile { path: path.clone(), text: text.clone() }));
     }
     let InventoryPath { path, is_named } = find_inventory(named)?;
-    let (text, access) = waiting::on(format!("the inventory {}", path.display()), || inventory::read(&path))?;
+    let (text, access) = waiting::on(format!("the inventory {}", path.display()), || ctl_inventory::read(&path))?;
     // A file that was found could have been put there by somebody else; one that was named was chosen.
     if is_named {
         trust::named(&path, access);
     } else {
         trust::found(&path, access)?;
     }
-    let inventory = inventory::parse(&text, &path, &environment)?;
+    let inventory = ctl_inventory::parse(&text, &path, &environment)?;
     // Absolute, since the journal may be read from another directory. The text counts, so a failure is harmless.
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok((inventory, SavedFile { path, text }))
@@ -219,7 +219,7 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
     let mut places = vec![PathBuf::from("inventory.yaml")];
     places.extend(base_directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("ctl/inventory.yaml")));
     places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
-    if let Some(found) = places.iter().find(|place| local::file::exists(place)) {
+    if let Some(found) = places.iter().find(|place| ctl_local::file::exists(place)) {
         return Ok(InventoryPath { path: found.clone(), is_named: false });
     }
     let looked = places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -232,7 +232,7 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
 /// The nodes and roles that are asked for.
 pub(super) fn scope(settings: &Settings) -> RunScope {
     RunScope {
-        roles: settings.roles.iter().map(|role| inventory::canonical_role(role.trim()).to_owned()).collect(),
+        roles: settings.roles.iter().map(|role| ctl_inventory::canonical_role(role.trim()).to_owned()).collect(),
         nodes: settings.nodes.clone(),
         exclude: settings.exclude.clone(),
     }
@@ -240,7 +240,7 @@ pub(super) fn scope(settings: &Settings) -> RunScope {
 
 /// Reads a snapshot.
 pub(super) fn snapshot(path: &Path) -> Result<Snapshot, CliError> {
-    waiting::on(format!("the snapshot {}", path.display()), || snapshot::load(path)).map_err(|error| {
+    waiting::on(format!("the snapshot {}", path.display()), || ctl_snapshot::load(path)).map_err(|error| {
         CliError::usage(text::single_line(&format!("{}: {error}", path.display()))).with_hint(error.hint())
     })
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::error::CliError;
 use super::terminal::StderrMessages;
 use super::{output_closed, secret, terminal};
-use crate::event::CancelReason;
+use ctl_event::CancelReason;
 
 /// What a signal does to the run, in words for its sender: printed even if nothing else is, since it answers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use rustix::termios::{QueueSelector, tcflush};
 
 use super::args::ColorChoice;
-use crate::sink::text;
+use ctl_sink::text;
 
 /// Whether stdout is a terminal.
 pub(super) fn stdout_is_terminal() -> bool {

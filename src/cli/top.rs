@@ -24,13 +24,13 @@ use super::session::RunSession;
 use super::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
 use super::signals::signals;
 use super::{output, reading, terminal, watch};
-use crate::event::{CancelReason, EventKind, LogStream, RunHead};
-use crate::inventory::Inventory;
-use crate::plan::{Action, LogTail, TaskSpec, Work, plan};
-use crate::run::{JournalAck, NodeAccess, WorkerPool};
-use crate::select::{NodeQuery, select};
-use crate::top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
-use crate::transport::SshTransport;
+use ctl_event::{CancelReason, EventKind, LogStream, RunHead};
+use ctl_inventory::Inventory;
+use ctl_plan::{Action, LogTail, TaskSpec, Work, plan};
+use ctl_run::{JournalAck, NodeAccess, WorkerPool};
+use ctl_select::{NodeQuery, select};
+use ctl_top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
+use ctl_transport::SshTransport;
 
 /// Lines of a log that are read.
 const LOG_LINES: usize = 100;

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::terminal;
-use crate::local::account;
-use crate::local::file::FileAccess;
+use ctl_local::account;
+use ctl_local::file::FileAccess;
 
 /// Others may write to it; and those of its group may.
 const OTHERS: u32 = 0o002;

@@ -19,13 +19,13 @@ use super::session::RunSession;
 use super::settings::Settings;
 use super::signals::signals;
 use super::{endpoints, terminal};
-use crate::event::{CancelReason, Ledger};
-use crate::overview::NodeRoles;
-use crate::plan::{Action, Plan};
-use crate::run::NodeAccess;
-use crate::sink::encode::{self, SchemaName};
-use crate::sink::{OverviewOptions, watch_frame, watch_lines};
-use crate::snapshot::NodeChange;
+use ctl_event::{CancelReason, Ledger};
+use ctl_overview::NodeRoles;
+use ctl_plan::{Action, Plan};
+use ctl_run::NodeAccess;
+use ctl_sink::encode::{self, SchemaName};
+use ctl_sink::{OverviewOptions, watch_frame, watch_lines};
+use ctl_snapshot::NodeChange;
 
 /// Time for one node in a round, unless another is typed: one that hangs must not hold the picture back.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,6 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The directory of every crate of this project: the program, what stands below it, and the lab.
+pub(crate) fn crate_roots() -> Vec<PathBuf> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = fs::read_dir(top.join("crates")).expect("a readable directory");
+    let mut roots: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    roots.sort();
+    roots.extend([top.to_owned(), top.join("lab")]);
+    roots
+}
+
 /// Every Rust file below a directory, sorted.
 pub(crate) fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -12,8 +12,8 @@ use crate::cli::format::{Encoding, OutputFormat};
 use crate::cli::output::OutputDocument;
 use crate::cli::settings;
 use crate::cli::terminal;
-use crate::inventory::{Inventory, Node, SshKeyword};
-use crate::sink::{encode, plain_table, text};
+use ctl_inventory::{Inventory, Node, SshKeyword};
+use ctl_sink::{encode, plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
@@ -89,7 +89,7 @@ fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
         identity: node.ssh.identities.iter().map(|file| file.display().to_string()).collect(),
         jump: node.ssh.jump.as_deref(),
         sudo: node.sudo,
-        via: node.via.map_or("auto", crate::event::Via::as_str),
+        via: node.via.map_or("auto", ctl_event::Via::as_str),
         connect_timeout_ms: node.ssh.connect_timeout.map(|time| time.as_millis()),
         timeout_ms: node.timeout.map(|time| time.as_millis()),
         maintenance: node.maintenance.as_deref(),

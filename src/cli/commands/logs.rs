@@ -8,8 +8,8 @@ use crate::cli::format::Encoding;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::event::LogStream;
-use crate::plan::{LogTail, Work};
+use ctl_event::LogStream;
+use ctl_plan::{LogTail, Work};
 
 pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);

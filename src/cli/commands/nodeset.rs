@@ -7,7 +7,7 @@ use nodeset::NodeSet;
 use crate::cli::args::{NodesetArgs, NodesetCommand};
 use crate::cli::error::{CliError, pattern_error};
 use crate::cli::exit::ExitStatus;
-use crate::sink::text;
+use ctl_sink::text;
 
 /// Longest text read from standard input, in bytes.
 const INPUT_LIMIT: u64 = 256 * 1024 * 1024;

@@ -7,7 +7,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::Work;
+use ctl_plan::Work;
 
 pub(in crate::cli) fn run(args: &PingArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);

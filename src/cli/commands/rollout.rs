@@ -11,10 +11,10 @@ use crate::cli::log::start_log;
 use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
 use crate::cli::{trust, waiting};
-use crate::journal::SavedFile;
-use crate::plan::rollout::{self, RolloutStep, StepAction};
-use crate::plan::{Task, TaskSpec, Work, plan};
-use crate::select::{NodeQuery, Selection, select};
+use ctl_journal::SavedFile;
+use ctl_plan::rollout::{self, RolloutStep, StepAction};
+use ctl_plan::{Task, TaskSpec, Work, plan};
+use ctl_select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);

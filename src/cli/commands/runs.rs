@@ -18,13 +18,13 @@ use crate::cli::settings::{self, ChangeSettings, OutputSettings, SavedInputs, Se
 use crate::cli::signals::StopTexts;
 use crate::cli::terminal::StderrMessages;
 use crate::cli::{input, terminal};
-use crate::event::{EventKind, RunEvent, TargetResult};
-use crate::journal::resume;
-use crate::journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
-use crate::plan::{Action, Plan, ServiceVerb, TargetFilter, Task, TaskSpec, Work, plan};
-use crate::select::{NodeQuery, select};
-use crate::sink::SinkSet;
-use crate::sink::{plain_table, text};
+use ctl_event::{EventKind, RunEvent, TargetResult};
+use ctl_journal::resume;
+use ctl_journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
+use ctl_plan::{Action, Plan, ServiceVerb, TargetFilter, Task, TaskSpec, Work, plan};
+use ctl_select::{NodeQuery, select};
+use ctl_sink::SinkSet;
+use ctl_sink::{plain_table, text};
 
 /// Runs shown where no number is given.
 const SHOWN: u32 = 20;

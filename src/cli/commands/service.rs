@@ -7,7 +7,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::{Action, ServiceVerb, Work};
+use ctl_plan::{Action, ServiceVerb, Work};
 
 /// The actions: a change, or none for the status.
 const ACTIONS: [Option<ServiceVerb>; 5] =

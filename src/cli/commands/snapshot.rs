@@ -14,11 +14,11 @@ use crate::cli::output::{self, FoldRows, ResultOutput};
 use crate::cli::reading;
 use crate::cli::settings::{self, SavedInputs, Settings};
 use crate::cli::terminal;
-use crate::event::{CancelReason, Ledger};
-use crate::plan::{Action, TaskSpec, Work, plan};
-use crate::select::{NodeQuery, select};
-use crate::sink::{SinkError, snapshot_diff, text};
-use crate::snapshot::{Snapshot, SnapshotDiff, diff};
+use ctl_event::{CancelReason, Ledger};
+use ctl_plan::{Action, TaskSpec, Work, plan};
+use ctl_select::{NodeQuery, select};
+use ctl_sink::{SinkError, snapshot_diff, text};
+use ctl_snapshot::{Snapshot, SnapshotDiff, diff};
 
 /// What stands for the cluster as it is now. A file of that name is `./live`.
 const LIVE: &str = "live";
@@ -135,12 +135,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use crate::event::{
+    use ctl_event::{
         EventKind, Failure, FailureEvidence, FailureKind, FindingKind, LogStream, NodeFacts, NodeFinding, Outcome,
         ProcessState, RunEvent, RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
     };
-    use crate::sink::{JsonSink, Sink};
-    use crate::snapshot;
+    use ctl_sink::{JsonSink, Sink};
 
     use super::*;
 
@@ -238,7 +237,7 @@ mod tests {
         let (ledger, out) = (ledger(), SharedBuffer::default());
         JsonSink::new(Box::new(out.clone())).finish(&ledger, 3).expect("written");
         let text = out.0.lock().expect("a lock").clone();
-        let read = snapshot::read(&text).expect("a snapshot");
+        let read = ctl_snapshot::read(&text).expect("a snapshot");
         assert_eq!(read, Snapshot::of(&ledger));
         assert_eq!((read.elapsed, read.results.len(), read.nodes.len()), (Duration::from_millis(812), 1, 1));
     }

@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
 use crate::cli::settings;
 use crate::cli::terminal;
-use crate::sink::text;
+use ctl_sink::text;
 
 pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<ExitStatus, CliError> {
     let ssh = args.ssh.clone().into();

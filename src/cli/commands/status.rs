@@ -10,7 +10,7 @@ use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::settings::{SavedInputs, Settings};
 use crate::cli::{terminal, watch};
-use crate::plan::Work;
+use ctl_plan::Work;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);

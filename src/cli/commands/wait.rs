@@ -7,7 +7,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::job::JobRequest;
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
-use crate::plan::{WaitCondition, WaitGoal, Work};
+use ctl_plan::{WaitCondition, WaitGoal, Work};
 
 pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     let condition = match args.condition {

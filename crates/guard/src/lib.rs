@@ -1,0 +1,611 @@
+//! Protects a node while a run owns it: one channel holds the node's lock and a dead-man's switch.
+//!
+//! Here live [`Guard`], the restarts that it performs ([`Rescue`]), the holder of a lock ([`LockHolder`]), and the
+//! shell scripts for the node (`lock.sh`, `guard.sh`; `exec.sh` runs a user's command). It uses `remote`, `transport`
+//! and the leaf `event`. Invariants: nothing is written to the node's disk; the lock ends with the guard, and the guard
+//! ends with the channel; armed targets are started again when the channel ends without a release, or is silent for 20
+//! s; nothing is armed unless the same command was tried before ([`Guard::arm`]).
+//!
+//! The scripts are sent over standard input. Output of the login shell is ignored: the guard's lines start with a
+//! random mark.
+
+pub mod command;
+mod holder;
+mod live;
+mod rescue;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::zeroize::Zeroizing;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, interval_at, timeout};
+use tracing::debug;
+
+pub use self::holder::LockHolder;
+use self::live::LiveMark;
+pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, TrialJudge};
+use self::rescue::{RescueTrial, TRIAL_LIMIT};
+use ctl_event::{Failure, FailureKind, Stage};
+use ctl_remote::script::{READ_AND_RUN, one_line, read_and_run};
+use ctl_remote::{EnterError, Sudo, SudoError, SudoPrompt};
+use ctl_transport::{HUNG, OutputPiece, RemoteCommand, Session, TransportError};
+
+/// Interval of the heartbeat. The guard acts after 20 s without one: two may be lost and the third be late, and 10 s
+/// remain to start the services within the promised 30 s.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long to wait for an answer of the guard.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait for the answer of a trial: longer than the node's own limit.
+const PATIENCE_WITH_TRIALS: Duration = Duration::from_secs(TRIAL_LIMIT as u64 + 4);
+
+/// How long sudo may take to start the guard.
+const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
+
+/// How long to wait for a guard that a lost connection left behind. Its silence and its rescue take up to 30 s, and
+/// more on a busy node; the node's time limit bounds both.
+const PATIENCE_WITH_OLD_GUARD: Duration = Duration::from_secs(60);
+
+/// Interval of the checks whether that guard has ended.
+const OLD_GUARD_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long to wait for the end of a guard, so that the lock is free when the run reports its end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Maximum length of a guard's line.
+const LINE_LIMIT: usize = 64 * 1024;
+
+/// Maximum number of lines to keep of a trial's output, and of characters in each.
+const ANSWER_LINES: (usize, usize) = (200, 800);
+
+/// Maximum output of a login shell before the guard.
+const NOISE_LIMIT: usize = 1024 * 1024;
+
+/// Why a node's guard could not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TakeError {
+    /// Another run holds the node.
+    #[error("locked by {0}")]
+    Held(LockHolder),
+    /// The node lacks a requirement.
+    #[error("cannot guard the node: {0}")]
+    Unable(String),
+    /// Its shell prints without end.
+    #[error("cannot guard the node: its shell printed more than {NOISE_LIMIT} bytes")]
+    Endless,
+    /// It did not start in time.
+    #[error("the node did not answer within {} s while taking its lock", .0.as_secs())]
+    Silent(Duration),
+    /// sudo did not run it.
+    #[error(transparent)]
+    Sudo(SudoError),
+    /// The connection was lost, or sshd rejected the command.
+    #[error(transparent)]
+    Transport(TransportError),
+}
+
+impl TakeError {
+    /// Whether the node itself cannot provide a guard, so that a run with an optional guard continues without one.
+    #[must_use]
+    pub fn is_of_the_node(&self) -> bool {
+        match self {
+            Self::Unable(_) | Self::Endless | Self::Silent(_) | Self::Sudo(_) => true,
+            Self::Transport(error) => {
+                matches!(error, TransportError::CommandRefused { .. } | TransportError::Silent { .. })
+            }
+            Self::Held(_) => false,
+        }
+    }
+
+    /// The failure for a result.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (kind, hint) = match self {
+            Self::Sudo(error) => return error.failure(Stage::Inspect),
+            Self::Transport(error) => return error.failure(),
+            Self::Held(_) => {
+                let hint = "wait for it with --lock-wait, or contact the user that runs it; nothing was changed";
+                return Failure::new(Stage::Plan, FailureKind::Locked, self.to_string()).with_hint(hint);
+            }
+            Self::Silent(_) => (FailureKind::TimedOut, HUNG),
+            Self::Unable(_) => (FailureKind::Command, UNGUARDED),
+            Self::Endless => (FailureKind::Protocol, UNGUARDED),
+        };
+        Failure::new(Stage::Inspect, kind, self.to_string()).with_hint(hint)
+    }
+}
+
+const UNGUARDED: &str = "without a guard, a dropped connection could leave a service stopped and two runs could collide; \
+                         use --no-guard to accept that";
+
+/// Why a rescue could not be armed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArmError {
+    /// The guard has ended, and its lock with it.
+    #[error("the guard on the node has exited, so the lock is gone")]
+    Gone,
+    /// The guard does not answer.
+    #[error("the guard on the node did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
+    /// The guard cannot run it.
+    #[error("the guard could not start it again: {0}")]
+    Unable(String),
+    /// The trial failed.
+    #[error("{}", .0.message)]
+    Refused(Box<Failure>),
+}
+
+/// A node's guard, for as long as the run owns the node.
+#[derive(Debug)]
+pub struct Guard {
+    mark: Arc<LiveMark>,
+    asks: mpsc::Sender<GuardRequest>,
+    alive: Arc<AtomicBool>,
+    /// The code of successful trials.
+    tried: std::sync::Mutex<BTreeSet<String>>,
+    /// The settings that the guard has received, by number.
+    handed: tokio::sync::Mutex<Vec<ControlSettings>>,
+    trials: AtomicU64,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Unregister now: the task that serves the guard ends a moment later.
+        self.mark.end();
+    }
+}
+
+/// A request to the task that serves the guard.
+#[derive(Debug)]
+enum GuardRequest {
+    Hand(u64, ControlSettings),
+    Try(u64, String, oneshot::Sender<Vec<String>>),
+    Arm(String, oneshot::Sender<u64>),
+    Disarm(u64),
+    Release(oneshot::Sender<()>),
+}
+
+impl Guard {
+    /// Takes the node's lock and starts the guard. If sudo may ask for a password, the guard itself runs through sudo:
+    /// later nobody could answer. Waits for a guard of this process that a lost connection left on the node.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    pub async fn take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
+        // The holder may exit between the failed lock and the lookup of its name: retry.
+        let mut attempts = 0;
+        let deadline = Instant::now() + PATIENCE_WITH_OLD_GUARD;
+        loop {
+            attempts += 1;
+            match Self::try_take(session, owner, sudo).await {
+                // An unnamed holder is probably that race; a nameless lock of another program still fails after three
+                // attempts.
+                Err(TakeError::Held(holder)) if holder.run.is_empty() && attempts < 3 => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                // Our own guard from a lost connection: starting beside it is unsafe, since the lock ends with it, so
+                // wait for its end.
+                Err(TakeError::Held(holder)) if holder.key == owner.key && Instant::now() < deadline => {
+                    debug!("waiting for the guard of a lost connection to exit; it still has the lock");
+                    tokio::time::sleep(OLD_GUARD_PAUSE).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    async fn try_take<S: Session>(session: &S, owner: &LockHolder, sudo: &Sudo) -> Result<Self, TakeError> {
+        // A new random mark for each guard: lines of an earlier guard or of the login shell can never match it.
+        let mark = format!("ctl-{:016x}", rand::random::<u64>());
+        let passage = SudoPrompt::new();
+        let (prefix, shell) = if sudo.has_password() {
+            (sudo.prefix(&passage), read_and_run(passage.mark()))
+        } else {
+            (String::new(), READ_AND_RUN.to_owned())
+        };
+        let line = format!("exec {prefix}/bin/sh -c {shell} ctl-guard {mark}{}", owner.words());
+        let time = if sudo.has_password() { PATIENCE + PATIENCE_WITH_SUDO } else { PATIENCE };
+        // On a timeout nothing is armed yet: a guard that did start ends with its channel, or after 20 s of silence.
+        let opened = timeout(time, GuardChannel::open(session, &line, mark, sudo, &passage)).await;
+        let channel = opened.map_err(|_| TakeError::Silent(time))??;
+        let (asks, inbox) = mpsc::channel(64);
+        let alive = Arc::new(AtomicBool::new(true));
+        // Register only now that the guard has reported ready, and so holds the lock.
+        let mark = Arc::new(LiveMark::new(channel.mark.clone()));
+        tokio::spawn(keep(channel, inbox, Arc::clone(&mark), Arc::clone(&alive)));
+        let (tried, handed, trials) = Default::default();
+        Ok(Self { mark, asks, alive, tried, handed, trials })
+    }
+
+    /// Whether the guard is alive, and with it the lock.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Tries the commands of the rescues, one trial for all with the same command, with `status` in place of `start`.
+    /// This changes nothing. Successful trials are not repeated.
+    ///
+    /// # Errors
+    /// [`ArmError`] of the first failed trial.
+    pub async fn rehearse(&self, rescues: &[Rescue], judge: TrialJudge) -> Result<(), ArmError> {
+        let mut open = Vec::new();
+        for rescue in rescues {
+            let code = self.code(rescue).await?;
+            if !self.tried.lock().unwrap_or_else(PoisonError::into_inner).contains(&code) {
+                open.push((rescue, code));
+            }
+        }
+        let trials = RescueTrial::of(open.iter().map(|(rescue, _)| *rescue));
+        let answers = join_all(trials.iter().map(|trial| self.answer(trial))).await;
+        for (trial, answer) in trials.iter().zip(answers) {
+            let answer = answer?;
+            for rescue in &trial.rescues {
+                judge(rescue, &answer).map_err(|failure| ArmError::Refused(Box::new(failure)))?;
+            }
+        }
+        // Remember them only after every judgment, so that a failed trial is repeated the next time.
+        let codes = open.into_iter().map(|(_, code)| code);
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).extend(codes);
+        Ok(())
+    }
+
+    /// The answer of a trial's command on the node.
+    async fn answer(&self, trial: &RescueTrial<'_>) -> Result<TrialAnswer, ArmError> {
+        let settings = self.hand(trial.settings).await?;
+        let code = trial.code(settings).ok_or_else(not_a_line)?;
+        let number = self.trials.fetch_add(1, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        let mut lines = self.ask(GuardRequest::Try(number, code, reply), answer, PATIENCE_WITH_TRIALS).await?;
+        let exit = lines.last().and_then(|line| line.strip_prefix("exit ")).and_then(|code| code.parse().ok());
+        if exit.is_some() {
+            lines.pop();
+        }
+        Ok(TrialAnswer { command: trial.command().unwrap_or_default(), said: lines.join("\n"), exit })
+    }
+
+    /// The number of `settings` in the guard; sends them first if it does not have them.
+    async fn hand(&self, settings: Option<&ControlSettings>) -> Result<Option<u64>, ArmError> {
+        let Some(settings) = settings else { return Ok(None) };
+        // The lock stays held during the send: a concurrent caller must not use the number before the guard has the
+        // settings.
+        let mut handed = self.handed.lock().await;
+        let place = match handed.iter().position(|known| known == settings) {
+            Some(place) => place,
+            None => {
+                handed.push(settings.clone());
+                let number = handed.len() as u64;
+                let sent = timeout(PATIENCE, self.asks.send(GuardRequest::Hand(number, settings.clone()))).await;
+                sent.ok().and_then(Result::ok).ok_or(ArmError::Gone)?;
+                handed.len() - 1
+            }
+        };
+        Ok(Some(place as u64 + 1))
+    }
+
+    /// The guard's code for a rescue.
+    async fn code(&self, rescue: &Rescue) -> Result<String, ArmError> {
+        let settings = self.hand(rescue.settings()).await?;
+        rescue.code(settings).ok_or_else(not_a_line)
+    }
+
+    /// Once this returns, `rescue` runs if the channel ends. The returned number disarms it. Its command is tried
+    /// first.
+    ///
+    /// # Errors
+    /// [`ArmError`]; nothing is armed then.
+    pub async fn arm(&self, rescue: &Rescue, judge: TrialJudge) -> Result<u64, ArmError> {
+        self.rehearse(std::slice::from_ref(rescue), judge).await?;
+        let code = self.code(rescue).await?;
+        let (reply, answer) = oneshot::channel();
+        // Wait for the confirmation: only then may the caller stop the service.
+        self.ask(GuardRequest::Arm(code, reply), answer, PATIENCE).await
+    }
+
+    /// Sends a request to the guard, and waits for its answer.
+    async fn ask<A>(&self, ask: GuardRequest, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
+        let asked = async {
+            self.asks.send(ask).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(patience, asked).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(ArmError::Gone),
+            Err(_) => Err(ArmError::Silent(patience)),
+        }
+    }
+
+    /// Disarms a rescue that is not needed any more.
+    pub async fn disarm(&self, number: u64) {
+        if !matches!(timeout(PATIENCE, self.asks.send(GuardRequest::Disarm(number))).await, Ok(Ok(()))) {
+            debug!("the guard has exited or hangs, and was not disarmed");
+        }
+    }
+
+    /// Releases the node. Returns once the lock is free, or after a few seconds.
+    pub async fn release(self) {
+        let (reply, released) = oneshot::channel();
+        let farewell = async { self.asks.send(GuardRequest::Release(reply)).await.is_ok() && released.await.is_ok() };
+        if timeout(FAREWELL, farewell).await.is_err() {
+            debug!("the guard did not report its exit");
+        }
+    }
+}
+
+const LOCK: &str = include_str!("lock.sh");
+const GUARD: &str = include_str!("guard.sh");
+
+/// Splits output into lines; a line that is too long is dropped.
+#[derive(Debug, Default)]
+struct GuardLines {
+    rest: Vec<u8>,
+    whole: VecDeque<String>,
+}
+
+impl GuardLines {
+    fn take_in(&mut self, bytes: &[u8]) {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            self.whole.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+        if self.rest.len() > LINE_LIMIT {
+            self.rest.clear();
+        }
+    }
+}
+
+/// The channel to a guard.
+struct GuardChannel<C: RemoteCommand> {
+    command: C,
+    mark: String,
+    lines: GuardLines,
+    /// Bytes received since the guard's last line.
+    printed: usize,
+    /// Whether its exit was reported; otherwise the connection ended.
+    has_ended: bool,
+}
+
+impl<C: RemoteCommand> GuardChannel<C> {
+    /// Starts the guard with this command line, and waits until it is ready.
+    async fn open<S: Session<Command = C>>(
+        session: &S,
+        line: &str,
+        mark: String,
+        sudo: &Sudo,
+        passage: &SudoPrompt,
+    ) -> Result<Self, TakeError> {
+        let mut command = session.start(line).await.map_err(TakeError::Transport)?;
+        if sudo.has_password()
+            && let Err(error) = sudo.enter(&mut command, passage, PATIENCE_WITH_SUDO).await
+        {
+            command.close().await;
+            return Err(match error {
+                EnterError::Sudo(error) => TakeError::Sudo(error),
+                EnterError::Transport(error) => TakeError::Transport(error),
+                EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
+            });
+        }
+        let mut channel = Self { command, mark, lines: GuardLines::default(), printed: 0, has_ended: false };
+        // Only after sudo's dialogue: sudo would read the script as the password.
+        let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
+        channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
+        channel.greeting().await?;
+        Ok(channel)
+    }
+
+    /// The guard's next line, without its mark. `None`: it has ended. Cancel safe.
+    async fn line(&mut self, noise: &mut String) -> Option<String> {
+        loop {
+            while let Some(line) = self.lines.whole.pop_front() {
+                // The login shell's last line may lack its newline, so the mark may not be at the start of the line.
+                match line.split_once(&format!("{} ", self.mark)) {
+                    Some((_, said)) => {
+                        self.printed = 0;
+                        return Some(said.to_owned());
+                    }
+                    None if noise.len() < 512 && !line.trim().is_empty() => *noise = line,
+                    None => {}
+                }
+            }
+            // Stop reading a shell that prints without end; the guard's own lines reset the count.
+            if self.printed > NOISE_LIMIT {
+                return None;
+            }
+            match self.command.next().await? {
+                OutputPiece::Stdout(bytes) => {
+                    self.printed += bytes.len();
+                    self.lines.take_in(&bytes);
+                }
+                OutputPiece::Stderr(bytes) => {
+                    self.printed += bytes.len();
+                    if noise.is_empty() {
+                        String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
+                    }
+                }
+                OutputPiece::Exit(_) => self.has_ended = true,
+            }
+        }
+    }
+
+    /// Waits until the guard is ready, or reports why it cannot be.
+    async fn greeting(&mut self) -> Result<(), TakeError> {
+        let mut noise = String::new();
+        let mut held = false;
+        while let Some(line) = self.line(&mut noise).await {
+            match line.split_once(' ').unwrap_or((line.as_str(), "")) {
+                ("ready", _) => return Ok(()),
+                // `by` follows with the holder, if the node can find it.
+                ("held", _) => held = true,
+                ("own", words) => {
+                    // The guard of a lost connection: its lock ends soon, so nothing may run beside it.
+                    if !LiveMark::is_live(words.split(' ').next().unwrap_or_default()) {
+                        return Err(TakeError::Held(LockHolder::read(words)));
+                    }
+                    // A live guard of this process holds the lock under another name of the host, and covers this one
+                    // too.
+                    self.command.write(b"beside\n").await.map_err(TakeError::Transport)?;
+                }
+                ("by", words) => return Err(TakeError::Held(LockHolder::read(words))),
+                ("noflock", _) => return Err(TakeError::Unable("`flock` (util-linux) is missing".to_owned())),
+                ("ended", code) => return Err(TakeError::Unable(format!("flock exited with {code}: {noise}"))),
+                _ => {}
+            }
+        }
+        // The guard has ended without being ready: find the most specific reason.
+        if held {
+            return Err(TakeError::Held(LockHolder::default()));
+        }
+        if self.printed > NOISE_LIMIT {
+            self.command.close().await;
+            return Err(TakeError::Endless);
+        }
+        if !self.has_ended {
+            let reason = "it closed while taking the node's lock".to_owned();
+            return Err(TakeError::Transport(TransportError::Lost { reason }));
+        }
+        let said = if noise.is_empty() { "nothing".to_owned() } else { format!("`{noise}`") };
+        Err(TakeError::Unable(format!("its shell exited immediately and printed {said}")))
+    }
+}
+
+/// Serves the guard until it ends or is released.
+async fn keep<C: RemoteCommand>(
+    mut channel: GuardChannel<C>,
+    mut inbox: mpsc::Receiver<GuardRequest>,
+    mark: Arc<LiveMark>,
+    alive: Arc<AtomicBool>,
+) {
+    let mut beat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = 0_u64;
+    let mut waiting = PendingReplies::default();
+    let mut released: Option<oneshot::Sender<()>> = None;
+    let mut noise = String::new();
+    loop {
+        let send = tokio::select! {
+            line = channel.line(&mut noise) => {
+                let Some(line) = line else { break };
+                // Its lines are only answers: nothing to send, so read on.
+                waiting.hear(&line);
+                continue;
+            }
+            ask = inbox.recv() => match ask {
+                Some(GuardRequest::Hand(number, settings)) => settings.line(number),
+                Some(GuardRequest::Try(number, code, reply)) => {
+                    waiting.trials.insert(number, (reply, Vec::new()));
+                    format!("?{number} {code}\n").into()
+                }
+                Some(GuardRequest::Arm(code, reply)) => {
+                    last += 1;
+                    // Register the reply before the write, so that the answer cannot arrive first.
+                    waiting.armed.insert(last, reply);
+                    format!("+{last} {code}\n").into()
+                }
+                Some(GuardRequest::Disarm(number)) => format!("-{number}\n").into(),
+                Some(GuardRequest::Release(reply)) => {
+                    released = Some(reply);
+                    "q\n".to_owned().into()
+                }
+                // The run dropped the guard without a release: armed rescues stay armed, and the end of the
+                // channel triggers them.
+                None => break,
+            },
+            _ = beat.tick() => Zeroizing::new(".\n".to_owned()),
+        };
+        // If the node accepts no data for this long, its guard has missed its heartbeats and acts anyway.
+        if !matches!(timeout(PATIENCE, channel.command.write(send.as_bytes())).await, Ok(Ok(()))) {
+            break;
+        }
+        if released.is_some() {
+            // After a release, only the exit remains to be read.
+            while channel.line(&mut noise).await.is_some() {}
+            break;
+        }
+    }
+    // In this order: a caller that finds the guard dead takes a new one, and must not find the old mark live then.
+    mark.end();
+    alive.store(false, Ordering::Release);
+    channel.command.close().await;
+    if let Some(reply) = released
+        && reply.send(()).is_err()
+    {
+        debug!("nobody waits for the end of the guard any more");
+    }
+}
+
+/// The callers that wait for an answer of the guard.
+#[derive(Default)]
+struct PendingReplies {
+    /// By the number of the rescue.
+    armed: BTreeMap<u64, oneshot::Sender<u64>>,
+    /// By the number of the trial, with its output so far.
+    trials: BTreeMap<u64, (oneshot::Sender<Vec<String>>, Vec<String>)>,
+}
+
+impl PendingReplies {
+    /// Handles a line of the guard: a confirmation, output of a trial, or the end of a trial.
+    fn hear(&mut self, line: &str) {
+        let mut chars = line.chars();
+        let kind = chars.next();
+        let (number, said) = chars.as_str().split_once(' ').unwrap_or((chars.as_str(), ""));
+        let Ok(number) = number.parse::<u64>() else { return };
+        let is_heard = match kind {
+            Some('+') => self.armed.remove(&number).is_none_or(|reply| reply.send(number).is_ok()),
+            Some('>') => {
+                if let Some((_, lines)) = self.trials.get_mut(&number)
+                    && lines.len() < ANSWER_LINES.0
+                {
+                    lines.push(said.chars().take(ANSWER_LINES.1).collect());
+                }
+                true
+            }
+            Some('?') => self.trials.remove(&number).is_none_or(|(reply, lines)| reply.send(lines).is_ok()),
+            _ => true,
+        };
+        if !is_heard {
+            debug!(number, "nobody waits for it any more");
+        }
+    }
+}
+
+fn not_a_line() -> ArmError {
+    ArmError::Unable("its name does not fit on one line".to_owned())
+}
+
+#[cfg(test)]
+mod lock_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stopped services start within 30 s of the last heartbeat: the silence, and 10 s for the rescue. Two heartbeats
+    /// may be lost meanwhile, and the third be late.
+    #[test]
+    fn the_silence_leaves_time_for_the_rescue() {
+        let (_, watch) = GUARD.split_once("watch() {").unwrap_or_default();
+        let (_, sleep) = watch.split_once("sleep ").unwrap_or_default();
+        let silence = Duration::from_secs(sleep.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(99));
+        assert!(silence + Duration::from_secs(10) <= Duration::from_secs(30));
+        assert!(silence > HEARTBEAT * 3 + Duration::from_secs(3), "{silence:?}");
+    }
+
+    #[test]
+    fn a_silent_guard_had_the_time_that_is_named() {
+        assert!(ArmError::Silent(PATIENCE_WITH_TRIALS).to_string().ends_with("within 12 s"));
+    }
+
+    #[test]
+    fn the_scripts_are_one_line_each() {
+        for script in [LOCK, GUARD, command::EXEC] {
+            let line = one_line(script);
+            assert!(!line.contains('\n') && line.len() < 16 * 1024);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Parses a file or its text into an [`Inventory`].
+//!
+//! Here live [`load`] and [`parse`]: the required parts of a file, and the order in which they are read. It uses the
+//! other files of this module. Invariant: every fault of a well-formed file is reported in one pass. Start reading at
+//! [`parse`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::environment::PathEnvironment;
+use super::file::{self, NoText};
+use super::model::Inventory;
+use super::problem::{Diagnostic, InventoryError, ProblemReport, quoted};
+use super::raw::{RawValue, Value};
+use super::values::{self, FieldEntry, ValueReader};
+use super::{groups, nodes, roles};
+use ctl_local::file::FileAccess;
+
+const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
+
+/// The version of the format.
+const VERSION: u64 = 1;
+
+const KEYS: [&str; 5] = ["version", "defaults", "roles", "groups", "nodes"];
+const SYNONYMS: [(&str, &str); 7] = [
+    ("hosts", "nodes"),
+    ("all", "nodes"),
+    ("servers", "nodes"),
+    ("vars", "defaults"),
+    ("default", "defaults"),
+    ("roledefs", "roles"),
+    ("children", "groups"),
+];
+
+/// The minimal file.
+const EXAMPLE: &str = "the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`";
+
+/// Reads the inventory from a file.
+///
+/// # Errors
+/// [`InventoryError`] if it cannot be read, is a directory, is larger than 4 MiB, or is not text; else as [`parse`].
+pub fn load(path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
+    parse(&read(path)?.0, path, env)
+}
+
+/// Reads the text of an inventory file, and its access rights.
+///
+/// # Errors
+/// [`InventoryError`] if it cannot be read, is a directory, is larger than 4 MiB, or is not text.
+pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
+    file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
+}
+
+/// Parses an inventory from text. `path` is the source of the text: for messages, and as the base of relative paths.
+///
+/// # Errors
+/// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML.
+pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
+    let text = file::without_mark(text);
+    let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+    let mut reader = ValueReader { report: ProblemReport::default(), env, folder };
+    let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
+    match inventory {
+        Some(inventory) if reader.report.count() == 0 => Ok(inventory),
+        _ => Err(reader.report.into_error(path, text)),
+    }
+}
+
+/// Reads the parts, each after those that it refers to.
+fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Inventory {
+    let empty = || Inventory { path: path.clone(), nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new() };
+    match &root.value {
+        Value::Map(_) => {}
+        Value::Null => {
+            reader.fault(Diagnostic::new(0..0, "the inventory is empty").help(EXAMPLE));
+            return empty();
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
+            let message =
+                format!("an inventory must be a mapping with the keys {}, not {}", KEYS.join(", "), root.kind());
+            let is_glued =
+                root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
+            let help = if is_glued { "put a space after the colon" } else { EXAMPLE };
+            reader.fault(Diagnostic::new(root.place(), message).help(help));
+            return empty();
+        }
+    }
+    let mut fields = values::pairs(reader, root, root, "key").unwrap_or_default();
+    // Reserved for users, for instance to hold anchors.
+    fields.retain(|field| !field.name.starts_with("x-"));
+    let meant = values::keep_known(reader, &mut fields, "the inventory", &KEYS, &SYNONYMS);
+    let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
+
+    // A misspelled key already has its fault: do not report it as missing, too.
+    if find("version").is_some() || !meant.contains(&"version") {
+        version(reader, find("version"));
+    }
+    if find("nodes").is_none() && !meant.contains(&"nodes") {
+        reader.fault(Diagnostic::new(0..0, "the inventory has no `nodes`").help(EXAMPLE));
+    }
+    // Nodes refer to roles, groups to both.
+    let roles = roles::read(reader, find("roles"));
+    let nodes = nodes::read(reader, find("defaults"), find("nodes"), &roles);
+    let groups = groups::read(reader, find("groups"), &roles, &nodes);
+    Inventory { path, nodes: nodes.list, roles: roles.all, groups }
+}
+
+fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {
+    let Some(field) = values::format_version(reader, field, "inventory", VERSION) else { return };
+    match field.value.as_text() {
+        Some(text) => {
+            let message = format!("invalid value {} for `version`: expected {VERSION}", quoted(text));
+            reader.fault(Diagnostic::new(field.value.place(), message));
+        }
+        None => values::wrong_value(reader, field, "the number 1"),
+    }
+}

@@ -1,0 +1,173 @@
+//! The messages between workers and the dispatcher. Private to `run`: only events leave it.
+
+use std::collections::BTreeSet;
+
+use ctl_event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
+use ctl_plan::{StepIndex, TaskIndex};
+
+/// A batch's work on one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeBatch {
+    /// Its step.
+    pub(crate) step: StepIndex,
+    /// Number of the batch.
+    pub(crate) batch: u32,
+    /// Index of the node in the plan.
+    pub(crate) node: usize,
+    /// Whether its task goes in more than one batch.
+    pub(crate) batched: bool,
+}
+
+/// One piece of work for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum WorkItem {
+    /// Connect to the node.
+    Connect(usize),
+    /// Take its lock, and start its guard.
+    Lock(usize),
+    /// Read the state of everything that is meant there.
+    Inspect(usize),
+    /// Act.
+    Batch(NodeBatch),
+    /// Run the check on it.
+    Check(NodeBatch),
+}
+
+impl WorkItem {
+    /// Index of the node.
+    pub(crate) const fn node(self) -> usize {
+        match self {
+            Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
+            Self::Batch(node_batch) | Self::Check(node_batch) => node_batch.node,
+        }
+    }
+}
+
+impl std::fmt::Display for WorkItem {
+    /// For the log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Connect(_) => f.write_str("connect"),
+            Self::Lock(_) => f.write_str("lock"),
+            Self::Inspect(_) => f.write_str("read before the first change"),
+            Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
+            Self::Check(node_batch) => write!(f, "check of batch {}", node_batch.batch),
+        }
+    }
+}
+
+/// How a work item ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum WorkItemEnd {
+    /// Everything was reported; of a check: it was passed.
+    Done,
+    /// The node cannot be worked on, with the outcome that says so: later work items would only fail in the same way. Of a
+    /// check: it was not passed.
+    Lost(Outcome, Failure),
+    /// Another run has the node; whether another attempt is worthwhile.
+    Held(Failure, bool),
+    /// The state that was read.
+    Inspected(NodeInspection),
+    /// The worker panicked: an internal error.
+    Broken,
+}
+
+impl WorkItemEnd {
+    /// The end of a node that cannot be worked on: it is not reached, does not answer, or runs nothing.
+    pub(crate) fn of_failure(failure: Failure) -> Self {
+        Self::Lost(failure.outcome(), failure)
+    }
+}
+
+/// The state of a node before it is touched.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct NodeInspection {
+    /// Every target that was found, each once.
+    pub(crate) targets: Vec<TargetState>,
+    /// The tasks and roles of which something is down here.
+    pub(crate) down: Vec<(TaskIndex, String)>,
+    /// The names of each task that the node has.
+    pub(crate) names: Vec<NameCensus>,
+    /// Why it must not be changed although it was read: a service stopped there could not be started again.
+    pub(crate) refusal: Option<(Outcome, Failure)>,
+}
+
+/// The typed names that a node has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameCensus {
+    /// Index of the task.
+    pub(crate) task: TaskIndex,
+    /// The names, as typed, of which it has something.
+    pub(crate) found: Vec<String>,
+    /// Whether the others may be there all the same: a supervisord, or init, did not answer.
+    pub(crate) unsure: bool,
+    /// Groups and processes that its supervisords list.
+    pub(crate) listed: BTreeSet<String>,
+}
+
+impl NameCensus {
+    /// Whether every supervisord that may run them has answered.
+    #[must_use]
+    pub fn is_sure(&self) -> bool {
+        !self.unsure
+    }
+}
+
+/// One service of one supervisord on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TargetKey {
+    /// Role.
+    pub(crate) role: Option<String>,
+    /// Supervisord instance; none for a service that init runs.
+    pub(crate) supervisor: Option<String>,
+    /// Service.
+    pub(crate) service: Option<String>,
+}
+
+impl TargetKey {
+    /// The key of a result.
+    pub(crate) fn of(result: &TargetResult) -> Self {
+        Self { role: result.role.clone(), supervisor: result.supervisor.clone(), service: result.service.clone() }
+    }
+}
+
+/// From a worker, about its node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WorkerMessage {
+    /// The work item.
+    pub(crate) item: WorkItem,
+    /// Its content.
+    pub(crate) update: WorkerUpdate,
+}
+
+/// An update of a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum WorkerUpdate {
+    /// The phase to show.
+    Phase(ActivityPhase),
+    /// The targets it found; each will have a result.
+    Targets(Vec<TargetKey>),
+    /// From now on the target may be changed.
+    Begun(TargetKey),
+    /// A gate is waited for, or was met or not.
+    Gate {
+        /// The service.
+        service: Option<String>,
+        /// Whether it was met; none while it is waited for.
+        met: Option<bool>,
+        /// The condition, and why it is not met yet.
+        waiting_for: String,
+    },
+    /// The typed names that the node has.
+    Names(NameCensus),
+    /// The facts of the node beyond its results.
+    Facts(Box<NodeFacts>),
+    /// The changes that an update would make.
+    Pending(Box<PendingUpdate>),
+    /// Lines of a service's log.
+    Lines(LogLines),
+    /// A notice for the operator.
+    Notice(String),
+    /// A target's end.
+    Result(Box<TargetResult>),
+}
