@@ -155,7 +155,7 @@ impl SupervisorError {
     /// Whether the connection to the node itself is gone.
     #[must_use]
     pub fn is_connection_lost(&self) -> bool {
-        // A channel or command that sshd refuses leaves the connection usable (RFC 4254, 5.1 and 6.5).
+        // A channel or command that sshd refuses leaves the connection usable (RFC 4254, 5.1 and 5.4).
         let refused = |error: &TransportError| {
             matches!(error, TransportError::ChannelRefused { .. } | TransportError::CommandRefused { .. })
         };

@@ -8,9 +8,12 @@ use std::path::PathBuf;
 use ctl_event::{Failure, FailureKind, Stage};
 use ctl_local::process::exhausted;
 
-/// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not: refused, or no such
-/// socket. It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. Newer sshds distinguish a forbidden forwarding
-/// from it, older ones do not.
+/// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not.
+///
+/// It is `SSH_OPEN_CONNECT_FAILED` of RFC 4254, section 5.1. What it proves depends on the sshd (serverloop.c,
+/// `server_input_channel_open`): OpenSSH 9.2 gives this reason for a socket that is missing, refuses or is forbidden,
+/// and another one for a forbidden TCP port; OpenSSH 7.4 gives `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` for everything
+/// that fails before the connection is under way, so for a missing socket too.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
 
 /// The reason of a [`TransportError::Behind`] when the bastion has no room for another stream:

@@ -9,8 +9,8 @@
 //! `ssh-keygen -F`): also that a host known only by keys of other types has changed, since it is the peer who
 //! chooses which type it shows. There are two differences, both to the careful side:
 //!
-//! - A revocation of the bare name counts for `[name]:port` too; `ssh` warns and continues.
-//! - A marker may be followed by a tab; `ssh` ignores such a line.
+//! - A revocation of the bare name counts for `[name]:port` too; `ssh` warns and treats the key as unknown.
+//! - A marker may be followed by a tab; `ssh` ignores such a line if it has a space further on (`check_markers`).
 
 use std::collections::HashMap;
 use std::fmt;

@@ -60,7 +60,8 @@ pub trait Session: Send + Sync + 'static {
     /// Opens a stream to a TCP port as seen from the node.
     ///
     /// # Errors
-    /// As [`Session::open_unix`]; newer nodes distinguish a forbidden forwarding, see [`CONNECT_FAILED`](super::error::CONNECT_FAILED).
+    /// As [`Session::open_unix`], but a forbidden forwarding has a reason of its own; see
+    /// [`CONNECT_FAILED`](super::error::CONNECT_FAILED).
     fn open_tcp(&self, host: &str, port: u16) -> impl Future<Output = Result<Self::Stream, TransportError>> + Send;
 
     /// Whether the connection has ended.

@@ -21,8 +21,8 @@ use crate::endpoint::Endpoint;
 use crate::error::{NO_ROOM, TransportError};
 use crate::session::Session;
 
-/// Streams over one connection to a bastion. sshd sets no bound of its own; all of them share one cipher and one window
-/// of TCP.
+/// Streams over one connection to a bastion. The bound of sshd is far higher (`CHANNELS_MAX_CHANNELS` in channels.h),
+/// but all of them share one cipher and one window of TCP.
 const STREAMS: usize = 256;
 
 /// How long a failure holds for the next hosts: nodes that start one after the other need not each find out by

@@ -24,11 +24,11 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Messages of a command that are kept while something is written to it.
 const KEPT: usize = 64;
 
-/// The name of a signal as people write it. For one that the protocol does not know sshd sends one of its memory
-/// addresses.
+/// The name of a signal as people write it. For one that the protocol does not name sshd sends `SIG@openssh.com`
+/// (session.c, `sig2name`).
 fn signal_name(signal: &Sig) -> String {
     let Sig::Custom(name) = signal else { return format!("{signal:?}") };
-    // A memory address in place of a name is not a word, so it is not shown.
+    // `SIG@openssh.com` names no signal, and a name from another peer is untrusted text.
     let is_word = (1..16).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_word { name.clone() } else { "UNKNOWN".to_owned() }
 }

@@ -21,10 +21,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::debug;
 
-/// Connections to one agent at a time. OpenSSH's keeps 128 waiting.
+/// Connections to one agent at a time. OpenSSH's keeps 128 waiting (`SSH_LISTEN_BACKLOG` in ssh.h).
 const AT_ONCE: usize = 8;
 
-/// Longest answer that is taken; OpenSSH's own bound.
+/// Longest answer that is taken; OpenSSH's own bound (`MAX_AGENT_REPLY_LEN` in authfd.c).
 const LONGEST_ANSWER: usize = 256 * 1024;
 
 const REQUEST_IDENTITIES: u8 = 11;
@@ -102,7 +102,7 @@ impl AgentHandle {
         // others.
         let mut client = AgentClient::connect(self.connect().await.map_err(|error| self.failure(&error))?);
         if let Some(binding) = binding {
-            // Only keys that are bound to hosts need it, and other agents than OpenSSH's do not know it.
+            // Only keys that are bound to hosts need it, and an agent other than OpenSSH's may not know it.
             if let Err(error) = client.bind_session(binding, false).await {
                 debug!(%error, "cannot tell the agent which host this is");
             }

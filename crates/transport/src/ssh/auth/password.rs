@@ -171,7 +171,7 @@ fn reply(name: &str, instructions: &str, prompts: &[Prompt], answered: bool) -> 
 /// A password given to another question would be a wrong answer, and readers of the node's logs would see it.
 fn asks_for_password(prompt: &str) -> bool {
     let prompt = prompt.trim().to_lowercase();
-    // OpenSSH puts the user and the host first, whose names may hold any word.
+    // A prompt may put the user and the host first, as OpenSSH's client shows it, and their names may hold any word.
     let question = prompt.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(&*prompt, |(_, rest)| rest);
     // Only the text behind "user@host's" is the question.
     let question = question.rsplit_once("'s ").map_or(question, |(_, rest)| rest);

@@ -1,7 +1,7 @@
 //! PEM keys that are encrypted in the old way, with `Proc-Type` and `DEK-Info` lines: RFC 1421, as OpenSSL writes them.
 //!
-//! Pure. What always holds: only the ciphers that `ssh-keygen -m PEM` writes today are read, AES in CBC mode; an
-//! older key is an error that says so.
+//! Pure. What always holds: only AES in CBC mode is read, of which `ssh-keygen -m PEM` writes AES-128 (sshkey.c,
+//! `sshkey_private_to_blob_pem_pkcs8`); an older key is an error that says so.
 
 use aes::{Aes128, Aes192, Aes256};
 use base64::Engine as _;
