@@ -51,7 +51,7 @@ impl ExecRunner {
         match child {
             Ok(mut child) => wait(&mut child, self.limit).is_some_and(|status| status.success()),
             Err(error) => {
-                // As for a command that fails: a `Match` without its shell does not apply.
+                // Treated as a command that fails, so that the `Match` does not apply; `ssh` ends here.
                 tracing::warn!(command, shell = %self.shell.display(), %error, "cannot run Match exec");
                 false
             }

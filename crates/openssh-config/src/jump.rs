@@ -18,7 +18,7 @@ pub struct JumpHop {
 
 impl JumpHop {
     /// Whether `ssh` would connect to it: it puts each bastion on the command line of another `ssh`, which refuses what a
-    /// shell could interpret (`valid_hostname` and `valid_ruser` in ssh.c), wherever the bastion was named.
+    /// shell could interpret (`valid_hostname` and `valid_ruser`), wherever the bastion was named.
     pub fn is_accepted_by_ssh(&self) -> bool {
         is_valid_host(&self.host) && self.user.as_deref().is_none_or(is_valid_user)
     }
@@ -93,8 +93,8 @@ pub(crate) fn parse(text: &str, service: &dyn Fn(&str) -> Option<u16>) -> Result
 }
 
 fn is_valid_host(host: &str) -> bool {
-    // As valid_hostname in ssh.c: a leading `-` would be an option of the `ssh` that ProxyCommand starts, and the rest
-    // means something to a shell.
+    // As valid_hostname (ssh.c of OpenSSH 9.6, later ssh_valid_hostname in readconf.c): a leading `-` would be an
+    // option of the `ssh` that ProxyCommand starts, and the rest means something to a shell.
     !host.starts_with('-')
         && !host.contains(|c: char| c.is_ascii_whitespace() || c.is_control() || "'`\"$\\;&<>|(){},".contains(c))
 }

@@ -166,8 +166,8 @@ fn services(text: &str) -> BTreeMap<String, u16> {
 /// Whether OpenSSH takes this for a user on its command line.
 pub(crate) fn is_valid_user(user: &str) -> bool {
     let option_follows = |(space, next): (char, char)| space.is_ascii_whitespace() && next == '-';
-    // As valid_ruser in ssh.c: a backslash at the end would escape the character that follows in the command line, and
-    // ` -` would begin an option.
+    // As valid_ruser (ssh.c of OpenSSH 9.6, later ssh_valid_ruser in readconf.c): a backslash at the end would escape
+    // the character that follows in the command line, and ` -` would begin an option.
     !user.starts_with('-')
         && !user.ends_with('\\')
         && !user.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c))

@@ -296,7 +296,8 @@ impl ConfigWalk<'_, '_> {
         let global_known_hosts_files = self.files(
             SettingKey::GlobalKnownHostsFile,
             ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
-            // As in ssh.c (main), which expands only the files of the user.
+            // As they are written. `ssh -G` prints them so too, but `ssh` expands their `~` before it connects (ssh.c,
+            // main).
             |word| Ok(PathBuf::from(word)),
         )?;
         let (identity_agent, identity_agent_text) = self.agent(&tokens)?;

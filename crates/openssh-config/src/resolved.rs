@@ -208,7 +208,7 @@ pub struct ResolvedHost {
     pub(crate) identity_agent_text: Option<String>,
     /// The known_hosts files of the operator; empty for `none`.
     pub user_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
-    /// The known_hosts files of the machine, empty for `none`. As in `ssh`, they have neither tokens nor `~`.
+    /// The known_hosts files of the machine as they are written, empty for `none`: `~` and tokens are not expanded.
     pub global_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
     /// The file of revoked host keys, if any. As in `ssh`, it has neither tokens nor `~`.
     pub revoked_host_keys: Option<ResolvedSetting<Arc<str>>>,
