@@ -354,7 +354,7 @@ pub fn check_user(said: &str) -> Result<(), ValueError> {
     if said.starts_with('-') {
         return Err(ValueError { part: 0..1, why: "it begins with `-`".to_owned() });
     }
-    // The characters that OpenSSH rejects (`valid_ruser` in ssh.c), and besides them `$` and every space.
+    // The characters that OpenSSH rejects , and besides them `$` and every space.
     if let Some(found) =
         said.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control() || "'`\";&<>|(){}$".contains(*c))
     {
