@@ -30,7 +30,8 @@ impl ServicePattern {
         if typed.starts_with('-') {
             return Err(bad("it begins with `-`"));
         }
-        // supervisord allows neither spaces nor slashes in a name (`process_or_group_name` in its `datatypes.py`).
+        // supervisord allows no spaces in a name since 3.0 and no slashes since 3.3.2 (`process_or_group_name` in its
+        // `datatypes.py`).
         if typed.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == '\\') {
             return Err(bad("a service name cannot contain spaces, slashes or control characters"));
         }

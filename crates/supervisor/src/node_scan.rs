@@ -23,8 +23,8 @@ pub const LIMIT: usize = 64 * 1024;
 
 const SCRIPT: &str = include_str!("node_scan.sh");
 
-/// Prints the TCP sockets that somebody listens on, address and port in hexadecimal: `tcp 0100007F:1F99` (proc_net(5):
-/// state 0A is TCP_LISTEN).
+/// Prints the TCP sockets that somebody listens on, address and port in hexadecimal: `tcp 0100007F:1F99` (proc(5); the
+/// state 0A is `TCP_LISTEN`).
 const PORTS: &str = concat!(
     "sed -n \"s/^ *[0-9]*: \\([0-9A-F]*:[0-9A-F]*\\) [0-9A-F]*:0000 0A .*/tcp \\1/p\" ",
     "/proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u | head -n 1500; echo ctl-end"

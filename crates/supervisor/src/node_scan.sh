@@ -30,7 +30,7 @@ done;
 # Who is asked for on the command line of a program, or in its configuration file.
 grep -s "^ *http_server_port *[=:]" /etc/contrail/*.conf /dev/null | head -n 100 | sed "s/^/port /";
 grep -s -e "^ *command *[=:].* --http_server_port[ =]" /etc/contrail/supervisord_*_files/*.ini /dev/null | head -n 100 | sed "s/^/port /";
-# A socket that somebody listens on has the flag 00010000 (SO_ACCEPTCON of linux/net.h). Only those are printed that have a
+# A socket that somebody listens on has the flag 00010000 (__SO_ACCEPTCON of linux/net.h). Only those are printed that have a
 # name that was asked for. The name is the one that it was bound with: the folder may have others (links, bind mounts), so that
 # device and inode tell. Of the socket itself ss has them, where the node has one.
 for p do

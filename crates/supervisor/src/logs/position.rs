@@ -20,8 +20,8 @@ const SCAN_LIMIT: u64 = 64 * 1024 * 1024;
 /// Sizes of the pieces that are searched, the last one repeatedly: most users want few lines.
 const SCANS: [u64; 3] = [8 * 1024, 64 * 1024, 256 * 1024];
 
-/// Rotated files are tried up to this number: `PATH.1` is the newest, `PATH.2` the one before. So rotates supervisord, which
-/// keeps ten of them by default (supervisor 3.0 to 4.2.5, `options.py` and `loggers.py`), and so does logrotate.
+/// Rotated files are tried up to this number: `PATH.1` is the newest, `PATH.2` the one before. supervisord names them
+/// so, and keeps ten by default (supervisor 3.0 to 4.2.5, `options.py` and `loggers.py`); logrotate uses the same names.
 const MOVED: u8 = 10;
 
 /// The next part of a log.

@@ -255,8 +255,9 @@ impl<T: Transport> DeepStatus<T> {
         self.unheard.get_or_init(|| why.to_owned());
     }
 
-    /// Whether sshd itself refused the connection. Older versions report a forbidden forwarding like a port that nobody
-    /// listens on; but if nothing at all was heard from a node, a port that is open there shows the difference.
+    /// Whether sshd itself refused the connection. Not every sshd reports a forbidden forwarding in another way than a
+    /// port that nobody listens on; but if nothing at all was heard from a node, a port that is open there shows the
+    /// difference.
     async fn is_forbidden(&self, port: u16) -> bool {
         // Without a search no command may run, so the open ports cannot be listed either.
         if self.search.is_none() {
