@@ -112,7 +112,7 @@ fn quoted(said: &str, exit: Option<u32>) -> String {
 #[must_use]
 pub fn ending(status: u32) -> String {
     match status {
-        // A POSIX shell reports 128 plus the signal, and Linux has 64 signals.
+        // Shells report 128 plus the signal (POSIX only demands more than 128), and Linux has 64 signals.
         129..=192 => format!("was killed by signal {}", status - 128),
         _ => format!("ended with exit code {status}"),
     }

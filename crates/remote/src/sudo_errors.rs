@@ -1,7 +1,7 @@
 //! sudo's error messages, and advice for each.
 //!
-//! Pure. The messages are those of sudo 1.8 and 1.9 (`plugins/sudoers`) and of sudo-rs, untranslated: its translation
-//! is turned off.
+//! Pure. The messages are those of sudo 1.8 and 1.9 (`plugins/sudoers`, and `src` for a missing password and a broken
+//! installation) and of sudo-rs, untranslated: its translation is turned off.
 
 use ctl_event::{Failure, FailureKind, Stage};
 
