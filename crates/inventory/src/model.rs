@@ -197,7 +197,8 @@ pub struct Supervisor {
     pub addresses: Vec<ControlAddress>,
     /// Names of its known groups or programs. Its own process list is authoritative.
     pub services: Vec<String>,
-    /// The `services` whose stop makes Contrail's node manager restart the whole instance (config: 1.10 to 3.1).
+    /// The `services` whose stop makes Contrail's node manager restart the whole instance (config: from 1.10 on; in 3.2
+    /// only for `ifmap`).
     pub cascades: Vec<String>,
     /// Not every release or distribution has it: its absence is not a fault.
     pub optional: bool,
