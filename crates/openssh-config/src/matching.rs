@@ -157,7 +157,7 @@ impl MatchLine {
                 criteria.push((sign, MatchCriterion::SecondPass));
                 continue;
             }
-            // Since OpenSSH 10.0, these two may ask for nothing.
+            // These two may ask for nothing: for no tag, for no command.
             let may_be_empty = matches!(name.as_str(), "tagged" | "command");
             let Some(value) =
                 // A comment cannot be a value: match_cfg_line takes it for a missing one.

@@ -227,7 +227,8 @@ impl<'c> ConfigWalk<'c, '_> {
         let name = self.expanded_host_name().map_err(|problem| {
             self.hit(SettingKey::HostName).map_or(ConfigOrigin::Default, ConfigHit::origin).error(problem)
         })?;
-        // ssh.c (main) puts the name in lower case once it is expanded, before it reads the files again.
+        // ssh.c (main) puts a name in lower case once it is expanded, before it reads the files again. An address it
+        // writes anew instead (`2001:DB8:0::1` becomes `2001:db8::1`); here it keeps its form.
         Ok(name.to_ascii_lowercase())
     }
 }
