@@ -1,11 +1,11 @@
-//! Runs a lab in a process of its own until stdin closes.
+//! Runs a lab in its own process until stdin closes.
 //!
 //!     cargo run -p contrail-lab --example lab -- --nodes 12 --fault a6s02=refused
 //!
 //! Options: `--nodes N` (default 12), `--uniform RELEASE` (1.05, 2.20, 3.0 or 3.2: all analytics nodes),
-//! `--release RELEASE` (of a demo cluster), `--port P`, `--real-time`, `--fault NODE=KIND[=PARAMETER]` (any
-//! number of times; `all` for every node; kinds as in `Fault::parse`). Prints the lab's directory on the
-//! first line of stdout, then `port P`, then `ready`.
+//! `--release RELEASE` (of a demo cluster), `--port P`, `--real-time`, `--fault NODE=KIND[=PARAMETER]` (repeatable;
+//! `all` for every node; kinds as in `Fault::parse`). Prints the lab's directory on the first line of stdout, then
+//! `port P`, then `ready`.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
@@ -69,7 +69,7 @@ fn spec(args: impl Iterator<Item = String>) -> Result<ClusterSpec, String> {
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let spec = spec(std::env::args().skip(1))?;
-    // One descriptor for each listener and each connection.
+    // Each listener and each connection needs a descriptor.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let lab = Lab::start(spec).await?;
     let mut out = std::io::stdout();

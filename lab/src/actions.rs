@@ -1,7 +1,7 @@
-//! What is asked of a supervisord: starts, stops, and changes of its configuration.
+//! The actions of a supervisord: it starts and stops processes, and changes its configuration.
 //!
-//! Start at [`Supervisord::begin`] and [`Supervisord::finish`]. Always holds: all that an action does to a
-//! process it does in `begin`, under the lock; `finish` only waits.
+//! Start at [`Supervisord::begin`] and [`Supervisord::finish`]. Invariant: an action changes a process only in `begin`,
+//! under the lock; `finish` only waits.
 
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ pub(crate) enum Verb {
     Stop,
 }
 
-/// Something that was begun and whose end is waited for.
+/// An action in progress that a caller waits for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
     key: Key,
@@ -30,7 +30,7 @@ pub(crate) struct Wait {
     generation: u64,
 }
 
-/// One line of the answer to an action on several processes.
+/// One line of the reply to an action on several processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) group: String,
@@ -49,17 +49,17 @@ impl Item {
     }
 }
 
-/// What several begun actions came to: the lines of those that are done, and those still to be waited for.
+/// The state of several actions: the lines of finished ones, and the waits for the rest.
 pub(crate) type Begun = (Vec<Item>, Vec<(Key, Wait)>);
 
-/// What a name stands for.
+/// The processes or group that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
     One(Key),
     Group(String),
 }
 
-/// Takes `group:name` apart as supervisord does: `None` for a whole group.
+/// Splits `group:name` as supervisord does: `None` for a whole group.
 pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
     match name.split_once(':') {
         None => (name, Some(name)),
@@ -69,7 +69,7 @@ pub(crate) fn split(name: &str) -> (&str, Option<&str>) {
 }
 
 impl Supervisord {
-    /// The processes that a name stands for: `name`, `group:name`, or `group:*` and `group:` for a group.
+    /// The processes that a name refers to: `name`, `group:name`, or `group:*` and `group:` for a group.
     pub(crate) fn resolve(&self, asked: &str) -> Result<Named, RpcFault> {
         let (group, name) = split(asked);
         self.look(|inner| {
@@ -86,7 +86,7 @@ impl Supervisord {
         })
     }
 
-    /// Begins a start or a stop of one process; gives what to wait for, or nothing if it is done.
+    /// Begins to start or stop one process. Returns what to wait for, or nothing if it is done.
     pub(crate) fn begin(&self, key: &Key, verb: Verb, asked: &str, wait: bool) -> Result<Option<Wait>, RpcFault> {
         let version = self.shared.spec.supervisor;
         let result = self.edit(|inner, now, world| {
@@ -117,7 +117,7 @@ impl Supervisord {
         Ok(pending.then(|| Wait { key: key.clone(), asked: asked.to_owned(), verb, generation }))
     }
 
-    /// Starts the process; true if its being up is still to be waited for.
+    /// Starts the process. Returns true if the caller must still wait until it is up.
     fn begin_start(
         process: &mut Process,
         now: Instant,
@@ -140,8 +140,8 @@ impl Supervisord {
         if process.state.is_running() {
             return Err(RpcFault::new(code::ALREADY_STARTED, asked));
         }
-        // A process that is still STOPPING has a pid: the spawn does nothing, and the wait below ends
-        // with ABNORMAL_TERMINATION while the process goes on to STOPPED.
+        // A process that is still STOPPING has a pid, so the spawn does nothing, and the wait below ends with
+        // ABNORMAL_TERMINATION while the process becomes STOPPED.
         process.spawn(now, world);
         if process.state == State::Backoff {
             return Err(RpcFault::new(code::SPAWN_ERROR, asked));
@@ -152,9 +152,9 @@ impl Supervisord {
         Self::started(process, asked, version).map_or(Ok(true), |result| result.map(|()| false))
     }
 
-    /// Whether a start that is waited for has come to an end, and to which.
+    /// The result of a start that a caller waits for; `None` while it is still in progress.
     fn started(process: &Process, asked: &str, version: SupervisorVersion) -> Option<Result<(), RpcFault>> {
-        // 3.0 does not look at the spawn error here.
+        // supervisord 3.0 does not check the spawn error here.
         if version > SupervisorVersion::V3_0 && !process.spawnerr.is_empty() {
             return Some(Err(RpcFault::new(code::SPAWN_ERROR, asked)));
         }
@@ -180,7 +180,7 @@ impl Supervisord {
         }
     }
 
-    /// Waits for the end of what was begun.
+    /// Waits until the action has finished.
     pub(crate) async fn finish(&self, wait: Wait) -> Result<(), RpcFault> {
         let result = self.wait_for(|inner| self.ended(inner, &wait)).await;
         if wait.verb == Verb::Stop && result.is_ok() {
@@ -189,7 +189,7 @@ impl Supervisord {
         result
     }
 
-    /// Begins a start or a stop of all processes of a group (of all groups for `None`) that are not so yet.
+    /// Begins to start or stop all processes of a group (of all groups for `None`) that are not yet in that state.
     pub(crate) fn begin_many(&self, group: Option<&str>, verb: Verb, wait: bool) -> Result<Begun, RpcFault> {
         let mut keys = self.look(|inner| {
             if let Some(group) = group
@@ -219,7 +219,7 @@ impl Supervisord {
         Ok((done, pending))
     }
 
-    /// Waits for the end of all of them; the lines come in the order in which they end.
+    /// Waits until all of them have finished. The lines come in the order in which they finish.
     pub(crate) async fn finish_many(&self, mut done: Vec<Item>, mut pending: Vec<(Key, Wait)>) -> Vec<Item> {
         let stop = pending.first().is_some_and(|(_, w)| w.verb == Verb::Stop);
         self.wait_for(|inner| {
@@ -241,7 +241,7 @@ impl Supervisord {
 
     // ---- configuration ---------------------------------------------------------------------------------
 
-    /// What a reread of the configuration finds: groups added, changed and removed.
+    /// The groups that a reread of the configuration finds added, changed and removed.
     pub(crate) fn reread(&self) -> Result<[Vec<String>; 3], RpcFault> {
         if self.shared.has(&Fault::BadConfig) {
             let extra = format!("File contains parsing errors: {}", self.config.config);
@@ -268,7 +268,7 @@ impl Supervisord {
         }))
     }
 
-    /// Makes a configured group active and starts it.
+    /// Activates a configured group and starts it.
     pub(crate) fn add_group(&self, name: &str) -> Result<(), RpcFault> {
         let result = self.edit(|inner, now, world| {
             let programs: Vec<_> = inner.config.iter().filter(|p| p.group == name).cloned().collect();
@@ -288,7 +288,7 @@ impl Supervisord {
         result
     }
 
-    /// Removes an active group none of whose processes is up.
+    /// Removes an active group that has no running process.
     pub(crate) fn remove_group(&self, name: &str) -> Result<(), RpcFault> {
         self.edit(|inner, _, _| {
             let group = inner.groups.get(name).ok_or_else(|| RpcFault::new(code::BAD_NAME, name))?;

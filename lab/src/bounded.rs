@@ -1,8 +1,9 @@
-//! A command of the user with an end: it stops when its client goes, says so, or has had enough time.
+//! A user's command with a limit: it stops when its client disconnects, asks it to stop, or when its time is over.
 //!
-//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH`, a line of script, which the lab does not interpret,
-//! a line with the command as `printf %b` reads it, and so many bytes of its input in base64. Start at [`run`]. Always holds: when it was ended, nothing that the small shell
-//! began for it runs on, background jobs included; what the command has asked of a supervisord stays asked.
+//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH`, then a line of script, which the lab does not
+//! interpret, a line with the command encoded for `printf %b`, and LENGTH bytes of the command's input in base64. Start
+//! at [`run`]. Invariant: after the command was ended, nothing that the small shell started for it keeps running,
+//! background jobs included; requests that it sent to a supervisord stay in effect.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,21 +18,21 @@ use crate::shell;
 use crate::streams::Io;
 use crate::util::lock;
 
-/// The exit code of a command that was ended, as after SIGTERM.
+/// The exit code of a command that was ended, the same as after SIGTERM.
 const ENDED: i32 = 143;
 
-/// The users' commands on a node (those sent with an end), as a test sees them.
+/// Counts of the limited commands (`ctl-exec`) on a node, for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommandsSnapshot {
-    /// How many run now.
+    /// Commands that are running.
     pub running: usize,
-    /// How many came to an end by themselves.
+    /// Commands that finished by themselves.
     pub finished: usize,
-    /// How many were ended: by the end of stdin, on request, or at their limit.
+    /// Commands that were ended: by the end of stdin, on request, or at their limit.
     pub ended: usize,
 }
 
-/// The users' commands on a node.
+/// The limited commands on a node.
 #[derive(Default)]
 pub(crate) struct Commands(Mutex<CommandsSnapshot>);
 
@@ -55,7 +56,7 @@ impl Jobs {
     }
 }
 
-/// One command that runs; counted as running until it is dropped.
+/// A running command; counted as running until it is dropped.
 struct Running<'a>(&'a Commands);
 
 impl<'a> Running<'a> {
@@ -71,7 +72,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// What `printf %b` makes of a line in which only backslashes and line ends are escaped.
+/// Decodes a line as `printf %b` does, for lines that escape only backslashes and line ends.
 fn unescaped(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut chars = line.chars();
@@ -84,13 +85,13 @@ fn unescaped(line: &str) -> String {
     text
 }
 
-/// The input of a command; none if its client went before it was all there.
+/// The input of a command; `None` if its client disconnects before it is complete.
 async fn input(io: &Io, length: &str) -> Option<Bytes> {
     let encoded = io.read_exactly(length.parse().ok()?).await?;
     STANDARD.decode(encoded).ok().map(Bytes::from)
 }
 
-/// Runs one command: `words` are what followed `ctl-exec`. Gives its exit code.
+/// Runs one command and returns its exit code. `words` are the arguments after `ctl-exec`.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let limit = words.first().and_then(|w| w.parse::<f64>().ok());
     let (Some(limit), [_, mark, length]) = (limit.and_then(|s| Duration::try_from_secs_f64(s).ok()), words) else {
@@ -114,7 +115,8 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let _running = Running::begin(all);
     let told = async { while io.read_whole_line().await.is_some_and(|line| line != "k") {} };
     let code = tokio::select! {
-        // A command whose client went may see first that nobody reads it any more, and end by that.
+        // When a client disconnects, the command may notice first that nobody reads its output, and end because of
+        // that.
         code = shell::run(&context, &stdio, &command) => (!io.is_closed()).then_some(code),
         () = told => None,
         () = tokio::time::sleep(limit) => None,

@@ -1,18 +1,18 @@
-//! What a Contrail node of a given role and release has: instances, addresses, programs, init services.
-//! Data only; nothing here knows time or state.
+//! The parts of a Contrail node by role and release: instances, addresses, programs, init services. Data only; nothing
+//! here depends on time or state.
 //!
-//! Always holds: a program appears once in an instance, and instances of one node have different addresses.
+//! Invariant: a program appears once in an instance, and the instances of one node have different addresses.
 
 use crate::spec::{NodeSpec, Release, Role};
 
-/// How a program is stopped.
+/// The signal that stops a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopSignal {
     Term,
     Kill,
 }
 
-/// One process of a program as the configuration file has it.
+/// One process of a program, as in the configuration file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ProgramConfig {
     pub(crate) group: String,
@@ -22,7 +22,7 @@ pub(crate) struct ProgramConfig {
     pub(crate) startretries: u32,
     pub(crate) stopwaitsecs: f64,
     pub(crate) stop: StopSignal,
-    /// Changed by each edit of the configuration, so that a reread sees the difference.
+    /// Changes with each edit of the configuration, so that a reread sees the difference.
     pub(crate) edition: u32,
 }
 
@@ -58,11 +58,11 @@ pub(crate) struct InstanceConfig {
     pub(crate) config: String,
     pub(crate) pidfile: String,
     pub(crate) programs: Vec<ProgramConfig>,
-    /// Groups whose end makes the node manager restart the whole instance.
+    /// Groups whose exit makes the node manager restart the whole instance.
     pub(crate) cascade: Vec<&'static str>,
 }
 
-/// Where a supervisord is reached on its node.
+/// The address of a supervisord on its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     Unix(String),
@@ -102,7 +102,7 @@ fn program(group: &str) -> ProgramConfig {
     ProgramConfig { priority, startsecs, stop, startretries, ..ProgramConfig::new(group) }
 }
 
-/// The processes of a group that are numbered: `group:0` to `group:workers-1`.
+/// The numbered processes of a group: `group:0` to `group:workers-1`.
 fn numbered(group: &str, workers: u8) -> impl Iterator<Item = ProgramConfig> {
     (0..workers.clamp(1, 9)).map(move |n| ProgramConfig { name: n.to_string(), ..program(group) })
 }
@@ -123,7 +123,7 @@ fn instance(release: Release, short: &str, programs: Vec<ProgramConfig>) -> Inst
         Release::R3_2 => Address::Unix(format!("/var/run/supervisord_{short}.sock")),
     };
     let old_database = release == Release::R1_05 && short == "database";
-    // Pid files mix `-` and `_`; that is how the packages have them.
+    // Pid files mix `-` and `_`, as in the packages.
     let pidfile = match short {
         "control" | "webui" | "dns" => format!("/var/run/supervisord_{short}.pid"),
         "database" => "/var/run/supervisord_contrail_database.pid".to_owned(),
@@ -191,7 +191,7 @@ pub(crate) fn instances(spec: &NodeSpec) -> Vec<InstanceConfig> {
             Role::Config => {
                 let mut programs: Vec<_> = numbered("contrail-api", spec.api_workers).collect();
                 if release == Release::R3_2 {
-                    // Release 3.2 as provisioned runs discovery as `:0` too.
+                    // Release 3.2 as provisioned also runs discovery as `:0`.
                     programs.extend(numbered("contrail-discovery", 1));
                 } else if old {
                     programs.push(program("contrail-discovery"));
@@ -261,12 +261,12 @@ pub(crate) fn init_services(spec: &NodeSpec) -> Vec<&'static str> {
     all
 }
 
-/// Whether `/etc/init.d/NAME` exists for a program: node managers got theirs in 2015.
+/// Whether `/etc/init.d/NAME` exists for a program. Node managers have one since 2015.
 pub(crate) fn has_wrapper(release: Release, program: &str) -> bool {
     release > Release::R1_05 || !program.ends_with("-nodemgr")
 }
 
-/// A program's introspect port, for those that have one and are asked for their NodeStatus.
+/// A program's introspect port, for programs that have one and report NodeStatus.
 pub(crate) fn introspect(program: &str) -> Option<u16> {
     Some(match program {
         "contrail-control" => 8083,

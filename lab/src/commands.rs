@@ -1,7 +1,7 @@
-//! The commands that a simulated node knows, and the rights under which they run.
+//! The commands of a simulated node, and the privileges that they run with.
 //!
-//! Always holds: a command that is not known answers `not found` and 127, as a shell would; nothing of the
-//! real machine is touched.
+//! Invariant: an unknown command prints `not found` and exits with 127, as in a shell; nothing of the real machine is
+//! touched.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,10 +23,10 @@ use crate::spec::UserPolicy;
 use crate::streams::Io;
 use crate::supervisorctl;
 
-/// The exit code that stands for a death by signal; no command has it of its own.
+/// The exit code that stands for a death by signal. No command exits with it.
 pub(crate) const KILLED: i32 = i32::MIN;
 
-/// Who runs a command, and where.
+/// The user and environment of a command.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) node: Arc<NodeInner>,
@@ -38,9 +38,10 @@ pub(crate) struct Context {
     pub(crate) pty: bool,
     /// Set once the command has changed something.
     pub(crate) acted: Arc<AtomicBool>,
-    /// In a guard's shell, where the functions of its script are known: what `ask` may give to read, by its number.
+    /// Set in a guard's shell, where the functions of its script are defined: the settings that `ask` can supply, by
+    /// number.
     pub(crate) rescue: Option<Arc<BTreeMap<u64, String>>>,
-    /// Where background jobs are noted, for a command that may be ended with all it began.
+    /// Registers background jobs, for a limited command that must end with everything it started.
     pub(crate) jobs: Option<Jobs>,
 }
 
@@ -56,12 +57,12 @@ impl Context {
         }
     }
 
-    /// Whether the sockets of supervisords may be opened.
+    /// Whether the command may open supervisord sockets.
     pub(crate) fn may_connect(&self) -> bool {
         may_connect(&self.node, self.root)
     }
 
-    /// Notes that something is about to be changed.
+    /// Records that the command is about to change something.
     pub(crate) fn acts(&self) {
         self.acted.store(true, Ordering::Relaxed);
     }
@@ -88,7 +89,7 @@ pub(crate) fn run<'a>(
             return 127;
         }
         match name {
-            // Signals do not reach what the lab simulates.
+            // Signals do not reach simulated commands.
             "true" | ":" | "trap" => 0,
             "false" => 1,
             "echo" => {
@@ -230,7 +231,7 @@ fn base_name(command: &str) -> &str {
     }
 }
 
-/// Whether a command given with its path is where it says.
+/// Whether a command given with its path exists there.
 fn known_path(context: &Context, path: &str) -> bool {
     let name = base_name(path);
     let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
@@ -293,7 +294,7 @@ async fn lookup(context: &Context, io: &Io, args: &[String]) -> i32 {
     code
 }
 
-/// `seq [FIRST [STEP]] LAST`, in whole numbers. Ends when nobody reads any more.
+/// `seq [FIRST [STEP]] LAST`, in whole numbers. Stops when nobody reads its output.
 async fn seq(io: &Io, args: &[String]) -> i32 {
     let numbers: Result<Vec<i64>, _> = args.iter().map(|a| a.parse()).collect();
     let (mut next, step, last) = match numbers.as_deref() {
@@ -420,7 +421,7 @@ async fn cat(context: &Context, io: &Io, args: &[String]) -> i32 {
     code
 }
 
-/// A script that comes on stdin, run when it has come to its end.
+/// Runs a script from stdin, after stdin has ended.
 async fn from_input(context: &Context, io: &Io) -> i32 {
     let mut script = Vec::new();
     while let Some(bytes) = io.read().await {
@@ -430,7 +431,7 @@ async fn from_input(context: &Context, io: &Io) -> i32 {
     shell::run(context, &io.no_input(), &script).await
 }
 
-/// `sudo`, as far as clients use it: `-n`, `-S`, `-p PROMPT`, `-u USER`, `-k`, `-K`, `-v`, `-H`, `-E`, `--`.
+/// `sudo`, with the options that clients use: `-n`, `-S`, `-p PROMPT`, `-u USER`, `-k`, `-K`, `-v`, `-H`, `-E`, `--`.
 async fn sudo(context: &Context, io: &Io, args: &[String]) -> i32 {
     let (mut batch, mut stdin, mut validate, mut target) = (false, false, false, "root");
     let mut prompt = format!("[sudo] password for {}: ", context.user);
@@ -486,7 +487,7 @@ async fn sudo(context: &Context, io: &Io, args: &[String]) -> i32 {
     run(&inner, io, &args[at..]).await
 }
 
-/// Asks for sudo's password; gives the exit code when sudo ends here.
+/// Prompts for sudo's password. Returns the exit code if sudo ends here.
 async fn ask(context: &Context, io: &Io, password: &str, prompt: &str, batch: bool, stdin: bool) -> Option<i32> {
     if batch {
         io.err("sudo: a password is required\n").await;

@@ -1,7 +1,7 @@
-//! A TCP stream that can be cut or frozen from outside, which is how the lab plays a broken network.
+//! A TCP stream that can be cut or frozen from outside, so that the lab can simulate a broken network.
 //!
-//! Always holds: a stream that was cut ends for both sides at once; a frozen one moves no byte until it is
-//! cut or thawed, and its peer sees neither data nor an end.
+//! Invariant: a cut stream ends for both sides at once; a frozen one moves no byte until it is cut or thawed, and its
+//! peer sees neither data nor an end.
 
 use std::io;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 
 use crate::util::lock;
 
-/// What is done to a connection.
+/// The condition of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum CutKind {
-    /// Nothing: it lives.
+    /// Works normally.
     #[default]
     Live,
     /// No byte moves.
@@ -32,12 +32,12 @@ struct ConnectionState {
     writers: Option<Waker>,
 }
 
-/// The handle by which a connection is cut, frozen or thawed.
+/// The handle that cuts, freezes or thaws a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Switch(Mutex<ConnectionState>);
 
 impl Switch {
-    /// Puts the connection into that condition. An ended one stays ended.
+    /// Changes the condition of the connection. A reset connection stays reset.
     pub(crate) fn turn(&self, kind: CutKind) {
         let wakers = {
             let mut state = lock(&self.0);
@@ -65,7 +65,7 @@ impl Switch {
 pub(crate) struct CutStream {
     stream: TcpStream,
     switch: Arc<Switch>,
-    /// Writes that still go out; the rest is swallowed. None: all do.
+    /// The number of writes that still go out; later ones are dropped. `None`: all go out.
     left: Option<u32>,
 }
 
@@ -74,7 +74,7 @@ impl CutStream {
         Self { stream, switch, left: None }
     }
 
-    /// The same, of whose writes only so many go out.
+    /// The same stream, with a limit on the number of writes that go out.
     pub(crate) fn silent_after(self, left: Option<u32>) -> Self {
         Self { left, ..self }
     }

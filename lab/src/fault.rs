@@ -1,8 +1,8 @@
-//! The faults a test may order, and the set of them that is in force on one node.
+//! The faults that a test can inject, and the set of faults in force on one node.
 //!
-//! Start at [`Fault`]. Faults are data: the modules that act (network, sshd, supervisord, init) ask the set.
-//! Always holds: an order to break one program touches no other; clearing a fault gives back a well node as
-//! far as the fault allows (a process it killed stays dead until something starts it).
+//! Start at [`Fault`]. Faults are data: the modules that act (network, sshd, supervisord, init) query the set.
+//! Invariant: a fault of one program affects no other program; clearing a fault restores a healthy node as far as the
+//! fault allows (a process that it killed stays dead until something starts it).
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::LabError;
 /// The moment in an action after which [`Fault::DropMidAction`] cuts the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// A guard was started, and has not said that it is ready.
+    /// A guard was started, and has not reported that it is ready.
     Lock,
-    /// A guard was armed, and has not said so.
+    /// A guard was armed, and has not acknowledged it.
     Arm,
-    /// The process has been stopped, nothing has been answered and nothing started yet.
+    /// The process has been stopped; no reply was sent and nothing was started yet.
     Stop,
     /// The process has been spawned and is not RUNNING yet.
     Start,
@@ -32,7 +32,7 @@ pub enum SpawnKind {
     NotExecutable,
 }
 
-/// What a node never answers to, though all else goes on.
+/// A request that a node never answers, while everything else works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// The opening of a channel for a command.
@@ -41,16 +41,16 @@ pub enum Request {
     Forwarding,
     /// The running of a command.
     Command,
-    /// The guard's scripts: it is started and says nothing.
+    /// The guard's scripts: it starts and prints nothing.
     Guard,
-    /// The same, but for half of its first line.
+    /// The same, except that it prints half of its first line.
     HalfGuard,
     /// The line that arms the guard.
     Arm,
 }
 
-/// One thing that is wrong with a node. Programs are named `name`, `group` or `group:name`; instances by
-/// their init name, `supervisor-analytics`.
+/// One fault of a node. Programs are named `name`, `group` or `group:name`; instances by their init name,
+/// `supervisor-analytics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -60,13 +60,13 @@ pub enum Fault {
     BlackHole,
     /// The connection is accepted, and no byte is ever sent.
     SilentAfterAccept,
-    /// The connection is accepted and closed before the greeting, as sshd does past MaxStartups.
+    /// The connection is accepted and closed before the banner, as sshd does past MaxStartups.
     CloseBeforeBanner,
-    /// The greeting is bytes that no SSH client can read.
+    /// The banner is bytes that no SSH client can read.
     GarbageBanner,
-    /// The network dies without a word: live connections stop moving, new ones hang.
+    /// The network dies silently: live connections stop moving, new ones hang.
     Freeze,
-    /// known_hosts names another key for the node than the one it shows.
+    /// known_hosts has another key for the node than the one it presents.
     WrongHostKey,
     /// known_hosts has an `@revoked` line for the node's key.
     RevokedHostKey,
@@ -76,19 +76,19 @@ pub enum Fault {
     AuthRefused,
     /// A login is neither granted nor refused.
     HangOnLogin,
-    /// From its message of that number on the node says nothing, on each connection; it goes on reading. Its greeting is
-    /// number 0.
+    /// On each connection the node sends nothing from its message of that number on; it keeps reading. Its banner is
+    /// message 0.
     SilentAfter(u32),
     /// Requests of that kind are never answered.
     Unanswered(Request),
-    /// Channels are opened with no room for what is written to them, and never get any.
+    /// Channels are opened with a receive window of zero, which never grows.
     NoWindow,
-    /// The node answers the request for a command with a failure, as sshd does that cannot start a process.
+    /// The node answers an exec request with a failure, like an sshd that cannot start a process.
     CommandRefused,
-    /// An action never answers: a stopped process stays STOPPING, a started one STARTING.
+    /// An action never finishes: a stopped process stays STOPPING, a started one STARTING.
     HangAction,
-    /// All connections of the node are cut once in the middle of the next action; with `come_back` false
-    /// nothing listens any more afterwards.
+    /// All connections of the node are cut once in the middle of the next action; with `come_back` false nothing
+    /// listens afterwards.
     DropMidAction {
         /// When the cut comes.
         after: Moment,
@@ -97,21 +97,21 @@ pub enum Fault {
     },
     /// A restart through init ends between its stop and its start, and the node runs no further command.
     HalfRestart,
-    /// A restart through init is refused, in the words of the node's init.
+    /// A restart through init is refused, with the message of the node's init.
     RestartDenied,
-    /// What a command that goes on to its end leaves behind keeps its streams open: its channel is never closed.
+    /// A process left behind by a command that runs to its end keeps the streams open: the channel is never closed.
     StreamsHeld,
     /// Every process stays STARTING for this much longer than its `startsecs`.
     SlowStart(Duration),
-    /// The program dies soon after each spawn, and is retried for ever: BACKOFF. Takes effect at once.
+    /// The program dies soon after each spawn, and is retried forever: BACKOFF. Takes effect at once.
     Backoff(String),
-    /// The program dies soon after each spawn until its retries are spent: FATAL. Takes effect at once.
+    /// The program dies soon after each spawn until its retries are used up: FATAL. Takes effect at once.
     Fatal(String),
     /// The program cannot be spawned (from the next start on).
     SpawnError {
         /// The program.
         program: String,
-        /// Why not.
+        /// The cause.
         kind: SpawnKind,
     },
     /// The program becomes RUNNING and dies this long after that, each time (from the next start on).
@@ -121,23 +121,23 @@ pub enum Fault {
         /// How long it runs after it became RUNNING.
         after: Duration,
     },
-    /// The program is made to end: its `startsecs` is 0, and it ends with 0 soon after each spawn, and stays EXITED (from
+    /// The program is meant to end: its `startsecs` is 0, it exits with 0 soon after each spawn, and stays EXITED (from
     /// the next start on).
     MadeToEnd(String),
-    /// The RPC connection answers bytes that are not HTTP.
+    /// The RPC connection answers with bytes that are not HTTP.
     GarbageRpc,
-    /// RPC replies are HTTP, their body is not XML-RPC.
+    /// RPC replies are HTTP, but their body is not XML-RPC.
     GarbageXml,
     /// RPC replies have a body that never ends.
     EndlessRpc,
-    /// Commands print without end.
+    /// Commands print endlessly.
     EndlessExec,
     /// Descriptions, spawn errors and logs hold terminal escape sequences and other control characters.
     ControlCharacters,
-    /// Whatever the node says in words of its own holds this text: descriptions, spawn errors, faults, logs, the banner
-    /// before a login, what each command prints to stderr; and the first instance lists a process of that name.
+    /// Every free text of the node contains this text: descriptions, spawn errors, faults, logs, the banner before a
+    /// login, the stderr of each command; and the first instance lists a process of that name.
     Says(String),
-    /// All supervisords of the node are dead; their socket files are left behind and refuse.
+    /// All supervisords of the node are dead. Their socket files remain, and connects to them are refused.
     SupervisorDown,
     /// The supervisord of that instance is dead, as in [`Fault::SupervisorDown`].
     InstanceDown(String),
@@ -145,59 +145,59 @@ pub enum Fault {
     SupervisorMissing,
     /// supervisord is shutting down and answers fault 6 to everything.
     ShutdownState,
-    /// sshd forbids forwarding, of unix sockets and of TCP: only exec works.
+    /// sshd forbids forwarding of unix sockets and of TCP: only exec works.
     ForwardingForbidden,
-    /// `supervisorctl` is not on the node (nor can the init wrappers call it).
+    /// `supervisorctl` is not installed on the node (so the init wrappers cannot call it either).
     NoSupervisorctl,
-    /// The node has no `flock`: a guard says so and ends.
+    /// The node has no `flock`: a guard reports this and ends.
     NoFlock,
-    /// The login user has no shell: each command and shell prints one line and ends 1.
+    /// The login user has no shell: each command and shell prints one line and exits with 1.
     NoLogin,
     /// The login shell prints two lines of its own to stdout before each command's output.
     ChattyLogin,
-    /// The login user may not open the sockets, though it has the rights elsewhere (even as root).
+    /// The login user may not open the sockets, even as root, though it has its other privileges.
     PermissionDenied,
-    /// A stale `/tmp` socket file lies beside the live one and refuses (release 3.x).
+    /// A stale `/tmp` socket file exists next to the live one and refuses connects (release 3.x).
     StaleTmpSocket,
-    /// The action is done, its reply never sent; the channel is closed.
+    /// The action is done, its reply is never sent, and the channel is closed.
     ReplyLost,
-    /// Commands end with the opposite exit code: 1 for success, 0 for failure.
+    /// Commands exit with the opposite code: 1 for success, 0 for failure.
     LyingExitCode,
     /// `reloadConfig` answers fault 92.
     BadConfig,
     /// The program has left a core file in /var/crashes.
     CoreFile(String),
-    /// The configuration file of the supervisord of that short name (`webui`) lies there, without one that runs.
+    /// A configuration file of the supervisord with that short name (`webui`) exists, but no such supervisord runs.
     LeftConfig(String),
-    /// The node's Contrail packages have this version, and not that of its release.
+    /// The node's Contrail packages have this version instead of that of its release.
     Version(String),
-    /// The program is RUNNING whenever one looks, and has just ended for the third time in less than a minute: supervisord's
-    /// log says so. Takes effect at once; it ends again every 15 s.
+    /// The program is RUNNING at every query, but has just exited for the third time in less than a minute, according
+    /// to supervisord's log. Takes effect at once; it exits again every 15 s.
     CrashLoop(String),
-    /// The inventory does not give the node this role (`web-ui`), though the node has it.
+    /// The inventory does not list this role (`web-ui`) for the node, though the node has it.
     Unlisted(String),
-    /// Searching the node comes to no end.
+    /// The node scan never finishes.
     SearchHangs,
     /// The program's introspect says Non-Functional, with this description.
     NonFunctional {
         /// The program.
         program: String,
-        /// What is said to be wrong.
+        /// The reported description.
         description: String,
     },
-    /// The program's introspect port accepts and never answers.
+    /// The program's introspect port accepts connections and never answers.
     IntrospectHang(String),
-    /// The program does not open its introspect port (a standby, or one that has just begun).
+    /// The program does not open its introspect port (a standby, or one that has just started).
     IntrospectClosed(String),
 }
 
 impl Fault {
-    /// Reads a fault as written on a command line: `refused`, `slow-start=800ms`, `fatal=contrail-collector`,
-    /// `drop-mid-action=stop` (`stop,gone` if it does not come back), `spawn-error=contrail-api:0` (also
-    /// `no-file=`, `not-executable=`), `unstable=contrail-collector,300ms`.
+    /// Parses a fault as written on a command line: `refused`, `slow-start=800ms`, `fatal=contrail-collector`,
+    /// `drop-mid-action=stop` (`stop,gone` if it does not come back), `spawn-error=contrail-api:0` (also `no-file=`,
+    /// `not-executable=`), `unstable=contrail-collector,300ms`.
     ///
     /// # Errors
-    /// [`LabError::UnknownFault`] for a word that names no fault, or a missing or unreadable parameter.
+    /// [`LabError::UnknownFault`] for an unknown fault name, or a missing or unreadable parameter.
     pub fn parse(text: &str) -> Result<Self, LabError> {
         let unknown = || LabError::UnknownFault(text.to_owned());
         let (word, arg) = match text.split_once('=') {
@@ -310,7 +310,7 @@ impl Fault {
         matches!(self, Self::WrongHostKey | Self::RevokedHostKey | Self::UnknownHostKey)
     }
 
-    /// Whether it kills the supervisord of that name; if so, whether its socket file stays.
+    /// Whether it kills the supervisord of that name, and if so, whether its socket file remains.
     pub(crate) fn downs(&self, service: &str) -> Option<bool> {
         if *self == Self::SupervisorDown {
             return Some(true);
@@ -321,12 +321,12 @@ impl Fault {
         matches!(self, Self::InstanceDown(name) if name == service).then_some(true)
     }
 
-    /// Whether it makes a process end again and again.
+    /// Whether it makes a process exit repeatedly.
     pub(crate) fn loops(&self, group: &str, name: &str) -> bool {
         matches!(self, Self::CrashLoop(program) if names(program, group, name))
     }
 
-    /// Whether it makes a process die too soon after each spawn; if so, whether that is fatal in the end.
+    /// Whether it makes a process die too soon after each spawn, and if so, whether the process ends up FATAL.
     pub(crate) fn breaks(&self, group: &str, name: &str) -> Option<bool> {
         let (program, fatal) = if let Self::Fatal(program) = self {
             (program, true)
@@ -384,7 +384,7 @@ impl FaultSet {
         self.0.retain(|f| f != fault);
     }
 
-    /// How many messages a connection has before it falls silent.
+    /// The number of messages that a connection sends before it falls silent.
     pub(crate) fn silent_after(&self) -> Option<u32> {
         self.0.iter().find_map(|fault| if let Fault::SilentAfter(number) = fault { Some(*number) } else { None })
     }
@@ -396,17 +396,17 @@ impl FaultSet {
             .filter_map(|fault| if let Fault::CoreFile(program) = fault { Some(program.as_str()) } else { None })
     }
 
-    /// The text that everything the node says must hold.
+    /// The text that every message of the node must contain.
     pub(crate) fn says(&self) -> Option<String> {
         self.0.iter().find_map(|fault| if let Fault::Says(text) = fault { Some(text.clone()) } else { None })
     }
 
-    /// The version of the packages, if it is another than the release's.
+    /// The version of the packages, if it differs from the release's.
     pub(crate) fn version(&self) -> Option<String> {
         self.0.iter().find_map(|fault| if let Fault::Version(version) = fault { Some(version.clone()) } else { None })
     }
 
-    /// Why a process cannot be spawned.
+    /// The reason why a process cannot be spawned.
     pub(crate) fn spawn(&self, group: &str, name: &str) -> Option<SpawnKind> {
         self.0.iter().find_map(|f| {
             if let Fault::SpawnError { program, kind } = f
@@ -419,7 +419,7 @@ impl FaultSet {
         })
     }
 
-    /// When a process that is up in `up` dies, counted from its spawn.
+    /// The time from its spawn after which a process dies that needs `up` to be up.
     pub(crate) fn death(&self, group: &str, name: &str, up: Duration) -> Option<Duration> {
         self.0.iter().find_map(|f| {
             if f.breaks(group, name).is_some() {
@@ -438,23 +438,23 @@ impl FaultSet {
         })
     }
 
-    /// Whether a process is made to end.
+    /// Whether a process is meant to end.
     pub(crate) fn ends(&self, group: &str, name: &str) -> bool {
         self.0.iter().any(|f| matches!(f, Fault::MadeToEnd(program) if names(program, group, name)))
     }
 
-    /// How much longer than `startsecs` a start takes.
+    /// The time that a start takes in addition to `startsecs`.
     pub(crate) fn slow_start(&self) -> Duration {
         let more = |f: &Fault| if let Fault::SlowStart(d) = f { *d } else { Duration::ZERO };
         self.0.iter().map(more).sum()
     }
 
-    /// Whether a process is tried again for ever.
+    /// Whether a process is retried forever.
     pub(crate) fn stays_in_backoff(&self, group: &str, name: &str) -> bool {
         self.0.iter().any(|f| f.breaks(group, name) == Some(false))
     }
 
-    /// What a program says is wrong with it.
+    /// The description that a Non-Functional program reports.
     pub(crate) fn non_functional(&self, group: &str, name: &str) -> Option<&str> {
         self.0.iter().find_map(|f| {
             if let Fault::NonFunctional { program, description } = f
@@ -471,7 +471,7 @@ impl FaultSet {
         self.0.iter()
     }
 
-    /// Takes the order to cut connections at this moment, if there is one; it holds only once.
+    /// Returns the pending order to cut connections at this moment, if any, and removes it: it applies once.
     pub(crate) fn take_drop(&mut self, moment: Moment) -> Option<bool> {
         let at = self.0.iter().position(|f| matches!(f, Fault::DropMidAction { after, .. } if *after == moment))?;
         let Fault::DropMidAction { come_back, .. } = self.0.remove(at) else {

@@ -1,7 +1,7 @@
-//! The files that a lab leaves for its clients: inventory, known_hosts, identity, an ssh_config.
+//! The files that a lab writes for its clients: inventory, known_hosts, identity, ssh_config.
 //!
-//! Always holds: known_hosts says of each node what the node's faults want it to say; the identity is
-//! readable by its owner only; a file is replaced whole.
+//! Invariant: known_hosts has the entries that each node's faults require; only its owner can read the identity; a file
+//! is replaced atomically.
 
 use std::fmt::Write as _;
 use std::io;
@@ -17,7 +17,7 @@ use crate::LabError;
 use crate::fault::Fault;
 use crate::shared::Shared;
 
-/// What known_hosts and the inventory say of one node.
+/// The data about one node for known_hosts and the inventory.
 pub(crate) struct Host {
     pub(crate) shared: Arc<Shared>,
     pub(crate) address: Ipv4Addr,
@@ -128,7 +128,7 @@ fn yaml_string(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Writes a file whole: a reader sees the old text or the new one.
+/// Writes a file atomically: a reader sees the old text or the new one.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), LabError> {
     let fail = |source| LabError::File { path: path.to_owned(), source };
     let new = path.with_extension("new");

@@ -1,11 +1,10 @@
 //! The node's side of the guard: one lock for the node, and a dead man's switch behind each held channel.
 //!
-//! A client sends `exec /bin/sh -c SCRIPT ctl-guard MARK WORDS…`, two lines of script, and then lines of the
-//! protocol. The lab interprets no script; it does here what they would do. Start at [`run`] and [`Guards`].
+//! A client sends `exec /bin/sh -c SCRIPT ctl-guard MARK WORDS…`, two lines of script, and then lines of the protocol.
+//! The lab interprets no script, but implements here what the scripts would do. Start at [`run`] and [`Guards`].
 //!
-//! Always holds: at most one guard holds the lock; it is given back when its guard has ended, however that
-//! came, and never before the rescue is over; whatever is armed is either disarmed, forgotten by `q` or by a
-//! kill, or run.
+//! Invariant: at most one guard holds the lock. The lock is released when its guard has ended for any reason, and never
+//! before the rescue is over. Every armed code is either disarmed, dropped by `q` or by a kill, or run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -22,28 +21,28 @@ use crate::shell;
 use crate::streams::Io;
 use crate::util::lock;
 
-/// The lock of a node and the guards on it, as a test sees them.
+/// The lock of a node and the guards on it, for tests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GuardSnapshot {
-    /// The words of who holds the node's lock, `run=… user=…`; `None` while it is free.
+    /// The description of the lock's holder, `run=… user=…`; `None` while the lock is free.
     pub holder: Option<String>,
-    /// How many guards run now, those that share a holder's `run=` included.
+    /// The number of running guards, including those that share a holder's `run=`.
     pub guards: usize,
-    /// What is armed: number and code, those of the oldest guard first. What a rescue has run is gone.
+    /// The armed codes with their numbers, those of the oldest guard first. A code that a rescue has run is not listed.
     pub armed: Vec<(u64, String)>,
-    /// Whether a guard is at its rescue now.
+    /// Whether a guard is running its rescue.
     pub rescuing: bool,
-    /// How many rescues are over. The end of a guard that had nothing armed is none.
+    /// The number of finished rescues. A guard that ends with nothing armed does not count.
     pub rescues: u32,
-    /// The codes that rescues have run to their end, in that order.
+    /// The codes that rescues have run to their end, in order.
     pub rescued: Vec<String>,
 }
 
-/// What a guard that runs now is known by.
+/// A running guard.
 #[derive(Default)]
 struct Live {
     armed: BTreeMap<u64, String>,
-    /// What `supervisorctl` may be given to read, by its number.
+    /// The settings that `supervisorctl` can be given to read, by number.
     settings: BTreeMap<u64, String>,
     rescuing: bool,
     kill: Arc<Notify>,
@@ -51,7 +50,7 @@ struct Live {
 
 #[derive(Default)]
 struct GuardState {
-    /// The lock's holder: its words and the number of its guard; no number when it was taken from outside.
+    /// The lock's holder: its description and the number of its guard; no number if it was taken from outside.
     holder: Option<(Option<u64>, String)>,
     live: BTreeMap<u64, Live>,
     next: u64,
@@ -63,11 +62,11 @@ struct GuardState {
 #[derive(Default)]
 pub(crate) struct Guards(Mutex<GuardState>);
 
-/// What came of asking for the lock.
+/// The result of a request for the lock.
 enum Taken {
-    /// It is this guard's, or that of another guard of the same run.
+    /// This guard has it, or another guard of the same run.
     Ready,
-    /// Somebody else has it: the words.
+    /// Another run has it, with this description.
     Held(String),
 }
 
@@ -84,7 +83,7 @@ impl Guards {
         }
     }
 
-    /// Takes the lock for somebody outside the lab; false when it is held.
+    /// Takes the lock on behalf of a process outside the lab. Returns false if it is held.
     pub(crate) fn take(&self, words: &str) -> bool {
         let mut state = lock(&self.0);
         let free = state.holder.is_none();
@@ -94,12 +93,12 @@ impl Guards {
         free
     }
 
-    /// Gives back the lock that was taken from outside; false when it was not.
+    /// Releases a lock that was taken from outside. Returns false if there is none.
     pub(crate) fn release(&self) -> bool {
         lock(&self.0).holder.take_if(|(guard, _)| guard.is_none()).is_some()
     }
 
-    /// Kills every guard; gives their number.
+    /// Kills every guard. Returns their number.
     pub(crate) fn kill(&self) -> usize {
         let all: Vec<_> = lock(&self.0).live.values().map(|l| Arc::clone(&l.kill)).collect();
         all.iter().for_each(|kill| kill.notify_one());
@@ -117,7 +116,7 @@ impl Guards {
     }
 }
 
-/// One guard. When it is dropped it is off the list, and the lock is free if it was its own.
+/// One guard. Dropping it removes it from the list, and frees the lock if it held it.
 struct Guard<'a> {
     all: &'a Guards,
     id: u64,
@@ -133,7 +132,7 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// The word that tells controllers apart: the first. One may meet its own lock, where two names are one machine.
+/// The first word, which identifies the controller. A controller may meet its own lock where two names are one machine.
 fn own_word(words: &str) -> Option<&str> {
     words.split(' ').next().filter(|word| !word.is_empty())
 }
@@ -159,15 +158,15 @@ impl Guard<'_> {
         self.edit(|live| live.armed.first_key_value().map(|(number, code)| (*number, code.clone())))
     }
 
-    /// Where the guard's own words are understood. What a rescue does is not what the guard's own answer tells, so that a
-    /// fault may not take it for that.
+    /// The context of commands in a rescue. It does not count as an action of the guard's own command, so that a fault
+    /// does not mistake the one for the other.
     fn context(&self, context: &Context) -> Context {
         let settings = self.edit(|live| live.settings.clone());
         let acted = Arc::new(AtomicBool::new(false));
         Context { rescue: Some(Arc::new(settings)), acted, ..context.clone() }
     }
 
-    /// Runs what is armed, by its numbers, one after the other.
+    /// Runs the armed codes in the order of their numbers.
     async fn rescue(&self, context: &Context, io: &Io) {
         if self.first_armed().is_none() {
             return;
@@ -185,12 +184,12 @@ impl Guard<'_> {
     }
 }
 
-/// The next line; `None` when stdin has ended or nothing came for so long.
+/// The next line; `None` when stdin has ended or no line arrived within `silence`.
 async fn line(io: &Io, silence: Duration) -> Option<String> {
     tokio::time::timeout(silence, io.read_whole_line()).await.unwrap_or(None)
 }
 
-/// Tries what a rescue would run, and tells what it says, line by line.
+/// Runs a code as a rescue would, and reports its output line by line.
 async fn attempt(context: Context, io: Io, mark: String, number: u64, code: String) {
     let (said, code) = rescue::capture(|io| async move { shell::run(&context, &io.err_to_out(), &code).await }).await;
     for line in said.lines().map(str::to_owned).chain([format!("exit {code}")]) {
@@ -199,7 +198,7 @@ async fn attempt(context: Context, io: Io, mark: String, number: u64, code: Stri
     io.out(&format!("{mark} ?{number}\n")).await;
 }
 
-/// Runs one guard: `words` are what followed `ctl-guard`. Gives its exit code.
+/// Runs one guard and returns its exit code. `words` are the arguments after `ctl-guard`.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let Some((mark, words)) = words.split_first() else {
         io.err("ctl-guard: no mark\n").await;

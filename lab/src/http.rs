@@ -1,9 +1,9 @@
-//! supervisord's HTTP server, bad habits and all, on any byte stream.
+//! supervisord's HTTP server, including its bugs, on any byte stream.
 //!
-//! What it does that a good server would not, each seen on supervisor 4.2.5: a body without Content-Length
-//! gets 411, and what follows breaks the connection; a request behind one that is still waiting for its
-//! process turns both into a jumble that begins with 400, though the action runs; a 401 stays open and
-//! swallows everything. Always holds: a client that goes away stops no action.
+//! It reproduces these bugs, each seen on supervisor 4.2.5: a body without Content-Length gets 411, and the bytes after
+//! it break the connection; a request sent while an earlier one still waits for its process turns both replies into a
+//! jumble that begins with 400, though the action runs; a 401 leaves the connection open and ignores further input.
+//! Invariant: a client that disconnects stops no action.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::supervisord::Supervisord;
 use crate::util::{Date, base64};
 use crate::xml;
 
-/// More than any client of supervisord sends; the real one has no limit.
+/// Larger than any request of a supervisord client; the real server has no limit.
 const MAX_REQUEST: usize = 16 << 20;
 
 /// The head of a request.
@@ -30,7 +30,7 @@ struct Head {
 }
 
 impl Head {
-    /// `None` for a first line that supervisord's server cannot read; it then just closes.
+    /// `None` for a first line that supervisord's server cannot parse; the server then closes the connection.
     fn parse(block: &str) -> Option<Self> {
         let mut lines = block.split("\r\n").skip_while(|l| l.is_empty());
         let mut words = lines.next()?.split(' ');
@@ -93,12 +93,12 @@ fn error_page(status: u16) -> String {
     )
 }
 
-/// Position just behind the first blank line.
+/// The position right after the first empty line.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|p| p + 4)
 }
 
-/// What is left to do after a request.
+/// What the connection does after a request.
 enum Next {
     Go,
     Close,
@@ -111,7 +111,7 @@ struct Conn<S> {
     generation: tokio::sync::watch::Receiver<u64>,
 }
 
-/// Serves one connection until it ends, supervisord goes away, or the lab does.
+/// Serves one connection until the client, supervisord or the lab ends it.
 pub(crate) async fn serve<S>(stream: S, sup: Arc<Supervisord>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -124,7 +124,7 @@ where
         () = conn.run() => {}
         () = shared.until_closing() => {}
     }
-    // The peer may be gone already.
+    // The peer may have disconnected already.
     let _gone = conn.stream.shutdown().await.is_err();
 }
 
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conn<S> {
         }
     }
 
-    /// Reads more; false when there will be no more, from the peer or because supervisord went away.
+    /// Reads more. Returns false if no more will come, because the peer or supervisord closed the connection.
     async fn fill(&mut self) -> bool {
         if self.buffer.len() > MAX_REQUEST {
             return false;
@@ -252,8 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Conn<S> {
         Some(Next::Go)
     }
 
-    /// Waits for a deferred answer. Whatever the client sends meanwhile is taken for more of the same
-    /// request; a blank line in it makes the request unreadable (true in the result).
+    /// Waits for a deferred reply. Anything that the client sends meanwhile is treated as part of the same request; an
+    /// empty line in it makes the request unreadable (true in the result).
     async fn deferred(
         &mut self,
         mut later: std::pin::Pin<Box<dyn Future<Output = rpc::Answer> + Send>>,
@@ -295,7 +295,7 @@ fn authorized(head: &Head, user: &str, password: &str) -> bool {
     scheme.eq_ignore_ascii_case("basic") && base64(cookie).is_some_and(|b| b == format!("{user}:{password}").as_bytes())
 }
 
-/// Reads a call; one without `<params>` is as good as one with none.
+/// Parses a call. A missing `<params>` means no parameters.
 fn parse_call(body: &str) -> Option<(String, Vec<dxr::Value>)> {
     let read = |text: &str| {
         let call = MethodCall::from_xml(text).ok()?;

@@ -1,8 +1,8 @@
-//! `service NAME VERB` and `systemctl VERB NAME`: the init systems of the three flavours.
+//! `service NAME VERB` and `systemctl VERB NAME`: the three init systems.
 //!
-//! Three kinds of names: supervisord instances, services that init runs by itself (Cassandra), and wrappers
-//! that hand a verb to supervisorctl under their own name. Always holds: the text and the code are those of
-//! the flavour; a restarted instance is up, with a new pid, before the command ends.
+//! There are three kinds of names: supervisord instances, services that init runs without supervisord (Cassandra), and
+//! wrappers that pass a verb to supervisorctl under their own name. Invariant: text and exit code match the init
+//! system; a restarted instance is up, with a new pid, before the command ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,7 +35,7 @@ struct Daemon {
     since: f64,
     starts: u32,
     stops: u32,
-    /// Whether it has been told to stop and has not ended yet.
+    /// Whether a stop was requested and it has not ended yet.
     stopping: bool,
 }
 
@@ -90,7 +90,7 @@ impl InitService {
     }
 }
 
-/// What a name stands for on a node.
+/// The unit that a name refers to on a node.
 enum Unit {
     Instance(Arc<Supervisord>),
     Service(Arc<InitService>),
@@ -111,7 +111,7 @@ fn find(node: &NodeInner, name: &str) -> Option<Unit> {
         .then_some(Unit::Wrapper)
 }
 
-/// Whether what the name stands for runs and has not been told to stop. What init does not know never does.
+/// Whether the unit is running and no stop was requested. False for names that init does not know.
 pub(crate) fn stays_up(node: &NodeInner, name: &str) -> bool {
     match find(node, name) {
         Some(Unit::Instance(sup)) => sup.stays_up(),
@@ -201,7 +201,7 @@ async fn unknown(io: &Io, flavour: InitFlavour, name: &str, verb: &str) -> i32 {
     }
 }
 
-/// A per-program init script: supervisorctl on its instance, once per process of a numbered group.
+/// A per-program init script: runs supervisorctl on its instance, once per process of a numbered group.
 async fn wrapper(context: &Context, io: &Io, name: &str, verb: &str) -> i32 {
     if context.node.shared.has(&Fault::NoSupervisorctl) {
         let text = format!("/etc/init.d/{name}: line 41: supervisorctl: command not found\n");
@@ -224,7 +224,7 @@ async fn wrapper(context: &Context, io: &Io, name: &str, verb: &str) -> i32 {
     code
 }
 
-/// What init sees of a unit's main process.
+/// The main process of a unit, as init sees it.
 fn daemon(unit: &Unit) -> Daemon {
     match unit {
         Unit::Service(service) => service.daemon(),
@@ -311,7 +311,7 @@ async fn act(context: &Context, io: &Io, unit: &Unit, name: &str, verb: &str, di
     0
 }
 
-/// Stops a unit; gives what a SysV script would have printed of it.
+/// Stops a unit. Returns the text that a SysV script prints.
 async fn stop(context: &Context, unit: &Unit, restart: bool) -> String {
     match unit {
         Unit::Service(service) => {
@@ -340,7 +340,7 @@ async fn start(unit: &Unit) {
         Unit::Service(service) => {
             service.start();
             service.shared.mid_action(Moment::Start);
-            // Cassandra's script returns before Cassandra is of any use.
+            // Cassandra's script returns before Cassandra is usable.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Unit::Instance(sup) => {
@@ -389,7 +389,7 @@ async fn status(context: &Context, io: &Io, unit: &Unit, name: &str) -> i32 {
     match context.node.shared.spec.init {
         InitFlavour::SysV => {
             let program = if instance.is_some() { "supervisord" } else { name };
-            // A supervisord that died left its pid file; one that was stopped did not.
+            // A supervisord that died leaves its pid file; one that was stopped does not.
             let stale = instance.is_some_and(|s| s.access() == crate::supervisord::Access::Refused);
             let (text, code) = match pid {
                 0 if stale => (format!("{program} dead but pid file exists\n"), 1),
@@ -451,7 +451,7 @@ async fn systemd_status(context: &Context, io: &Io, unit: &Unit, name: &str, dae
     if daemon.pid != 0 && !exited { 0 } else { 3 }
 }
 
-/// `3 days` or `2min 5s`, as systemctl says it; finer shapes do not matter.
+/// `3 days` or `2min 5s`, like systemctl; more detail is not needed.
 #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
 fn ago(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as i64;

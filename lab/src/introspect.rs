@@ -1,8 +1,7 @@
-//! The introspect HTTP port of a Contrail program: one page, its NodeStatus.
+//! The introspect HTTP port of a Contrail program. It has one page, NodeStatus.
 //!
-//! Start at [`Introspect`]. Always holds: a program that is not RUNNING has no open port, and neither has one
-//! that nobody gave one; the page has the shape that release 3.2 gives it, with an entry that has no
-//! process_status first, which a reader must skip.
+//! Start at [`Introspect`]. Invariant: the port of a program is open only if the program is RUNNING and a port was set
+//! for it; the page has the form of release 3.2, and its first entry has no process_status, so a reader must skip it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::process::{Process, State};
 use crate::supervisord::Supervisord;
 use crate::util::lock;
 
-/// What a program answers on its introspect port while it is RUNNING.
+/// The reply of a program on its introspect port while it is RUNNING.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Introspect {
@@ -39,7 +38,7 @@ pub enum Introspect {
     GarbageXml,
 }
 
-/// What is said to be wrong with a program that is not ready yet.
+/// The description reported by a program that is not ready yet.
 const NOT_YET: &str = "Database:Global connection down";
 
 /// The introspect port of one program, named as in a [`Fault`].
@@ -50,7 +49,7 @@ pub(crate) struct Setting {
     pub(crate) state: Introspect,
 }
 
-/// The introspect ports of a node's programs. For a program that two of them name the one set last holds.
+/// The introspect ports of a node's programs. If two settings name a program, the last one counts.
 pub(crate) struct Settings(Mutex<Vec<Setting>>);
 
 impl Settings {
@@ -64,14 +63,15 @@ impl Settings {
         all.push(setting);
     }
 
-    /// The programs that listen elsewhere than by default, and where: what their configuration files say.
+    /// The programs that listen on another port than the default, with that port, according to their configuration
+    /// files.
     pub(crate) fn unusual(&self) -> Vec<(String, u16)> {
         let all = lock(&self.0);
         let unusual = all.iter().filter(|s| catalogue::introspect(&s.program) != Some(s.port));
         unusual.map(|s| (s.program.clone(), s.port)).collect()
     }
 
-    /// Port and answer of a process; nothing when nobody gave it a port.
+    /// Port and reply of a process; nothing if no port was set for it.
     fn of(&self, node: &NodeInner, process: &Process) -> Option<(u16, Introspect)> {
         let (group, name) = (&process.config.group, &process.config.name);
         if let Some(set) = lock(&self.0).iter().rev().find(|s| names(&s.program, group, name)) {
@@ -82,14 +82,14 @@ impl Settings {
     }
 }
 
-/// What a connect to a TCP port of the node finds.
+/// The result of a connect to a TCP port of the node.
 pub(crate) struct Page {
     program: String,
     answer: IntrospectAnswer,
 }
 
 enum IntrospectAnswer {
-    /// NodeStatus; with a description when it is Non-Functional.
+    /// NodeStatus, with a description if it is Non-Functional.
     Status(Option<String>),
     Silence,
     ServerError,
@@ -97,7 +97,7 @@ enum IntrospectAnswer {
     GarbageXml,
 }
 
-/// The program that listens on that port now, if there is one.
+/// The program that listens on that port now, if any.
 pub(crate) fn listener(node: &NodeInner, port: u16) -> Option<Page> {
     listeners(node).into_iter().find_map(|(own, page)| (own == port).then_some(page))
 }
@@ -121,7 +121,7 @@ fn listeners(node: &NodeInner) -> Vec<(u16, Page)> {
     node.instances.iter().flat_map(of).collect()
 }
 
-/// What a process answers: as a fault has it, or as it is set. `None` when its port is closed.
+/// The reply of a process, set by a fault or by a test. `None` if its port is closed.
 fn answer(node: &NodeInner, process: &Process, state: Introspect) -> Option<IntrospectAnswer> {
     let (group, name) = (&process.config.group, &process.config.name);
     let faults = node.shared.faults();
@@ -211,6 +211,6 @@ where
         IntrospectAnswer::Status(wrong) if known => http("200 OK", &body(&node, &page.program, wrong.as_deref())),
         IntrospectAnswer::Status(_) => http("404 Not Found", "<html>not simulated</html>"),
     };
-    // The peer may be gone already.
+    // The peer may have disconnected already.
     let _gone = stream.write_all(reply.as_bytes()).await.is_err() || stream.shutdown().await.is_err();
 }

@@ -1,6 +1,6 @@
 //! The running lab: it starts the nodes, writes the files, and stops everything when it is dropped.
 //!
-//! Always holds: `start` returns only when every node that is to listen does, and only 127/8 is bound.
+//! Invariant: `start` returns only when every node that should listen does, and only addresses in 127/8 are bound.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -19,7 +19,7 @@ use crate::spec::{ClusterSpec, NodeSpec};
 use crate::sshd::Login;
 use crate::util::Clock;
 
-/// Why a lab could not be had.
+/// An error that keeps a lab from starting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
@@ -29,22 +29,22 @@ pub enum LabError {
     /// A file of the lab could not be written.
     #[error("write {path}")]
     File {
-        /// Which one.
+        /// The path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// No temporary directory.
+    /// The temporary directory could not be created.
     #[error("create a temporary directory")]
     Dir(#[source] io::Error),
-    /// A key could not be made or written.
+    /// A key could not be generated or written.
     #[error("make a key")]
     Key(#[source] russh::keys::ssh_key::Error),
-    /// Two nodes of one name or address, an address outside 127/8, or none.
+    /// Two nodes share a name or address, an address is outside 127/8, or none is left.
     #[error("use the node specification: {0}")]
     Spec(String),
-    /// A word that names no fault.
+    /// Unknown fault name.
     #[error("understand the fault `{0}`")]
     UnknownFault(String),
     /// `Lab::start` was polled outside a tokio runtime.
@@ -60,14 +60,14 @@ pub struct Lab {
     dir: TempDir,
 }
 
-/// How often another port is tried when one is taken on some address.
+/// The number of other ports to try when one is in use on some address.
 const PORT_TRIES: usize = 20;
 
 impl Lab {
-    /// Starts the cluster on the runtime of the caller, with everything up and running.
+    /// Starts the cluster on the caller's runtime, with everything running.
     ///
     /// # Errors
-    /// [`LabError`], before anything is left running.
+    /// [`LabError`]; nothing is left running then.
     pub async fn start(spec: ClusterSpec) -> Result<Self, LabError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(LabError::NoRuntime)?;
         let addresses = addresses(&spec.nodes)?;
@@ -82,7 +82,7 @@ impl Lab {
             let public = key.public_key().clone();
             let password = node.password.is_some();
             let login = Login::new(key, identity.public_key().clone(), password);
-            // Pids differ between nodes, so that a mix-up shows.
+            // Pids differ between nodes, so that a test notices when it mixes up two nodes.
             let first_pid = 1000 + u32::try_from(index).unwrap_or(0) % 500 * 40;
             let shared = Shared::new(node, spec.timing, spec.guard_silence, clock, runtime.clone(), first_pid);
             let inner = Arc::new(NodeInner::new(shared, address, port));
@@ -102,7 +102,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Waits until listeners that are not to be there are gone and black holes are dug.
+    /// Waits until listeners that should not exist are gone and black holes are in place.
     async fn settle(&self) {
         for node in &self.nodes {
             node.settled().await;
@@ -127,13 +127,13 @@ impl Lab {
         self.files.path("known_hosts")
     }
 
-    /// The private key that the nodes let in.
+    /// The private key that the nodes accept.
     #[must_use]
     pub fn identity_path(&self) -> PathBuf {
         self.files.path("id_ed25519")
     }
 
-    /// An ssh_config with which OpenSSH reaches every node by its name.
+    /// An ssh_config that lets OpenSSH reach every node by its name.
     #[must_use]
     pub fn ssh_config_path(&self) -> PathBuf {
         self.files.path("ssh_config")
@@ -160,7 +160,7 @@ impl Lab {
     /// The node of that name.
     ///
     /// # Panics
-    /// If there is none; a test that names a node knows its lab. [`Lab::get`] does not panic.
+    /// If there is no such node. [`Lab::get`] does not panic.
     #[must_use]
     #[track_caller]
     pub fn node(&self, name: &str) -> &Node {
@@ -183,7 +183,7 @@ fn new_key() -> Result<PrivateKey, LabError> {
     PrivateKey::random(&mut russh::keys::key::safe_rng(), Algorithm::Ed25519).map_err(LabError::Key)
 }
 
-/// Each node's address: its own, or 127.10.0.1 and on.
+/// Each node's address: its own, or the next one from 127.10.0.1 on.
 fn addresses(nodes: &[NodeSpec]) -> Result<Vec<Ipv4Addr>, LabError> {
     let mut names = std::collections::HashSet::new();
     let mut taken = std::collections::HashSet::new();
@@ -208,7 +208,8 @@ fn addresses(nodes: &[NodeSpec]) -> Result<Vec<Ipv4Addr>, LabError> {
     Ok(all)
 }
 
-/// Binds one port on all addresses; a port that was not asked for is chosen anew while it is taken somewhere.
+/// Binds one port on all addresses. If the caller requires no port, another one is tried while it is in use on some
+/// address.
 fn bind_all(addresses: &[Ipv4Addr], asked: Option<u16>) -> Result<(u16, Vec<TcpListener>), LabError> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..PORT_TRIES {

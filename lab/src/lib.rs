@@ -1,4 +1,4 @@
-//! A simulated Contrail cluster on loopback: real SSH protocol, simulated supervisords, faults to order.
+//! A simulated Contrail cluster on loopback: real SSH protocol, simulated supervisords, injectable faults.
 //!
 //! Start at [`Lab`] and [`ClusterSpec`]. A lab runs in the caller's process, on the caller's tokio runtime:
 //!
@@ -14,13 +14,14 @@
 //! # }
 //! ```
 //!
-//! The rooms, each using what stands before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (what a
-//! release has) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (how supervisord is asked)
-//! · `supervisorctl`, `init`, `shell`, `commands` (what exec finds), `streams` · `guard`, `rescue`, `bounded` (what a held channel does)
-//! · `introspect` · `conn`, `sshd`, `net`, `files`, `node`, `lab`.
+//! The modules, each using only those before it: `util`, `fault`, [`spec`](ClusterSpec), `catalogue` (the contents of a
+//! release) · `process`, `supervisord`, `actions` (state over time) · `rpcfault`, `xml`, `rpc`, `http` (the XML-RPC
+//! interface of supervisord) · `supervisorctl`, `init`, `shell`, `commands` (exec requests), `streams` · `guard`,
+//! `rescue`, `bounded` (commands on held channels) · `introspect` · `conn`, `sshd`, `net`, `files`, `node`, `lab`.
 //!
-//! What always holds: only 127/8 is bound; no command of the real machine is run and none of its files is
-//! read; a kinder answer than the real program's is a fault of the lab; all ends when [`Lab`] is dropped.
+//! Invariants: only addresses in 127/8 are bound; no command of the real machine is run and none of its files is read;
+//! everything ends when [`Lab`] is dropped. The lab must be no more forgiving than the real programs: if it is, that is
+//! a bug of the lab.
 
 mod actions;
 mod bounded;

@@ -1,7 +1,7 @@
-//! The logs of a process as supervisord keeps and tells them, and what supervisord itself notes of it.
+//! The logs of a process as supervisord stores and returns them, and the entries about it in supervisord's own log.
 //!
-//! Always holds: a log is bytes, read as `readFile` and `tailFile` of supervisord read a file; past [`LIMIT`] it is
-//! rotated, as supervisord rotates it; only supervisord on Python 3 minds what is not UTF-8.
+//! Invariant: a log is bytes, read the way `readFile` and `tailFile` of supervisord read a file; past [`LIMIT`] it is
+//! rotated, as supervisord does; only supervisord on Python 3 rejects bytes that are not UTF-8.
 
 use crate::rpcfault::{RpcFault, code};
 use crate::spec::SupervisorVersion;
@@ -10,10 +10,10 @@ use crate::util::Date;
 /// Size past which a log is rotated.
 const LIMIT: usize = 4 * 1024 * 1024;
 
-/// So much is kept of what supervisord notes.
+/// Size to which the entries of supervisord's own log are trimmed.
 const OWN_LIMIT: usize = 16 * 1024;
 
-/// What a process has written, and what was noted of it.
+/// The output of a process, and the entries about it in supervisord's own log.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     out: Vec<u8>,
@@ -22,12 +22,12 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// One of the two logs.
+    /// The stdout log, or the stderr log if `stderr`.
     pub(crate) fn get(&self, stderr: bool) -> &[u8] {
         if stderr { &self.err } else { &self.out }
     }
 
-    /// Adds to one of them.
+    /// Appends to one of the logs.
     pub(crate) fn write(&mut self, stderr: bool, bytes: &[u8]) {
         let log = if stderr { &mut self.err } else { &mut self.out };
         log.extend_from_slice(bytes);
@@ -36,13 +36,13 @@ impl Logs {
         }
     }
 
-    /// Begins both anew, as when a file was moved away.
+    /// Empties both logs, as when the files were moved away.
     pub(crate) fn rotate(&mut self) {
         self.out.clear();
         self.err.clear();
     }
 
-    /// Notes something in supervisord's own log.
+    /// Adds an entry to supervisord's own log.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of a second")]
     pub(crate) fn note(&mut self, at: f64, text: &str) {
         let date = Date::from_epoch(at);
@@ -64,13 +64,13 @@ impl Logs {
         }
     }
 
-    /// What was noted, a line each.
+    /// The entries of supervisord's own log, a line each.
     pub(crate) fn noted(&self) -> impl Iterator<Item = &str> {
         self.own.lines()
     }
 }
 
-/// `readFile` of supervisord: `None` for arguments that it refuses.
+/// `readFile` of supervisord: `None` for arguments that it rejects.
 pub(crate) fn read_file(log: &[u8], offset: i64, length: i64) -> Option<&[u8]> {
     let size = log.len();
     let (from, to) = if offset < 0 {
@@ -87,7 +87,7 @@ pub(crate) fn read_file(log: &[u8], offset: i64, length: i64) -> Option<&[u8]> {
     log.get(from..to)
 }
 
-/// `tailFile` of supervisord: the bytes, the next offset, and whether some was left out.
+/// `tailFile` of supervisord: the bytes, the next offset, and whether some bytes were left out.
 pub(crate) fn tail_file(log: &[u8], offset: i64, length: i64) -> (&[u8], i64, bool) {
     let size = i64::try_from(log.len()).unwrap_or(i64::MAX);
     let (mut offset, mut length, mut overflow) = (offset, length, false);
@@ -107,7 +107,7 @@ pub(crate) fn tail_file(log: &[u8], offset: i64, length: i64) -> (&[u8], i64, bo
     (log.get(from..to).unwrap_or_default(), size, overflow)
 }
 
-/// Bytes as supervisord answers them: on Python 3 it raises where they are not UTF-8.
+/// Bytes as supervisord returns them: on Python 3 it raises if they are not UTF-8.
 pub(crate) fn as_string(bytes: &[u8], version: SupervisorVersion) -> Result<String, RpcFault> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),

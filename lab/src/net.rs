@@ -1,7 +1,7 @@
-//! The nodes' listeners: real ones, refused ones, and ones that swallow connects.
+//! The nodes' listeners: normal ones, refusing ones, and ones that drop connects.
 //!
-//! Always holds: only addresses of 127/8 are bound; a change of a node's faults changes its listener at once;
-//! everything ends when the lab is dropped.
+//! Invariant: only addresses in 127/8 are bound; a change of a node's faults changes its listener at once; everything
+//! ends when the lab is dropped.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -18,10 +18,10 @@ use crate::node::NodeInner;
 use crate::shared::Shared;
 use crate::sshd::{self, Login};
 
-/// An ordinary queue of a listener, in connections.
+/// The normal backlog of a listener, in connections.
 const QUEUE: i32 = 1024;
 
-/// Binds a listener with an ordinary queue.
+/// Binds a listener with a normal backlog.
 pub(crate) fn bind(address: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
     bound(address, port)?.listen(QUEUE.unsigned_abs())
 }
@@ -33,7 +33,7 @@ fn bound(address: Ipv4Addr, port: u16) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// What the listener of a node does.
+/// The mode of a node's listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Open,
@@ -52,19 +52,20 @@ fn mode(shared: &Shared) -> Mode {
     }
 }
 
-/// A listener whose queue is full, so that the kernel drops further SYNs; it must be kept to stay so.
+/// A listener with a full backlog, so that the kernel drops further SYNs. It stays full only while this value lives.
 struct BlackHole {
     listener: TcpListener,
     _queued: Vec<TcpStream>,
 }
 
 impl BlackHole {
-    /// Out of a listener that listens: it is never closed, so nobody is refused meanwhile, and nobody else gets the port.
+    /// Turns a working listener into a black hole. The listener is never closed, so that no connect is refused
+    /// meanwhile, and no other process can take the port.
     async fn dig(listener: TcpListener) -> io::Result<Self> {
         SockRef::from(&listener).listen(0)?;
         let address = listener.local_addr()?;
         let mut queued = Vec::new();
-        // Connect until a connect hangs; Linux takes one or two in a queue of length zero.
+        // Connect until a connect hangs; Linux accepts one or two with a backlog of zero.
         for _ in 0..8 {
             match tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => queued.push(stream),
@@ -75,23 +76,23 @@ impl BlackHole {
         Ok(Self { listener, _queued: queued })
     }
 
-    /// The listener, with an ordinary queue again.
+    /// The listener, with a normal backlog again.
     fn filled(self) -> io::Result<TcpListener> {
         SockRef::from(&self.listener).listen(QUEUE)?;
         Ok(self.listener)
     }
 }
 
-/// What a node's port is held by.
+/// The socket that holds a node's port.
 enum Port {
     Listening(TcpListener),
-    /// Bound, so that nobody else takes it, and not listening, so that connects are refused.
+    /// Bound, so that no other process takes the port, but not listening, so that connects are refused.
     Refusing(TcpSocket),
     Hole(BlackHole),
 }
 
 impl Port {
-    /// Goes over into another mode.
+    /// Switches to another mode.
     async fn turned(self, mode: Mode, address: Ipv4Addr, port: u16) -> io::Result<Self> {
         let listener = match self {
             Self::Listening(listener) => listener,
@@ -117,7 +118,7 @@ impl Port {
     }
 }
 
-/// Runs a node's listener until the lab is dropped, beginning with one that is bound already.
+/// Runs a node's listener until the lab is dropped. `listener` is already bound.
 pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpListener) {
     let mut changed = node.shared.faults_changed.subscribe();
     let mut port = Some(Port::Listening(listener));
@@ -135,13 +136,13 @@ pub(crate) async fn run(node: Arc<NodeInner>, login: Arc<Login>, listener: TcpLi
             () = node.shared.until_closing() => return,
             end = changed.changed() => if end.is_err() { return },
             accepted = accept(port.as_ref()) => match accepted {
-                // The port is about to close: who was quick is turned away all the same.
+                // The port is about to close. A client that connected just before is rejected anyway.
                 Ok(_) if mode(&node.shared) == Mode::Refused => {}
                 Ok(stream) => {
                     tokio::spawn(connection(Arc::clone(&node), Arc::clone(&login), stream));
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: others may end soon.
+                    // Most likely there are no descriptors left; other connections may end soon.
                     tracing::warn!(%error, "accept");
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
@@ -161,7 +162,7 @@ async fn connection(node: Arc<NodeInner>, login: Arc<Login>, mut stream: TcpStre
     let shared = Arc::clone(&node.shared);
     let switch = shared.opened();
     let faults = shared.faults();
-    // Nagle's delay is not what anyone wants to measure; without it things work all the same.
+    // Nagle's delay would distort measurements; the connection also works with it.
     let _slow = stream.set_nodelay(true).is_err();
     if faults.has(&Fault::CloseBeforeBanner) {
         drop(stream);
@@ -182,7 +183,7 @@ async fn connection(node: Arc<NodeInner>, login: Arc<Login>, mut stream: TcpStre
     shared.closed();
 }
 
-/// Reads and says nothing until the peer or the lab gives up.
+/// Reads and sends nothing until the peer or the lab closes the connection.
 async fn silence(shared: &Shared, stream: &mut TcpStream) {
     let mut sink = [0; 1024];
     let swallow = async { while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {} };

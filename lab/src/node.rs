@@ -1,8 +1,6 @@
-//! One simulated node: its supervisords, its services, its files, and the handle by which tests see and
-//! disturb it.
+//! One simulated node: its supervisords, services and files, and the handle with which tests observe and disturb it.
 //!
-//! Start at [`Node`]. Always holds: what a test reads here is the state at that instant, after everything
-//! that was due has happened.
+//! Start at [`Node`]. Invariant: a test reads the state at that instant, after everything that was due has happened.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -78,14 +76,14 @@ impl NodeInner {
         self.instances.iter().find(|i| matches!(&i.config.address, Address::Tcp(p) if *p == port))
     }
 
-    /// Whether the path is that of a stale `/tmp` socket, left over from before an upgrade.
+    /// Whether this is the path of a stale `/tmp` socket, left from before an upgrade.
     pub(crate) fn stale_socket(&self, path: &str) -> bool {
         self.shared.has(&Fault::StaleTmpSocket)
             && self.by_socket(path).is_none()
             && self.instances.iter().any(|i| path == format!("/tmp/supervisord_{}.sock", i.config.short))
     }
 
-    /// The sockets that somebody listens on, each with the pid of its supervisord.
+    /// The sockets that have a listener, each with the pid of its supervisord.
     pub(crate) fn listening(&self) -> Vec<(String, u32)> {
         let open = self.instances.iter().filter(|sup| sup.access() == Access::Open);
         let named = open.filter_map(|sup| match &sup.config.address {
@@ -118,7 +116,7 @@ impl NodeInner {
         )
     }
 
-    /// `test FLAG PATH`; `None` for a flag that is not known.
+    /// `test FLAG PATH`; `None` for an unknown flag.
     pub(crate) fn file_test(&self, flag: &str, path: &str, context: &Context) -> Option<bool> {
         let socket = self.is_socket(path);
         let dir = self.is_dir(path);
@@ -151,7 +149,7 @@ impl NodeInner {
         for sup in self.instances.iter().filter(|_| !missing) {
             if path == sup.config.pidfile {
                 let pid = sup.look(|inner| inner.pid);
-                // One that died leaves its pid file behind, with a pid that nobody has.
+                // A supervisord that died leaves its pid file, with a pid that no process has.
                 return match (pid, sup.access()) {
                     (0, Access::Refused) => Some("99999\n".to_owned()),
                     (0, _) => None,
@@ -182,16 +180,16 @@ impl NodeInner {
     }
 }
 
-/// A process as a test sees it.
+/// A process, for tests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessSnapshot {
     /// Its state.
     pub state: State,
-    /// Its pid; 0 when there is none.
+    /// Its pid; 0 if it has none.
     pub pid: u32,
-    /// When it was last started, in seconds since 1970; 0 for never.
+    /// Time of its last start, in seconds since 1970; 0 for never.
     pub start: f64,
-    /// How often it was started since the lab began (the life it began with counts as one).
+    /// How often it was started since the lab started (the process it started with counts as one).
     pub starts: u32,
     /// How often it was stopped on request.
     pub stops: u32,
@@ -199,12 +197,12 @@ pub struct ProcessSnapshot {
     pub description: String,
 }
 
-/// A service that init runs by itself, as a test sees it.
+/// A service that init runs without supervisord, for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceSnapshot {
-    /// Its pid; 0 when it is stopped.
+    /// Its pid; 0 if it is stopped.
     pub pid: u32,
-    /// How often it was started, its first life included.
+    /// How often it was started; the process it started with counts as one.
     pub starts: u32,
     /// How often it was stopped.
     pub stops: u32,
@@ -236,7 +234,7 @@ impl Node {
         all.map(|i| i.config.service.clone()).collect()
     }
 
-    /// The address of a supervisord as `supervisorctl -s` takes it.
+    /// The address of a supervisord, in the form that `supervisorctl -s` takes.
     #[must_use]
     pub fn url(&self, instance: &str) -> Option<String> {
         Some(self.find(instance)?.config.address.url())
@@ -246,13 +244,13 @@ impl Node {
         self.inner.instances.iter().find(|i| i.config.service == instance)
     }
 
-    /// What it has seen so far.
+    /// The connections and requests that it has received so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.inner.shared.count(|c| c.clone())
     }
 
-    /// Forgets what it has seen, but for the number of connections open now.
+    /// Resets the counters, except for the number of open connections.
     pub fn reset_counters(&self) {
         self.inner.shared.count(|c| {
             let open = c.open;
@@ -260,7 +258,7 @@ impl Node {
         });
     }
 
-    /// A process, named `group:name` or by its name alone where both are equal.
+    /// A process, named `group:name` or by its name alone if both are equal.
     #[must_use]
     pub fn process(&self, instance: &str, name: &str) -> Option<ProcessSnapshot> {
         let sup = self.find(instance)?;
@@ -287,14 +285,14 @@ impl Node {
         self.find(instance).map(|sup| sup.look(|inner| inner.all().map(|p| p.namespec()).collect())).unwrap_or_default()
     }
 
-    /// supervisord's own pid; `None` when it is down or there is no such instance.
+    /// supervisord's own pid; `None` if it is down or there is no such instance.
     #[must_use]
     pub fn supervisor_pid(&self, instance: &str) -> Option<u32> {
         let pid = self.find(instance)?.look(|inner| inner.pid);
         (pid != 0).then_some(pid)
     }
 
-    /// A service that init runs by itself.
+    /// A service that init runs without supervisord.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<ServiceSnapshot> {
         let service = self.inner.services.iter().find(|s| s.name == name)?;
@@ -302,12 +300,12 @@ impl Node {
         Some(ServiceSnapshot { pid, starts, stops })
     }
 
-    /// Changes what a program (named as in a [`Fault`]) answers on its introspect port, and the port.
+    /// Changes the reply of a program (named as in a [`Fault`]) on its introspect port, and the port.
     pub fn set_introspect(&self, program: &str, port: u16, answer: Introspect) {
         self.inner.introspect.set(Setting { program: program.to_owned(), port, state: answer });
     }
 
-    /// Puts a fault into force, beside those that already are.
+    /// Injects a fault, in addition to those in force.
     pub fn set_fault(&self, fault: Fault) {
         let shared = &self.inner.shared;
         shared.edit_faults(|f| f.add(fault.clone()));
@@ -322,13 +320,13 @@ impl Node {
         }
     }
 
-    /// Waits until the listener has followed the faults: opened, closed or made a black hole. What else a fault
-    /// does, it does at once.
+    /// Waits until the listener reflects the faults: open, closed, or a black hole. Everything else that a fault does
+    /// takes effect at once.
     pub async fn settled(&self) {
         self.inner.shared.until_settled().await;
     }
 
-    /// Takes all faults back. Programs that a fault has killed stay as they are; supervisords come back.
+    /// Removes all faults. Programs that a fault has killed stay dead; supervisords come back.
     pub fn clear_fault(&self) {
         let before = self.inner.shared.faults();
         self.inner.shared.edit_faults(crate::fault::FaultSet::clear);
@@ -337,7 +335,7 @@ impl Node {
         }
     }
 
-    /// Takes one fault back.
+    /// Removes one fault.
     pub fn remove_fault(&self, fault: &Fault) {
         self.inner.shared.edit_faults(|f| f.remove(fault));
         self.after_removal(fault);
@@ -366,7 +364,7 @@ impl Node {
         self.inner.shared.cut_all(CutKind::Reset);
     }
 
-    /// Makes a program die by itself, as after a crash. False when there is no such process, or it is not up.
+    /// Makes a program die by itself, as in a crash. False if there is no such process, or it is not up.
     #[must_use = "a process that does not exist cannot be killed"]
     pub fn kill(&self, instance: &str, name: &str) -> bool {
         let Some(sup) = self.find(instance) else {
@@ -378,13 +376,13 @@ impl Node {
         }
     }
 
-    /// Adds to a log of a process (of its stderr if `stderr`). False when there is no such process.
+    /// Appends to a log of a process (stderr if `stderr`). False if there is no such process.
     #[must_use = "nothing is written to the log of a process that does not exist"]
     pub fn write_log(&self, instance: &str, name: &str, stderr: bool, bytes: &[u8]) -> bool {
         self.edit_logs(instance, name, |logs| logs.write(stderr, bytes))
     }
 
-    /// Moves the logs of a process away: it goes on with empty ones. False when there is no such process.
+    /// Moves the logs of a process away, so that it continues with empty ones. False if there is no such process.
     #[must_use = "the log of a process that does not exist is not rotated"]
     pub fn rotate_log(&self, instance: &str, name: &str) -> bool {
         self.edit_logs(instance, name, Logs::rotate)
@@ -400,39 +398,39 @@ impl Node {
         sup.edit(|inner, _, _| inner.process_mut(&key).map(|p| edit(&mut p.logs)).is_some())
     }
 
-    /// The node's lock, and what its guards have armed and rescued.
+    /// The node's lock, and the codes that its guards have armed and run.
     #[must_use]
     pub fn guard(&self) -> GuardSnapshot {
         self.inner.guards.snapshot()
     }
 
-    /// Takes the node's lock for somebody outside the lab, known by these words (`run=… user=… host=…`). False
-    /// when it is held already.
+    /// Takes the node's lock on behalf of a process outside the lab, with this description (`run=… user=… host=…`).
+    /// False if it is held.
     #[must_use = "a lock that somebody else holds is not taken"]
     pub fn take_lock(&self, words: &str) -> bool {
         self.inner.guards.take(words)
     }
 
-    /// Gives back what [`Node::take_lock`] took; false when there is no such lock. A guard's lock stays.
+    /// Releases the lock that [`Node::take_lock`] took. False if there is none. A guard's lock stays.
     pub fn release_lock(&self) -> bool {
         self.inner.guards.release()
     }
 
-    /// Kills the guards that run on the node, as by `kill -9`: their channels end with a signal and the lock is
-    /// free, and nothing is rescued. Gives their number.
+    /// Kills the guards on the node, as `kill -9` does: their channels end with a signal, the lock is free, and no
+    /// rescue runs. Returns their number.
     pub fn kill_guards(&self) -> usize {
         self.inner.guards.kill()
     }
 
-    /// The users' commands that were sent with an end (`ctl-exec`).
+    /// The counts of limited commands (`ctl-exec`).
     #[must_use]
     pub fn commands(&self) -> CommandsSnapshot {
         self.inner.commands.snapshot()
     }
 
-    /// Freezes the network of the node ([`Fault::Freeze`]) for that time: connections stay open and move no
-    /// byte, in either direction. What was on its way arrives afterwards, as TCP sends it again. Without a time
-    /// it lasts until [`Node::remove_fault`] or [`Node::clear_fault`].
+    /// Freezes the network of the node ([`Fault::Freeze`]) for that time: connections stay open and move no byte in
+    /// either direction. Bytes in flight arrive afterwards, as TCP retransmits them. Without a time it lasts until
+    /// [`Node::remove_fault`] or [`Node::clear_fault`].
     pub fn partition(&self, time: Option<Duration>) {
         self.set_fault(Fault::Freeze);
         let Some(time) = time else { return };
@@ -450,12 +448,12 @@ impl Node {
         lock(&self.inner.files).insert(path.into(), text.into());
     }
 
-    /// Adds a program to an instance's configuration on disk; a reread finds it as added.
+    /// Adds a program to an instance's configuration on disk; a reread reports it as added.
     pub fn add_program(&self, instance: &str, group: &str) {
         self.edit_config(instance, |config| config.push(ProgramConfig::new(group)));
     }
 
-    /// Changes a program in an instance's configuration on disk; a reread finds it as changed.
+    /// Changes a program in an instance's configuration on disk; a reread reports it as changed.
     pub fn change_program(&self, instance: &str, group: &str) {
         self.edit_config(instance, |config| {
             for program in config.iter_mut().filter(|p| p.group == group) {
@@ -464,7 +462,7 @@ impl Node {
         });
     }
 
-    /// Removes a program from an instance's configuration on disk; a reread finds it as gone.
+    /// Removes a program from an instance's configuration on disk; a reread reports it as removed.
     pub fn remove_program(&self, instance: &str, group: &str) {
         self.edit_config(instance, |config| config.retain(|p| p.group != group));
     }

@@ -1,8 +1,7 @@
-//! What a client finds that searches a node: core files, sockets, configuration files, packages.
+//! The results of a client's node scan: core files, sockets, configuration files, packages.
 //!
-//! Start at [`run`], which answers the script with which clients search; its words are the places that they ask for.
-//! [`ports`] answers the one that asks for open ports. Always holds: what is told agrees with what `test` and a connect to
-//! a socket or a port say.
+//! Start at [`run`], which answers the scan script; its arguments are the paths to search. [`ports`] answers the script
+//! that lists open ports. Invariant: the results agree with `test`, and with a connect to a socket or a port.
 
 use crate::commands::Context;
 use crate::fault::Fault;
@@ -11,8 +10,7 @@ use crate::node::NodeInner;
 use crate::spec::{Release, Role};
 use crate::streams::Io;
 
-/// Answers the script whose name is `ctl-scan`, the exit code included. Its first word says whether packages are
-/// wanted.
+/// Answers the script named `ctl-scan`, including the exit code. Its first argument says whether to list packages.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let node = &context.node;
     if node.shared.has(&Fault::SearchHangs) {
@@ -40,7 +38,7 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     }
     text.push_str("listening\n");
     for (path, pid) in node.listening() {
-        // As supervisord binds it, before it gives it its name.
+        // supervisord binds the socket under this name before it renames it.
         text.push_str(&format!("listens {path}.{pid}\n"));
     }
     let version =
@@ -55,7 +53,7 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     0
 }
 
-/// Answers the script whose name is `ctl-ports`: the TCP ports of localhost that somebody listens on.
+/// Answers the script named `ctl-ports`: lists the TCP ports of localhost that have a listener.
 pub(crate) async fn ports(context: &Context, io: &Io) -> i32 {
     let open = introspect::open_ports(&context.node);
     let lines: String = open.into_iter().map(|port| format!("tcp 0100007F:{port:04X}\n")).collect();

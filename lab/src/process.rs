@@ -1,8 +1,8 @@
 //! One supervised process: supervisord's state machine, driven by time.
 //!
-//! A process does nothing by itself: [`Process::next`] says when something is due and [`Process::fire`]
-//! does it. Always holds: `pid` is not zero exactly in STARTING, RUNNING and STOPPING; each spawn takes a
-//! pid that was never used before on its node.
+//! A process does nothing by itself: [`Process::next`] returns when something is due and [`Process::fire`] does it.
+//! Invariant: `pid` is nonzero exactly in STARTING, RUNNING and STOPPING; each spawn takes a pid that is new on its
+//! node.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::logs::Logs;
 use crate::spec::Timing;
 use crate::util::{Clock, Date, scaled, timedelta};
 
-/// A process's state as supervisord names it.
+/// A process's state, with supervisord's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Stopped on request, or never started.
@@ -25,7 +25,7 @@ pub enum State {
     Running,
     /// Died too soon; will be tried again.
     Backoff,
-    /// Asked to stop, not gone yet.
+    /// Asked to stop, has not ended yet.
     Stopping,
     /// Ended by itself after having been up.
     Exited,
@@ -67,19 +67,19 @@ impl State {
         matches!(self, Self::Running | Self::Backoff | Self::Starting)
     }
 
-    /// Whether a waiting stop is done.
+    /// Whether a stop that a caller waits for is done.
     pub(crate) fn is_stopped(self) -> bool {
         matches!(self, Self::Stopped | Self::Exited | Self::Fatal)
     }
 }
 
-/// What a process needs to know of its node when something happens to it.
+/// The parts of the node that a process uses when something happens to it.
 pub(crate) struct World<'a> {
     pub(crate) faults: &'a FaultSet,
     pub(crate) timing: &'a Timing,
     pub(crate) clock: &'a Clock,
     pub(crate) next_pid: &'a mut dyn FnMut() -> u32,
-    /// False while supervisord shuts down or restarts: nothing is spawned then.
+    /// False while supervisord shuts down or restarts, when it spawns nothing.
     pub(crate) may_spawn: bool,
 }
 
@@ -98,9 +98,10 @@ pub(crate) struct Process {
     pub(crate) stops: u32,
     pub(crate) logs: Logs,
     backoff: u32,
-    /// When the state ends by itself: up long enough, pause over, gone after its signal.
+    /// When the state ends by itself: after `startsecs`, after the back-off pause, or when the process has ended after
+    /// its signal.
     due: Option<Instant>,
-    /// When the process dies of its own fault.
+    /// When the process dies by itself.
     dies: Option<Instant>,
 }
 
@@ -133,7 +134,7 @@ impl Process {
         }
     }
 
-    /// Makes it RUNNING since that moment, as one that was up before the lab started.
+    /// Sets it to RUNNING since that moment, like a process that was up before the lab started.
     pub(crate) fn put_running(&mut self, pid: u32, start: f64) {
         self.state = State::Running;
         self.pid = pid;
@@ -151,18 +152,18 @@ impl Process {
         }
     }
 
-    /// Notes something in supervisord's own log, in which a process has its name without its group, here `{}`.
+    /// Adds an entry to supervisord's own log. The entry names the process without its group, here `{}`.
     fn note_at(&mut self, at: f64, text: &str) {
         let text = text.replacen("{}", &self.config.name, 1);
         self.logs.note(at, &text);
     }
 
-    /// Why it cannot be spawned, if supervisord sees that before it tries.
+    /// The reason why it cannot be spawned, if supervisord detects it before it tries.
     pub(crate) fn refused(&self, faults: &FaultSet) -> Option<SpawnKind> {
         faults.spawn(&self.config.group, &self.config.name)
     }
 
-    /// Starts it. A process that has a pid is left as it is, as supervisord does.
+    /// Starts it. A process that has a pid is left unchanged, as in supervisord.
     pub(crate) fn spawn(&mut self, now: Instant, world: &mut World<'_>) {
         if self.pid != 0 {
             return;
@@ -198,7 +199,7 @@ impl Process {
         self.logs.note(at, &note);
     }
 
-    /// Asks it to stop. Does nothing to a process that is neither up nor waiting for another try.
+    /// Asks it to stop. Does nothing to a process that is neither up nor waiting for a retry.
     pub(crate) fn kill(&mut self, now: Instant, world: &World<'_>) {
         match self.state {
             State::Backoff => {
@@ -224,8 +225,8 @@ impl Process {
         self.dies = None;
         self.state = State::Backoff;
         self.backoff += 1;
-        // supervisord waits one second longer after each failure; a program ordered to stay in BACKOFF
-        // is tried again at long intervals.
+        // supervisord waits one second longer after each failure; a process that must stay in BACKOFF is retried at
+        // long intervals.
         let forever = self.stays_in_backoff(world.faults);
         let pause = if forever {
             20.0
@@ -247,7 +248,7 @@ impl Process {
         faults.stays_in_backoff(&self.config.group, &self.config.name)
     }
 
-    /// The end of the process itself, however it came.
+    /// Handles the end of the process, for any cause.
     fn ends(&mut self, now: Instant, world: &World<'_>) {
         let at = world.clock.epoch_at(now);
         let was = self.state;
@@ -287,12 +288,12 @@ impl Process {
         }
     }
 
-    /// Makes it die by itself, whatever it is doing.
+    /// Makes it die by itself, in any state.
     pub(crate) fn die(&mut self, now: Instant, world: &World<'_>) {
         self.ends(now, world);
     }
 
-    /// Kills it as if it had died: RUNNING goes to BACKOFF or FATAL at once, as ordered by a fault.
+    /// Kills it as if it had died: RUNNING becomes BACKOFF or FATAL at once, as the fault requires.
     pub(crate) fn break_now(&mut self, fault: &Fault, now: Instant, world: &World<'_>) {
         let Some(fatal) = fault.breaks(&self.config.group, &self.config.name) else {
             return;
@@ -308,7 +309,7 @@ impl Process {
         }
     }
 
-    /// Makes it one that has ended again and again of late, and has just been started, if a fault wants that.
+    /// If the fault requires it, makes it a process that has exited repeatedly in the last minute and was just started.
     pub(crate) fn loop_now(&mut self, fault: &Fault, now: Instant, world: &mut World<'_>) {
         if !fault.loops(&self.config.group, &self.config.name) || self.state != State::Running {
             return;
@@ -332,7 +333,7 @@ impl Process {
         self.state = State::Fatal;
     }
 
-    /// When something is due next.
+    /// The next time at which something is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         match (self.due, self.dies) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -340,7 +341,7 @@ impl Process {
         }
     }
 
-    /// Does what is due at that instant, which must be the one that [`Self::next`] gave.
+    /// Does what is due at that instant, which must be the one from [`Self::next`].
     pub(crate) fn fire(&mut self, now: Instant, world: &mut World<'_>) {
         if self.dies.is_some_and(|d| d <= now) && self.due.is_none_or(|due| self.dies < Some(due)) {
             self.ends(now, world);
@@ -375,7 +376,7 @@ impl Process {
         }
     }
 
-    /// The description of `getProcessInfo` and of `supervisorctl status`.
+    /// The description in `getProcessInfo` and `supervisorctl status`.
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds of this century")]
     pub(crate) fn description(&self, now: f64) -> String {
         match self.state {
@@ -432,7 +433,7 @@ mod tests {
             )
         }
 
-        /// Fires everything that is due within so many seconds and gives the states passed through.
+        /// Fires everything that is due within `seconds` and returns the states passed through.
         fn run(&mut self, process: &mut Process, seconds: f64) -> Vec<State> {
             let end = self.now + Duration::from_secs_f64(seconds);
             let mut seen = vec![process.state];

@@ -1,7 +1,7 @@
-//! Questions that a client executes between marks, so that it knows what is an answer and what is not.
+//! Commands that a client runs between marks, so that it can separate their output from other text.
 //!
-//! A client sends `sh -c SCRIPT ctl-ask MARK COMMAND`, or `ctl-act` where the command is to go on to its end without
-//! the client. The script is known by that name, and what it does is done here.
+//! A client sends `sh -c SCRIPT ctl-ask MARK COMMAND`, or `ctl-act` if the command must run to its end without the
+//! client. The lab recognizes the script by that name, and implements its effect here.
 
 use crate::commands::Context;
 use crate::fault::Fault;
@@ -17,7 +17,7 @@ pub(crate) async fn ask(context: &Context, io: &Io, mark: &str, body: &str) -> i
     0
 }
 
-/// The same with stderr in stdout, and what nobody reads any more drained.
+/// The same, with stderr redirected to stdout; the rest of the output is drained when nobody reads it.
 pub(crate) async fn act(context: &Context, io: &Io, mark: &str, body: &str) -> i32 {
     let script = format!(
         r#"{{ printf "\n%s\n" {mark}; {body} 2>&1; printf "\n%s %s\n" {mark} $?; }} | {{ trap "" PIPE; cat; cat >/dev/null; }}"#

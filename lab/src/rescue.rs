@@ -1,7 +1,8 @@
-//! What a guard's rescue can do: ask what it will use, and bring up a process, a process group, or a service of init.
+//! The functions of a guard's rescue: check the commands that it will use, and start a process, a process group, or an
+//! init service.
 //!
-//! Start at [`run`]. Always holds: each works through the node's own `supervisorctl` and `service`, under the
-//! rights and the faults that these have for everybody; none takes longer than its limit.
+//! Start at [`run`]. Invariant: each function uses the node's own `supervisorctl` and `service`, with their usual
+//! privileges and faults; none takes longer than its limit.
 
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use crate::commands::{self, Context};
 use crate::init;
 use crate::streams::Io;
 
-/// How long to wait before another look.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `ask`, `up`, `grp` or `init`: a limit, the number of what is given to read, a name (not for `ask`), and the words
-/// of the command to use.
+/// Runs `ask`, `up`, `grp` or `init`. The arguments are a limit, the number of the settings to read, a name (not for
+/// `ask`), and the command to use.
 pub(crate) async fn run(context: &Context, io: &Io, verb: &str, args: &[String]) -> i32 {
     let [limit, settings, words @ ..] = args else {
         return 2;
@@ -39,7 +40,7 @@ pub(crate) async fn run(context: &Context, io: &Io, verb: &str, args: &[String])
     tokio::time::timeout(limit, work).await.unwrap_or(if verb == "ask" { 137 } else { 1 })
 }
 
-/// The command that a rescue goes through.
+/// The command that a rescue uses.
 struct Control<'a> {
     context: &'a Context,
     settings: Option<&'a str>,
@@ -57,17 +58,17 @@ impl Control<'_> {
         .await
     }
 
-    /// What it writes to stdout.
+    /// The stdout of the command with these additional arguments.
     async fn capture(&self, more: &[&str]) -> String {
         capture(|io| async move { self.run(&io, more).await }).await.0
     }
 }
 
-/// What something writes to stdout, and its exit code.
+/// The stdout of a future, and its exit code.
 pub(crate) async fn capture<F: Future<Output = i32>>(work: impl FnOnce(Io) -> F) -> (String, i32) {
     let (sender, mut chunks) = mpsc::channel(16);
     let (_, stdin) = mpsc::unbounded_channel();
-    // The output ends when the last of its writers is gone.
+    // The output ends when the last writer is dropped.
     let run = work(Io::new(sender, stdin));
     let collect = async {
         let mut out = Vec::new();
@@ -88,7 +89,7 @@ fn states(status: &str, name: &str, whole: bool) -> Vec<String> {
         let mut words = line.split_whitespace();
         Some((words.next()?, words.next()?))
     });
-    // A process of its own is printed without its group.
+    // A process whose group has the same name is printed without its group.
     let plain = match split(name) {
         (group, Some(process)) if group == process => group,
         _ => name,
@@ -98,7 +99,7 @@ fn states(status: &str, name: &str, whole: bool) -> Vec<String> {
         .collect()
 }
 
-/// Starts what is down, and looks again each second, until all is RUNNING or FATAL.
+/// Starts processes that are down, and checks every second, until all are RUNNING or FATAL.
 async fn bring_up(control: &Control<'_>, name: &str, whole: bool) -> i32 {
     let target = if whole { format!("{name}:*") } else { name.to_owned() };
     let look = || async { states(&control.capture(&["status"]).await, name, whole) };
@@ -109,7 +110,7 @@ async fn bring_up(control: &Control<'_>, name: &str, whole: bool) -> i32 {
             control.capture(&["add", name]).await;
         }
         let mut now = look().await;
-        // What was FATAL before the rescue gets its one chance.
+        // A process that was FATAL before the rescue is started once.
         let down = |s: &String| is(s, &["STOPPED", "EXITED", "UNKNOWN"]) || (!tried && s == "FATAL");
         if now.iter().any(down) {
             control.capture(&["start", &target]).await;
@@ -123,13 +124,13 @@ async fn bring_up(control: &Control<'_>, name: &str, whole: bool) -> i32 {
     }
 }
 
-/// Starts a service of init, and again each second until it runs.
+/// Starts an init service, again every second until it runs.
 async fn init(control: &Control<'_>, name: &str) -> i32 {
     let node = &control.context.node;
     while !init::stays_up(node, name) {
         let command = ["service", name, "start"];
         let start = control.capture(&command);
-        // The start of an instance that is ending waits for another to start it.
+        // The start of an instance that is shutting down waits for another process to start it.
         let in_time = tokio::time::timeout(PAUSE, start).await.is_ok();
         if in_time && !init::stays_up(node, name) {
             tokio::time::sleep(PAUSE).await;

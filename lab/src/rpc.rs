@@ -1,7 +1,7 @@
-//! supervisord's XML-RPC methods: names, parameters, faults; the work is done by [`Supervisord`].
+//! supervisord's XML-RPC methods: names, parameters, faults. [`Supervisord`] does the work.
 //!
-//! Always holds: a method either answers at once or gives a future. Dropping that future, as happens when the
-//! client goes away, leaves what was begun to take its course.
+//! Invariant: a method either answers at once or returns a future. Dropping that future, as happens when the client
+//! disconnects, does not stop an action in progress.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,17 +23,17 @@ use crate::xml;
 pub(crate) type Answer = Result<Value, RpcFault>;
 type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-/// What a call leads to.
+/// The result of a call.
 pub(crate) enum Reply {
-    /// The answer.
+    /// A reply.
     Now(Answer),
-    /// The answer will come (supervisord calls it a deferred response).
+    /// The reply comes later (supervisord calls it a deferred response).
     Later(Later),
     /// The call made supervisord's Python raise: HTTP 500.
     Crash,
 }
 
-/// All methods, sorted, with the versions that lack the signal methods told apart.
+/// All methods, sorted. Versions without the signal methods are handled separately.
 const METHODS: [&str; 40] = [
     "supervisor.addProcessGroup",
     "supervisor.clearAllProcessLogs",
@@ -241,7 +241,7 @@ fn dispatch(sup: &Arc<Supervisord>, method: &str, params: &[Value]) -> Result<Re
             };
             Value::Array(sup.look(|inner| inner.all().map(config).collect()))
         }),
-        // Listed by the real one, and of no use to a client of the lab.
+        // The real supervisord lists it, but no client of the lab uses it.
         _ => Err(RpcFault::new(code::FAILED, "not simulated")),
     }
 }
@@ -303,7 +303,7 @@ fn structure<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Struct(members)
 }
 
-/// A process's description as the node reports it, escape sequences and all if a fault wants them.
+/// A process's description as the node reports it, including escape sequences if a fault adds them.
 pub(crate) fn description(sup: &Supervisord, process: &Process) -> String {
     let plain = process.description(sup.shared.clock.epoch_now());
     if sup.shared.has(&Fault::ControlCharacters) {
@@ -401,22 +401,22 @@ pub(crate) fn log(sup: &Supervisord, asked: &str, stderr: bool) -> Result<Vec<u8
     Ok(log)
 }
 
-/// supervisord's own log: what it noted of all its processes, in order.
+/// supervisord's own log: the entries about all its processes, in order.
 pub(crate) fn own_log(sup: &Supervisord) -> String {
     let mut lines: Vec<String> =
         sup.look(|inner| inner.all().flat_map(|p| p.logs.noted()).map(|line| format!("{line}\n")).collect());
-    // Each begins with its time. What is of the same time stays in order.
+    // Each line begins with its time. The sort is stable, so lines with the same time keep their order.
     lines.sort_by(|one, other| one.get(..23).cmp(&other.get(..23)));
     lines.concat()
 }
 
-/// What `readFile` gives, as an answer.
+/// The result of `readFile`, as a reply.
 fn piece(sup: &Supervisord, log: &[u8], offset: i64, length: i64) -> Result<Reply, RpcFault> {
     let part = logs::read_file(log, offset, length).ok_or_else(|| RpcFault::new(code::BAD_ARGUMENTS, "log"))?;
     now(Value::String(logs::as_string(part, sup.shared.spec.supervisor)?))
 }
 
-/// Runs the calls one after the other; later ones wait for the earlier, and are lost with the client.
+/// Runs the calls one after the other. Later calls wait for earlier ones, and are dropped if the client disconnects.
 fn multicall(sup: &Arc<Supervisord>, params: &[Value]) -> Result<Reply, RpcFault> {
     arity(params, 1, 1)?;
     let Some(Value::Array(calls)) = params.first() else {
@@ -466,7 +466,7 @@ fn inner_call(sup: &Arc<Supervisord>, request: &Value) -> Reply {
     call(sup, method, params)
 }
 
-/// A result within a multicall. supervisord, unlike others, does not wrap values in an array of one.
+/// A result within a multicall. Unlike other servers, supervisord does not wrap values in an array of one.
 fn result(answer: Answer) -> Value {
     answer.unwrap_or_else(|fault| {
         structure([("faultCode", Value::Integer(fault.code)), ("faultString", Value::String(fault.text))])

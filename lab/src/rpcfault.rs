@@ -1,6 +1,6 @@
 //! The faults of supervisord's XML-RPC interface: numbers and texts.
 //!
-//! Always holds: the text is `NAME: extra`, or the bare name, as supervisord writes it.
+//! Invariant: the text is `NAME: extra`, or the bare name, as supervisord writes it.
 
 /// Fault numbers of supervisord's XML-RPC interface.
 pub(crate) mod code {
@@ -28,7 +28,7 @@ pub(crate) mod code {
     pub(crate) const RAISED: i32 = -2;
 }
 
-/// A fault as supervisord answers it: `code`, and `NAME: extra` or the bare name as text.
+/// A fault as supervisord returns it: `code`, and `NAME: extra` or the bare name as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RpcFault {
     pub(crate) code: i32,

@@ -1,6 +1,6 @@
-//! What all parts of one node share: its description, its faults, what was seen, its live connections.
+//! The state that all parts of a node share: its description, faults, counters and live connections.
 //!
-//! Always holds: no lock in here is held while another lock of this module is taken, nor across an await.
+//! Invariant: no lock of this module is held while another one is taken, or across an await.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,11 +20,12 @@ pub struct RpcCall {
     pub instance: String,
     /// The method, `supervisor.startProcess`.
     pub method: String,
-    /// Its parameters, as XML-RPC values written for people: `"contrail-collector"`, `true`.
+    /// Its parameters, as XML-RPC values in readable form: `"contrail-collector"`, `true`.
     pub args: Vec<String>,
 }
 
-/// What one node has seen since the lab started. Each list stops growing at 10,000 entries.
+/// The connections and requests that one node has received since the lab started. Each list stops growing at 10,000
+/// entries.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// TCP connections accepted.
@@ -39,9 +40,9 @@ pub struct Counters {
     pub execs: Vec<String>,
     /// The calls received by supervisords over forwarded connections.
     pub rpc_calls: Vec<RpcCall>,
-    /// Paths of the unix sockets asked for, granted or not.
+    /// Paths of the requested unix sockets, granted or not.
     pub streamlocal_opens: Vec<String>,
-    /// Targets (`host:port`) of the TCP forwards asked for, granted or not.
+    /// Targets (`host:port`) of the requested TCP forwards, granted or not.
     pub tcpip_opens: Vec<String>,
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Shared {
     pub(crate) faults_changed: watch::Sender<u64>,
     /// True once the lab is being dropped.
     pub(crate) closing: watch::Sender<bool>,
-    /// The change of the faults that the listener has followed last.
+    /// The last change of the faults that the listener reflects.
     pub(crate) listening: watch::Sender<Option<u64>>,
 }
 
@@ -101,7 +102,7 @@ impl Shared {
     }
 
     pub(crate) fn next_pid(&self) -> u32 {
-        // Real pids are not consecutive: other processes come and go.
+        // Real pids are not consecutive, because other processes start in between.
         self.next_pid.fetch_add(3, Ordering::Relaxed)
     }
 
@@ -159,13 +160,13 @@ impl Shared {
         }
     }
 
-    /// Takes [`Fault::Freeze`] back: what was held moves on.
+    /// Removes [`Fault::Freeze`]: held bytes move again.
     pub(crate) fn thaw(&self) {
         self.edit_faults(|f| f.remove(&Fault::Freeze));
         self.cut_all(CutKind::Live);
     }
 
-    /// Called in the middle of an action; cuts the node's connections if a fault says so.
+    /// Called in the middle of an action. Cuts the node's connections if a fault requires it.
     pub(crate) fn mid_action(&self, moment: Moment) {
         let Some(come_back) = lock(&self.faults).take_drop(moment) else {
             return;
@@ -176,22 +177,22 @@ impl Shared {
         self.cut_all(CutKind::Reset);
     }
 
-    /// Ends when the listener is as the faults want it now.
+    /// Resolves when the listener reflects the current faults.
     pub(crate) async fn until_settled(&self) {
         let wanted = *self.faults_changed.borrow();
         let mut listening = self.listening.subscribe();
         let settled = listening.wait_for(|now| now.is_some_and(|now| now >= wanted));
         tokio::select! {
-            // The sender lives as long as this.
+            // The sender lives as long as `self`.
             end = settled => drop(end),
             () = self.until_closing() => {}
         }
     }
 
-    /// Ends when the lab is dropped.
+    /// Resolves when the lab is dropped.
     pub(crate) async fn until_closing(&self) {
         let mut closing = self.closing.subscribe();
-        // An error means that the sender is gone, which is the same news.
+        // An error means that the sender was dropped, which also means that the lab is closing.
         while !*closing.borrow_and_update() {
             if closing.changed().await.is_err() {
                 return;

@@ -1,9 +1,9 @@
-//! A very small shell: enough for the probes and one-liners that a client sends, and nothing more.
+//! A minimal shell: it supports the probes and one-liners that a client sends, and nothing more.
 //!
-//! Understood: words with quotes and backslashes, `$NAME` and `$?`, `;` and newlines, `&&`, `||`, `|`, `!`, `&`,
-//! `if`/`elif`/`else`, `for`/`in`, `( … )` and `{ …; }`, redirections to `/dev/null` and between 1 and 2.
-//! Not understood, and said so with exit code 2: substitutions, globs, functions, assignments before a
-//! command, pipes of more than two. Always holds: nothing of the real machine is read, written or run.
+//! Supported: words with quotes and backslashes, `$NAME` and `$?`, `;` and newlines, `&&`, `||`, `|`, `!`, `&`,
+//! `if`/`elif`/`else`, `for`/`in`, `( … )` and `{ …; }`, redirections to `/dev/null` and between 1 and 2. Rejected with
+//! a message and exit code 2: substitutions, globs, functions, assignments before a command, pipes of more than two
+//! commands. Invariant: nothing of the real machine is read, written or run.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,11 +13,11 @@ use std::pin::Pin;
 use crate::commands::{self, Context};
 use crate::streams::Io;
 
-/// A piece of a word.
+/// A part of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// A variable; the flag says that it stood in quotes, so that it is not split.
+    /// A variable; the flag means that it was quoted, so that it is not split.
     Var(String, bool),
 }
 
@@ -29,7 +29,7 @@ enum Token {
     Op(&'static str),
 }
 
-/// Where an output goes.
+/// The target of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Redirect {
     OutNull,
@@ -328,7 +328,7 @@ fn parse(text: &str) -> Result<Script, String> {
     }
 }
 
-/// What a script has set: variables, the last exit code, whether it said `exit`.
+/// The state of a script: variables, the last exit code, whether it called `exit`.
 #[derive(Debug, Clone, Default)]
 struct Env {
     vars: HashMap<String, String>,
@@ -350,7 +350,7 @@ impl Env {
         }
     }
 
-    /// Expands a word; an unquoted variable is split at blanks and may vanish.
+    /// Expands a word. An unquoted variable is split at spaces and may expand to nothing.
     fn expand(&self, word: &Word, context: &Context, out: &mut Vec<String>) {
         let mut current: Option<String> = None;
         for piece in word {
@@ -376,7 +376,7 @@ impl Env {
     }
 }
 
-/// Runs a command line; gives its exit code.
+/// Runs a command line and returns its exit code.
 pub(crate) fn run<'a>(
     context: &'a Context,
     io: &'a Io,
@@ -431,7 +431,7 @@ fn eval<'a>(
                 let (reader, writer) = io.pipe();
                 let (mut before, mut after) = (env.clone(), env.clone());
                 let left = async {
-                    // The pipe ends when its writer has.
+                    // The pipe ends when its writer is dropped.
                     let writer = writer;
                     eval(left, context, &writer, &mut before).await
                 };

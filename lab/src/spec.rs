@@ -1,6 +1,6 @@
-//! What a lab is to look like: the cluster, its nodes, their releases, rights and faults. Data only.
+//! The description of a lab: the cluster, its nodes, their releases, privileges and faults. Data only.
 //!
-//! Start at [`ClusterSpec`]. Always holds: nothing here opens a socket or reads a file.
+//! Start at [`ClusterSpec`]. Invariant: nothing here opens a socket or reads a file.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub enum Role {
     Compute,
     /// The web user interface.
     WebUi,
-    /// Cassandra and what belongs to it.
+    /// Cassandra and its companion services.
     Database,
 }
 
@@ -47,7 +47,7 @@ impl Role {
 /// A Contrail release; it decides the control addresses, the programs and the restart cascades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Release {
-    /// 1.05: control over TCP on localhost 9002 to 9008, programs by their old names.
+    /// 1.05: supervisord listens on TCP at localhost 9002 to 9008; programs have their old names.
     R1_05,
     /// 2.20: sockets in `/tmp`, Cassandra under supervisord.
     R2_20,
@@ -60,9 +60,9 @@ pub enum Release {
 /// The version of supervisor on a node; it decides texts, layouts and exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SupervisorVersion {
-    /// 3.0: the old layout; supervisorctl ends 0 whatever happened.
+    /// 3.0: the old layout; supervisorctl always exits with 0.
     V3_0,
-    /// 3.3.1: the new layout; supervisorctl still ends 0.
+    /// 3.3.1: the new layout; supervisorctl still always exits with 0.
     V3_3,
     /// 4.2.5: real exit codes.
     V4_2_5,
@@ -91,7 +91,7 @@ pub enum InitFlavour {
     Systemd,
 }
 
-/// Who logs in, and what that user may do.
+/// The login user, and its privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserPolicy {
     /// Root logs in.
@@ -104,20 +104,20 @@ pub enum UserPolicy {
     RequireTty,
     /// A user who is not in the sudoers file.
     NoSudo,
-    /// A user of the group that may open the sockets; no sudo.
+    /// A user in the group that may open the sockets; no sudo.
     SocketGroup,
 }
 
-/// How fast things go. The default is real time; [`Timing::fast`] is for demos and tests.
+/// Speed of the simulation. The default is real time; [`Timing::fast`] is for demos and tests.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
-    /// Factor on supervisord's `startsecs`, back-off pauses and `stopwaitsecs`.
+    /// Factor for supervisord's `startsecs`, back-off pauses and `stopwaitsecs`.
     pub scale: f64,
-    /// How long a process takes to end once it has its stop signal, for those stopped with TERM.
+    /// Time from the stop signal until a process ends, for programs stopped with TERM.
     pub stop: Duration,
-    /// From a program's end until the node manager restarts the whole instance.
+    /// Time from a program's exit until the node manager restarts the whole instance.
     pub cascade: Duration,
-    /// How long an instance is away between its end and its next life.
+    /// Time from the end of an instance until its restart.
     pub gap: Duration,
 }
 
@@ -133,7 +133,7 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// A tenth of real time: what takes five seconds to start takes half a second.
+    /// A tenth of real time: a start of five seconds takes half a second.
     #[must_use]
     pub fn fast() -> Self {
         Self {
@@ -145,7 +145,7 @@ impl Timing {
     }
 }
 
-/// One node to be simulated. Fields may be set directly or by the methods of the same name.
+/// One simulated node. Fields may be set directly or with the methods of the same name.
 #[derive(Debug, Clone)]
 pub struct NodeSpec {
     /// The node's name in the inventory.
@@ -162,13 +162,13 @@ pub struct NodeSpec {
     pub init: InitFlavour,
     /// The login user; `root` for [`UserPolicy::Root`], else `admin`, unless set.
     pub user: Option<String>,
-    /// What the login user may do.
+    /// The privileges of the login user.
     pub policy: UserPolicy,
-    /// A password that is accepted beside the key (password and keyboard-interactive), if any.
+    /// A password that is accepted in addition to the key (password and keyboard-interactive), if any.
     pub password: Option<String>,
-    /// User and password that supervisord asks for (HTTP basic authentication), if any.
+    /// User and password that supervisord requires (HTTP basic authentication), if any.
     pub rpc_auth: Option<(String, String)>,
-    /// Whether the node managers restart things by themselves, as the release has it.
+    /// Whether the node managers restart services by themselves, as the release defines it.
     pub cascades: bool,
     /// How many workers contrail-api runs (`contrail-api:0` and on); 1 to 9.
     pub api_workers: u8,
@@ -176,23 +176,23 @@ pub struct NodeSpec {
     pub database_exited: bool,
     /// Whether a restart of supervisor-vrouter cuts every SSH connection of the node.
     pub vrouter_cuts_ssh: bool,
-    /// How long everything has been up when the lab starts.
+    /// Uptime of everything when the lab starts.
     pub uptime: Duration,
-    /// Programs that answer NodeStatus: name as in a [`Fault`], port, answer. A later one wins.
+    /// Programs that report NodeStatus: name as in a [`Fault`], port, reply. For one program, the last entry counts.
     pub introspect: Vec<(String, u16, Introspect)>,
-    /// Whether every other program that has an introspect port by default answers Functional on it, as by default.
-    /// If not, connects to these ports are refused.
+    /// Whether every other program that has an introspect port reports Functional on it (the default). If false,
+    /// connects to these ports are refused.
     pub introspects: bool,
-    /// Whether every command with an end (`ctl-exec`) does nothing and ends with 0: packages that are installed, tools
-    /// that the lab does not have.
+    /// Whether every limited command (`ctl-exec`) does nothing and exits with 0. For tests that install packages or use
+    /// tools that the lab does not have.
     pub obliging: bool,
-    /// What is wrong from the start.
+    /// Faults from the start.
     pub faults: Vec<Fault>,
 }
 
 impl NodeSpec {
-    /// A well node of that release without roles, with root login and the release's usual init system and
-    /// supervisor version.
+    /// A healthy node of that release without roles, with root login and the release's usual init system and supervisor
+    /// version.
     #[must_use]
     pub fn new(name: impl Into<String>, release: Release) -> Self {
         let (supervisor, init) = match release {
@@ -224,7 +224,7 @@ impl NodeSpec {
         }
     }
 
-    /// Lets every command with an end do nothing and end with 0.
+    /// Makes every limited command do nothing and exit with 0.
     #[must_use]
     pub fn obliging(mut self) -> Self {
         self.obliging = true;
@@ -238,7 +238,7 @@ impl NodeSpec {
         self
     }
 
-    /// Sets what the login user may do.
+    /// Sets the privileges of the login user.
     #[must_use]
     pub fn policy(mut self, policy: UserPolicy) -> Self {
         self.policy = policy;
@@ -259,14 +259,14 @@ impl NodeSpec {
         self
     }
 
-    /// Lets a program answer NodeStatus on that TCP port.
+    /// Makes a program report NodeStatus on that TCP port.
     #[must_use]
     pub fn introspect(mut self, program: impl Into<String>, port: u16, answer: Introspect) -> Self {
         self.introspect.push((program.into(), port, answer));
         self
     }
 
-    /// Opens no introspect port but those that are asked for one by one.
+    /// Opens no introspect port except those set explicitly.
     #[must_use]
     pub fn mute(mut self) -> Self {
         self.introspects = false;
@@ -297,29 +297,29 @@ impl NodeSpec {
     }
 }
 
-/// A cluster to be simulated.
+/// A simulated cluster.
 #[derive(Debug, Clone)]
 pub struct ClusterSpec {
     /// The nodes, in the order of the inventory.
     pub nodes: Vec<NodeSpec>,
-    /// How fast things go.
+    /// Speed of the simulation.
     pub timing: Timing,
-    /// The SSH port of all nodes; an unused one is found when `None`.
+    /// The SSH port of all nodes; `None` picks a free one.
     pub port: Option<u16>,
-    /// How long a guard waits for a line before it rescues; 20 s unless set.
+    /// How long a guard waits for a line before it runs its rescue; 20 s by default.
     pub guard_silence: Duration,
 }
 
 impl ClusterSpec {
-    /// A cluster of these nodes, at demo speed.
+    /// A cluster of these nodes, at the speed of [`Timing::fast`].
     #[must_use]
     pub fn new(nodes: Vec<NodeSpec>) -> Self {
         Self { nodes, timing: Timing::fast(), port: None, guard_silence: Duration::from_secs(20) }
     }
 
-    /// `nodes` nodes of release 3.2 over all six roles. Twelve are three analytics, and two each of config,
-    /// control, database and compute, and one web-ui; more than that are compute nodes, but for a few more
-    /// analytics nodes in large clusters; fewer than six share roles.
+    /// `nodes` nodes of release 3.2 over all six roles. Twelve nodes are three analytics, two each of config, control,
+    /// database and compute, and one web-ui. Additional nodes are compute nodes, except for a few more analytics nodes
+    /// in large clusters. With fewer than six nodes, nodes share roles.
     #[must_use]
     pub fn demo(nodes: usize) -> Self {
         const SHARED: [Role; 6] =
@@ -332,7 +332,7 @@ impl ClusterSpec {
             });
             return Self::new(list.collect());
         }
-        // Counts of analytics, config, control, web-ui, database; the rest computes.
+        // Counts of analytics, config, control, web-ui, database; the rest are compute nodes.
         let mut counts = [1, 1, 1, 1, 1];
         let mut rest = nodes - SHARED.len();
         for role in [0, 1, 4, 2, 0] {
@@ -362,13 +362,13 @@ impl ClusterSpec {
         Self::new(list)
     }
 
-    /// `nodes` analytics nodes, `n01` and on, all of one release.
+    /// `nodes` analytics nodes, `n01` and up, all of one release.
     #[must_use]
     pub fn uniform(nodes: usize, release: Release) -> Self {
         Self::new(numbered("n", nodes.max(1), release).map(|n| n.roles([Role::Analytics])).collect())
     }
 
-    /// Puts every node on that release, with the init system and the supervisor that usually go with it.
+    /// Sets the release of every node, with the init system and the supervisor that usually come with it.
     #[must_use]
     pub fn release(self, release: Release) -> Self {
         self.each(|node| {
@@ -379,7 +379,7 @@ impl ClusterSpec {
         })
     }
 
-    /// Sets the pace.
+    /// Sets the speed.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
@@ -393,7 +393,7 @@ impl ClusterSpec {
         self
     }
 
-    /// Puts a fault on the node of that name. A name that does not exist changes nothing.
+    /// Injects a fault into the node of that name. An unknown name changes nothing.
     #[must_use]
     pub fn fault(mut self, node: &str, fault: Fault) -> Self {
         if let Some(node) = self.node_mut(node) {
@@ -415,7 +415,7 @@ impl ClusterSpec {
     }
 }
 
-/// `prefix01` and on, with as many digits as the count needs, two at least.
+/// `prefix01` and up, with as many digits as the count needs, at least two.
 fn numbered(prefix: &str, count: usize, release: Release) -> impl Iterator<Item = NodeSpec> {
     let width = count.to_string().len().max(2);
     (1..=count).map(move |i| NodeSpec::new(format!("{prefix}{i:0width$}"), release))

@@ -1,7 +1,7 @@
-//! The SSH side of a node: who gets in, and what a channel leads to.
+//! The SSH server of a node: it authenticates users and connects channels.
 //!
-//! Always holds: no handler waits for anything slow (but for the fault that wants a login to hang), so that a
-//! session with one hanging command still serves its other channels; a command runs on when its client goes.
+//! Invariant: no handler waits for anything slow (except under the fault that makes a login hang), so that a session
+//! with one hanging command still serves its other channels; a command keeps running when its client disconnects.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -26,15 +26,15 @@ use crate::shell;
 use crate::streams::{Chunk, Io};
 use crate::supervisord::Access;
 
-/// What a node's sshd knows: its key, and whom it lets in.
+/// The state of a node's sshd: its key, and the credentials that it accepts.
 pub(crate) struct Login {
     config: Arc<server::Config>,
-    /// The same for a node that takes no input.
+    /// The same for a node that accepts no input.
     narrow: Arc<server::Config>,
     client: PublicKey,
 }
 
-/// Bytes that a channel takes before they are read.
+/// Receive window of a channel in bytes.
 const WINDOW: u32 = 256 * 1024;
 
 impl Login {
@@ -82,7 +82,7 @@ struct Peer {
     node: Arc<NodeInner>,
     login: Arc<Login>,
     user: String,
-    /// Session channels that have no command yet.
+    /// Session channels without a command yet.
     channels: HashMap<ChannelId, Channel<Msg>>,
     ptys: Vec<ChannelId>,
 }
@@ -109,7 +109,7 @@ impl Peer {
         self.node.shared.has(&Fault::Unanswered(request))
     }
 
-    /// Keeps what would be answered if it were dropped.
+    /// Keeps a value whose drop would send a reply.
     fn hold(&self, what: impl Send + 'static) {
         let shared = Arc::clone(&self.node.shared);
         tokio::spawn(async move {
@@ -328,14 +328,14 @@ async fn jump(channel: Channel<Msg>, reply: ChannelOpenHandle, address: Ipv4Addr
         Ok(mut stream) => {
             reply.accept().await;
             let mut channel = channel.into_stream();
-            // Either side may end it in any way.
+            // Either side may close it in any way.
             let _ended = tokio::io::copy_bidirectional(&mut channel, &mut stream).await.is_err();
         }
         Err(_) => reply.reject(ChannelOpenFailure::ConnectFailed).await,
     }
 }
 
-/// Runs a command and carries its streams. The command has a task of its own, which outlives the channel.
+/// Runs a command and connects its streams. The command has its own task, which outlives the channel.
 async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, command: String) {
     let shared = Arc::clone(&context.node.shared);
     let id = channel.id();
@@ -417,6 +417,6 @@ async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, c
         () = peer => {}
         () = pump => {}
     }
-    // A connection that is gone cannot be told.
+    // The client cannot be notified if its connection is gone.
     let _gone = writer.close().await.is_err();
 }

@@ -1,7 +1,7 @@
-//! The three streams of a command on a simulated node: where its output goes, and where its input is from.
+//! The three streams of a command on a simulated node: the source of its input and the target of its output.
 //!
-//! It uses nothing of the lab. Always holds: a command that writes finds out when nobody reads; input that one command
-//! leaves is there for the next.
+//! It uses no other module of the lab. Invariant: a command that writes learns when nobody reads; the next command gets
+//! input that the previous one did not read.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) struct Io {
     input: Option<Arc<Mutex<Input>>>,
 }
 
-/// Stdin: its packets, and the rest of one that was not used yet.
+/// Stdin: its packets, and the unread rest of the current one.
 struct Input {
     receiver: mpsc::UnboundedReceiver<Bytes>,
     left: Bytes,
@@ -58,22 +58,22 @@ impl Io {
         text.is_empty() || self.sender.send((err, Bytes::copy_from_slice(text.as_bytes()))).await.is_ok()
     }
 
-    /// Writes to stdout; false when nobody reads any more.
+    /// Writes to stdout. Returns false if nobody reads it.
     pub(crate) async fn out(&self, text: &str) -> bool {
         self.send(&self.out, text).await
     }
 
-    /// Writes to stderr; false when nobody reads any more.
+    /// Writes to stderr. Returns false if nobody reads it.
     pub(crate) async fn err(&self, text: &str) -> bool {
         self.send(&self.err, text).await
     }
 
-    /// Whether nobody reads any more.
+    /// Whether the reader is gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Ends when nobody reads any more.
+    /// Resolves when the reader is gone.
     pub(crate) async fn closed(&self) {
         self.sender.closed().await;
     }
@@ -98,8 +98,8 @@ impl Io {
         self
     }
 
-    /// The two ends of a pipe: one that reads from it and writes where this one does, and one that writes into it.
-    /// Stderr goes past the pipe.
+    /// The two ends of a pipe: one that reads from it and writes to the output of `self`, and one that writes into it.
+    /// Stderr bypasses the pipe.
     pub(crate) fn pipe(&self) -> (Self, Self) {
         let (sender, mut chunks) = mpsc::channel::<Chunk>(16);
         let (into, receiver) = mpsc::unbounded_channel();
@@ -121,7 +121,7 @@ impl Io {
         Self { input: None, ..self.clone() }
     }
 
-    /// The same streams with this and no more on stdin.
+    /// The same streams with exactly these bytes on stdin.
     pub(crate) fn with_input(&self, bytes: Bytes) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         drop(sender);
@@ -129,7 +129,7 @@ impl Io {
         Self { input, ..self.clone() }
     }
 
-    /// So many bytes of stdin; what follows stays to be read. `None` if it ends before.
+    /// Reads `length` bytes of stdin and leaves the rest unread. `None` if stdin ends before.
     pub(crate) async fn read_exactly(&self, length: usize) -> Option<Vec<u8>> {
         let mut wanted = Vec::new();
         let mut input = self.input.as_ref()?.lock().await;
@@ -146,7 +146,7 @@ impl Io {
         self.input.as_ref()?.lock().await.next().await
     }
 
-    /// A line of stdin without its end, and whether that end came; what follows stays to be read.
+    /// A line of stdin without its line end, and whether the line end was present; the rest stays unread.
     async fn next_line(&self) -> Option<(String, bool)> {
         let mut input = self.input.as_ref()?.lock().await;
         let mut line = Vec::new();
@@ -167,12 +167,12 @@ impl Io {
         Some((String::from_utf8_lossy(&line).into_owned(), whole))
     }
 
-    /// A line of stdin, the last one also when it has no end.
+    /// A line of stdin. The last line need not have a line end.
     pub(crate) async fn read_line(&self) -> Option<String> {
         self.next_line().await.map(|(line, _)| line)
     }
 
-    /// A line of stdin. One without its end is none, as for a shell's `read`.
+    /// A line of stdin. A line without a line end does not count, as for a shell's `read`.
     pub(crate) async fn read_whole_line(&self) -> Option<String> {
         self.next_line().await.and_then(|(line, whole)| whole.then_some(line))
     }

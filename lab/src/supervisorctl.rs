@@ -1,8 +1,7 @@
-//! `supervisorctl` as run on a node: its words, its exit codes, by version.
+//! `supervisorctl` as it runs on a node: its output and exit codes, by version.
 //!
-//! Always holds: what 3.0 and 3.3 print, they print with exit code 0, except where Python raised (2); 4.2.5
-//! ends with LSB codes, the last failure deciding. An unwaited-for end of the client stops nothing, as the
-//! command runs on the node.
+//! Invariant: 3.0 and 3.3 always exit with 0, except after a Python exception (2); 4.2.5 exits with LSB codes, where
+//! the last failure counts. A client that disconnects stops nothing, because the command runs on the node.
 
 mod config;
 
@@ -17,7 +16,7 @@ use crate::spec::SupervisorVersion;
 use crate::streams::Io;
 use crate::supervisord::{Access, Supervisord};
 
-/// Why a command ended early: the text was printed, this is the exit code.
+/// A command ended early with this exit code; the text was already printed.
 type Ended = i32;
 
 struct Ctl<'a> {
@@ -30,7 +29,7 @@ struct Ctl<'a> {
     auth: Option<(String, String)>,
 }
 
-/// A value of a configuration file, in which `%` begins an expansion from 3.2 on.
+/// A value for a configuration file, where `%` starts an expansion since 3.2.
 fn expanded(version: SupervisorVersion, value: &str) -> String {
     if version == SupervisorVersion::V3_0 { value.to_owned() } else { value.replace("%%", "%") }
 }
@@ -132,7 +131,7 @@ impl Ctl<'_> {
         self.version == SupervisorVersion::V4_2_5
     }
 
-    /// Prints what Python raised, and ends.
+    /// Prints a Python exception, and ends.
     fn raised(&mut self, class: &str, text: &str) -> Ended {
         let (class, file) = if self.is_4() {
             let class = match class {
@@ -167,7 +166,7 @@ impl Ctl<'_> {
         }
     }
 
-    /// The supervisord behind the address, or what kept it from answering.
+    /// The supervisord at the address, or the reason why it does not answer.
     fn connect(&mut self) -> Result<Arc<Supervisord>, Access> {
         let unix = self.url.strip_prefix("unix://");
         let found = self
@@ -195,7 +194,7 @@ impl Ctl<'_> {
         }
     }
 
-    /// The first contact; `Ok(None)` when it failed in a way that supervisorctl has words for.
+    /// The first contact; `Ok(None)` if it fails with an error that supervisorctl reports itself.
     fn upcheck(&mut self) -> Result<Option<Arc<Supervisord>>, Ended> {
         match self.connect() {
             Ok(sup) => self.admitted(&sup).map(|()| Some(sup)),
@@ -212,7 +211,7 @@ impl Ctl<'_> {
         }
     }
 
-    /// A contact by a verb that does not check first, so that Python raises.
+    /// A contact by a verb that does not check first, so that Python raises an exception.
     fn unchecked(&mut self) -> Result<Arc<Supervisord>, Ended> {
         match self.connect() {
             Ok(sup) => self.admitted(&sup).map(|()| sup),
@@ -309,7 +308,7 @@ impl Ctl<'_> {
             for name in names {
                 let (group, process) = split(name);
                 let before = rows.len();
-                // 3.0 asks for one process by name, so that a group is unknown to it.
+                // 3.0 queries one process by name, so that it does not know groups.
                 let whole = process.is_none() && !self.old();
                 rows.extend(
                     all.iter()
@@ -344,7 +343,7 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// The name in a line about one process: 3.0 prints group members without their group.
+    /// The name in a line about one process. 3.0 prints group members without their group.
     fn label(&self, item: &Item) -> String {
         if self.old() || item.group == item.name { item.name.clone() } else { format!("{}:{}", item.group, item.name) }
     }

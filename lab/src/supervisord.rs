@@ -1,8 +1,8 @@
-//! One simulated supervisord: its processes over time, its own life, and the actions asked of it.
+//! One simulated supervisord: its processes over time, its own lifetime, and the actions that clients request.
 //!
-//! Start at [`Supervisord`]. Time passes lazily: every look first lets happen what was due
-//! ([`Supervisord::look`]), and one timer wakes those who wait. Always holds: what an action begins, it
-//! begins at once and under the lock; whoever waits for its end may go away without changing it.
+//! Start at [`Supervisord`]. Time passes lazily: every read first applies what is due ([`Supervisord::look`]), and one
+//! timer wakes the waiters. Invariant: an action takes effect at once and under the lock; dropping a waiter does not
+//! change its result.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
@@ -17,25 +17,25 @@ use crate::process::{Process, State, World};
 use crate::shared::Shared;
 use crate::util::lock;
 
-/// Whether and how a supervisord can be reached on its address.
+/// Whether and how a supervisord can be reached at its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// It answers.
     Open,
-    /// The socket file is there, or the port is none of anyone's: connection refused.
+    /// The socket file exists without a listener, or nothing listens on the port: connection refused.
     Refused,
     /// There is no socket file.
     Missing,
 }
 
-/// What follows when all processes have ended.
+/// What happens after all processes have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     /// Nothing.
     Halt,
     /// A new supervisord, with a new pid.
     Restart,
-    /// The same supervisord reads its configuration anew.
+    /// The same supervisord rereads its configuration.
     Reload,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum After {
 enum Phase {
     Up,
     Ending(After),
-    /// Not there; `stale` when its socket file was left behind.
+    /// Not running; `stale` if its socket file was left behind.
     Down {
         boot: Option<Instant>,
         pid: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) pid: u32,
     /// supervisord's state number: 1 running, 0 restarting, -1 shutting down.
     pub(crate) mood: i32,
-    /// Since when it has been up, or was last seen up, in seconds since 1970.
+    /// When it came up, or was last seen up, in seconds since 1970.
     pub(crate) since: f64,
     /// The active groups, and their processes by name.
     pub(crate) groups: BTreeMap<String, Vec<Process>>,
@@ -66,7 +66,7 @@ pub(crate) struct Inner {
     phase: Phase,
     cascade: Option<Instant>,
     armed: Option<Instant>,
-    /// Starts and stops of processes of former lives.
+    /// Starts and stops of processes of earlier supervisords.
     past: BTreeMap<Key, (u32, u32)>,
 }
 
@@ -87,7 +87,7 @@ impl Inner {
         self.all().any(|p| p.config.group.ends_with(group_suffix) && p.state == State::Running)
     }
 
-    /// Starts and stops since the lab began, former lives included.
+    /// Starts and stops since the lab started, including those under earlier supervisords.
     pub(crate) fn counts(&self, process: &Process) -> (u32, u32) {
         let key = (process.config.group.clone(), process.config.name.clone());
         let (starts, stops) = self.past.get(&key).copied().unwrap_or_default();
@@ -115,13 +115,13 @@ pub(crate) struct Supervisord {
     pub(crate) shared: Arc<Shared>,
     inner: Mutex<Inner>,
     changed: Notify,
-    /// Changes when the listening socket goes away, and with it every connection.
+    /// Changes when the listening socket closes, and with it every connection.
     pub(crate) generation: watch::Sender<u64>,
     me: Weak<Supervisord>,
 }
 
 impl Supervisord {
-    /// A supervisord that has been up, with all its programs, for as long as the node.
+    /// A supervisord that has been up, with all its programs, as long as the node.
     pub(crate) fn new(config: InstanceConfig, shared: Arc<Shared>) -> Arc<Self> {
         let since = shared.clock.epoch_now() - shared.spec.uptime.as_secs_f64();
         let mut inner = Inner {
@@ -155,7 +155,7 @@ impl Supervisord {
         this
     }
 
-    /// Puts into effect what a fault does to a running supervisord at once.
+    /// Applies the immediate effect of a fault to a running supervisord.
     pub(crate) fn apply(&self, fault: &Fault) {
         if let Some(stale) = fault.downs(&self.config.service) {
             self.crash(stale);
@@ -169,7 +169,7 @@ impl Supervisord {
         }
     }
 
-    /// Takes back what a fault did at once, as far as that can be.
+    /// Reverts the immediate effect of a fault, where possible.
     pub(crate) fn unapply(&self, fault: &Fault) {
         if fault.downs(&self.config.service).is_some() {
             self.boot_if_down();
@@ -178,12 +178,12 @@ impl Supervisord {
 
     // ---- time ----------------------------------------------------------------------------------------
 
-    /// Lets happen what is due, then looks. Does not begin anything.
+    /// Applies what is due, then reads. Starts nothing.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Inner) -> R) -> R {
         self.edit(|inner, _, _| look(inner))
     }
 
-    /// Lets happen what is due, then changes something.
+    /// Applies what is due, then changes something.
     pub(crate) fn edit<R>(&self, edit: impl FnOnce(&mut Inner, Instant, &mut World<'_>) -> R) -> R {
         let faults = self.shared.faults();
         let mut next_pid = || self.shared.next_pid();
@@ -218,7 +218,7 @@ impl Supervisord {
         inner.all().filter_map(Process::next).chain(boot).chain(inner.cascade).min()
     }
 
-    /// Lets happen, in order, all that is due. True if anything did.
+    /// Applies everything that is due, in order. Returns true if anything was.
     fn advance(&self, inner: &mut Inner, now: Instant, world: &mut World<'_>) -> bool {
         let mut any = false;
         loop {
@@ -241,7 +241,7 @@ impl Supervisord {
         }
     }
 
-    /// Fires the process that is due at that instant.
+    /// Fires the processes that are due at that instant.
     fn fire(&self, inner: &mut Inner, at: Instant, world: &mut World<'_>) {
         let Some(process) = inner.groups.values_mut().flatten().find(|p| p.next().is_some_and(|n| n <= at)) else {
             return;
@@ -254,7 +254,7 @@ impl Supervisord {
         }
     }
 
-    /// What Contrail's node managers do when a program's state changes.
+    /// Does what Contrail's node managers do when a program's state changes.
     pub(crate) fn on_change(&self, inner: &mut Inner, group: &str, state: State, at: Instant, world: &World<'_>) {
         if !self.shared.spec.cascades
             || inner.phase != Phase::Up
@@ -273,7 +273,7 @@ impl Supervisord {
         }
     }
 
-    /// Sets the timer for what is due next, if none is set early enough.
+    /// Sets the timer for the next due time, unless one is already set early enough.
     fn arm(&self) {
         let at = {
             let mut inner = lock(&self.inner);
@@ -315,7 +315,7 @@ impl Supervisord {
         })
     }
 
-    /// supervisord's own state number, as a fault may have it.
+    /// supervisord's own state number, or the one that a fault sets.
     pub(crate) fn mood(&self) -> i32 {
         if self.shared.has(&Fault::ShutdownState) {
             return -1;
@@ -377,7 +377,7 @@ impl Supervisord {
         }
     }
 
-    /// When it is ending and no process is left, it goes away.
+    /// Goes away if it is shutting down and no process is left.
     fn end_if_empty(&self, inner: &mut Inner, now: Instant) -> bool {
         let Phase::Ending(after) = inner.phase else {
             return false;
@@ -398,12 +398,12 @@ impl Supervisord {
         true
     }
 
-    /// Begins to end: every process is stopped, then `after` follows. Nothing happens if it is not up.
+    /// Begins to shut down: every process is stopped, then `after` happens. Does nothing if it is not up.
     pub(crate) fn end(&self, after: After) {
         self.edit(|inner, now, world| Self::begin_end(inner, after, now, world));
     }
 
-    /// Starts it if it is down and not about to come back by itself.
+    /// Starts it if it is down and not about to restart by itself.
     pub(crate) fn start_daemon(&self) {
         self.boot_if_down();
     }
@@ -413,12 +413,12 @@ impl Supervisord {
         self.wait_for(|inner| (inner.phase == Phase::Up).then_some(())).await;
     }
 
-    /// Waits until an end that was begun is done.
+    /// Waits until a shutdown in progress is done.
     pub(crate) async fn until_gone(&self) {
         self.wait_for(|inner| (!matches!(inner.phase, Phase::Ending(_))).then_some(())).await;
     }
 
-    /// Makes a process die by itself; false when it is not up.
+    /// Makes a process die by itself. Returns false if it is not up.
     pub(crate) fn die(&self, key: &Key) -> bool {
         let died = self.edit(|inner, now, world| {
             let Some(process) = inner.process_mut(key).filter(|p| p.pid != 0) else {
@@ -433,22 +433,22 @@ impl Supervisord {
         died
     }
 
-    /// Whether there is a supervisord process, though it may be ending.
+    /// Whether a supervisord process exists, even if it is shutting down.
     pub(crate) fn is_up(&self) -> bool {
         self.look(|inner| matches!(inner.phase, Phase::Up | Phase::Ending(_)))
     }
 
-    /// Whether it is up and not ending.
+    /// Whether it is up and not shutting down.
     pub(crate) fn stays_up(&self) -> bool {
         self.look(|inner| inner.phase == Phase::Up)
     }
 
-    /// Wakes those who wait for a change.
+    /// Wakes the tasks that wait for a change.
     pub(crate) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
-    /// Looks again at every change until there is an answer.
+    /// Evaluates `look` at every change until it returns a value.
     pub(crate) async fn wait_for<R>(&self, mut look: impl FnMut(&Inner) -> Option<R>) -> R {
         loop {
             let changed = self.changed.notified();

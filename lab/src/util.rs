@@ -1,13 +1,13 @@
-//! Small helpers that every other module may use and that use none of them.
+//! Small helpers for all other modules. They use no other module.
 //!
-//! Always holds: nothing here blocks, and nothing here panics on any input.
+//! Invariant: nothing here blocks or panics on any input.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Locks a mutex; a poisoned one is taken as it is, since the lab must go on to report what it saw.
+/// Locks a mutex. A poisoned mutex is used as is, because the lab must still report what it recorded.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -42,7 +42,7 @@ pub(crate) fn scaled(seconds: f64, scale: f64) -> Duration {
     if value.is_finite() && value > 0.0 { Duration::from_secs_f64(value.clamp(0.001, 1e6)) } else { Duration::ZERO }
 }
 
-/// A date taken apart, in UTC, which is the time zone of every simulated node.
+/// A date split into parts, in UTC, the time zone of every simulated node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Date {
     pub(crate) year: i64,
@@ -134,7 +134,7 @@ pub(crate) fn timedelta(seconds: i64) -> String {
     }
 }
 
-/// Decodes standard base64; `None` for anything that is not.
+/// Decodes standard base64; `None` for any other input.
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut acc, mut bits) = (0u32, 0u32);

@@ -1,7 +1,7 @@
-//! XML-RPC values written as Python's `xmlrpc.client` writes them, which is what supervisord sends.
+//! XML-RPC values in the form that Python's `xmlrpc.client` writes, which is what supervisord sends.
 //!
-//! Always holds: only `&`, `<` and `>` are escaped, so control characters go out as they are, illegal in XML
-//! though they be; a client has to live with that.
+//! Invariant: only `&`, `<` and `>` are escaped. Control characters are sent unchanged, though XML does not allow them;
+//! clients must handle that.
 
 use std::fmt::Write as _;
 
@@ -51,7 +51,7 @@ fn value(v: &Value, out: &mut String) {
             }
             out.push_str("</data></array>");
         }
-        // supervisord sends no other kind; dxr's enum may grow.
+        // supervisord sends no other kind, but dxr's enum may grow.
         Value::Double(_) | Value::DateTime(_) | Value::Base64(_) | _ => {
             out.push_str("<string></string>");
         }
@@ -82,7 +82,7 @@ pub(crate) fn response(answer: &Result<Value, RpcFault>) -> String {
     out
 }
 
-/// A value as people write it, for the record of calls.
+/// A value in readable form, for the record of calls.
 pub(crate) fn show(v: &Value) -> String {
     match v {
         Value::Integer(i) => i.to_string(),

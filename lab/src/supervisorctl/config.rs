@@ -1,4 +1,4 @@
-//! The verbs of supervisorctl that are not about starting and stopping: configuration, logs, its own end.
+//! The verbs of supervisorctl other than start and stop: configuration, logs, its own exit.
 
 use super::{Ctl, Ended};
 use crate::actions::Verb;
@@ -158,7 +158,7 @@ impl Ctl<'_> {
         Ok(())
     }
 
-    /// `tail -f`: prints as the log grows, until nobody reads any more.
+    /// `tail -f`: prints while the log grows, until nobody reads.
     pub(super) async fn follow(&mut self, io: &Io, names: &[String]) -> i32 {
         let sup = self.upcheck();
         io.out(&self.out).await;

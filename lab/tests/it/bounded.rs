@@ -1,4 +1,4 @@
-//! Commands of the user that end with their client: what they print, how they end, and that nothing is left.
+//! Limited commands of the user: their output, how they end, and that nothing is left running.
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ async fn a_command_is_ended_by_a_line_by_the_end_of_stdin_and_at_its_limit() {
         let begun = Instant::now();
         let limit = if how == 3 { "0.3" } else { "60" };
         let mut channel = begin(&client, "", limit, "echo a; sleep 40 & sleep 50; echo never").await;
-        eventually("the command", || counts(&lab).running == 1).await;
+        eventually("the command to start", || counts(&lab).running == 1).await;
         // Other lines end nothing.
         channel.data_bytes(b"kk\n.\n".to_vec()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -80,7 +80,7 @@ async fn a_command_is_ended_by_a_line_by_the_end_of_stdin_and_at_its_limit() {
         }
         assert_eq!(end(&mut channel).await, ran(143, "a\n", ""));
         assert_eq!(counts(&lab), CommandsSnapshot { running: 0, finished: 0, ended: how });
-        // A job in the background would hold the channel for its forty seconds.
+        // A background job would hold the channel open for its forty seconds.
         let least = Duration::from_millis(if how == 3 { 300 } else { 100 });
         assert!((least..Duration::from_secs(20)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
@@ -91,19 +91,19 @@ async fn a_command_ends_with_its_channel_and_with_its_connection() {
     let lab = one(|n| n).await;
     let client = Client::root(&lab, "n").await;
     let channel = begin(&client, "", "60", "seq 1000000000").await;
-    eventually("the command", || counts(&lab).running == 1).await;
-    // Its output must be read, or this client's connection stands still, close and all.
+    eventually("the command to start", || counts(&lab).running == 1).await;
+    // Its output must be read, or this client's connection blocks, including the close.
     let (mut reader, writer) = channel.split();
     let read = tokio::spawn(async move { while reader.wait().await.is_some() {} });
     writer.close().await.unwrap();
-    eventually("its end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 1 }).await;
+    eventually("the command to end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 1 }).await;
     read.abort();
     // One that sleeps, and one whose output nobody reads.
     let _sleeps = begin(&client, "", "60", "sleep 50").await;
     let _talks = begin(&client, "", "60", "seq 1000000000").await;
-    eventually("the commands", || counts(&lab).running == 2).await;
+    eventually("the commands to start", || counts(&lab).running == 2).await;
     lab.node("n").cut_connections();
-    eventually("their end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 3 }).await;
+    eventually("the commands to end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A client for the tests: russh over a plain connection, HTTP and XML-RPC by hand, and OpenSSH's `ssh`.
+//! A client for the tests: russh over a plain connection, hand-written HTTP and XML-RPC, and OpenSSH's `ssh`.
 
 use std::process::Output;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ pub(crate) async fn one(change: impl FnOnce(NodeSpec) -> NodeSpec) -> Lab {
     Lab::start(ClusterSpec::new(vec![change(node)])).await.unwrap()
 }
 
-/// Waits for something to become true, and fails when it does not within ten seconds.
+/// Waits for a condition, and fails if it does not hold within ten seconds.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(), "{what} did not come about");
+    assert!(tokio::time::timeout(Duration::from_secs(10), wait).await.is_ok(), "timed out waiting for {what}");
 }
 
 /// Fails unless the future is still pending after that time.
 pub(crate) async fn hangs<T>(millis: u64, future: impl Future<Output = T>) {
     let limit = Duration::from_millis(millis);
-    assert!(tokio::time::timeout(limit, future).await.is_err(), "it was to hang");
+    assert!(tokio::time::timeout(limit, future).await.is_err(), "expected the future to stay pending");
 }
 
 struct Trusting;
@@ -50,7 +50,7 @@ impl client::Handler for Trusting {
 /// One SSH connection.
 pub(crate) struct Client(client::Handle<Trusting>);
 
-/// What a command left.
+/// The output and exit code of a command.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ran {
     pub(crate) code: Option<u32>,
@@ -105,7 +105,7 @@ impl Client {
 
     pub(crate) async fn run_with(&self, command: &str, stdin: &str) -> Ran {
         let mut channel = self.start(command).await;
-        // A command may cut its own connection before it has read a thing.
+        // A command may cut its own connection before it has read anything.
         drop(channel.data_bytes(stdin.as_bytes().to_vec()).await);
         drop(channel.eof().await);
         let mut ran = Ran::default();
@@ -140,7 +140,7 @@ impl Client {
 /// A forwarded connection to a supervisord.
 pub(crate) struct Rpc(pub(crate) ChannelStream<Msg>);
 
-/// A request, as a client writes it.
+/// A request in the form that a client writes.
 pub(crate) fn request(method: &str, params: &[Value]) -> String {
     let call = MethodCall { name: method.into(), params: params.to_vec() };
     let body = call.to_xml().unwrap();
@@ -188,7 +188,7 @@ impl Rpc {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Calls; a fault is an error of its number and text.
+    /// Calls a method; a fault is an error with its number and text.
     pub(crate) async fn call(&mut self, method: &str, params: &[Value]) -> Result<Value, (i32, String)> {
         let method = format!("supervisor.{method}");
         self.send(&request(&method, params)).await;

@@ -1,4 +1,4 @@
-//! Getting in, and not getting in: real SSH, host keys, logins, broken networks.
+//! Connecting and failing to connect: real SSH, host keys, logins, broken networks.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn openssh_forwards_the_socket() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually("the forward", || local.exists()).await;
+    eventually("the forward to open", || local.exists()).await;
     let mut stream = UnixStream::connect(&local).await.unwrap();
     let call = request("supervisor.getState", &[]).replace("Host:", "Connection: close\r\nHost:");
     stream.write_all(call.as_bytes()).await.unwrap();
@@ -175,8 +175,8 @@ async fn connections_can_be_cut() {
     let client = Client::root(&lab, "n").await;
     assert_eq!(lab.node("n").counters().open, 1);
     lab.node("n").cut_connections();
-    eventually("the end", || client.is_closed()).await;
-    eventually("the count", || lab.node("n").counters().open == 0).await;
+    eventually("the connection to end", || client.is_closed()).await;
+    eventually("the connection count", || lab.node("n").counters().open == 0).await;
     Client::root(&lab, "n").await;
     assert_eq!(lab.node("n").counters().max_open, 1);
 }
@@ -188,7 +188,7 @@ async fn dropping_the_lab_ends_all() {
     let dir = lab.dir().to_owned();
     let client = Client::root(&lab, "n").await;
     drop(lab);
-    eventually("the end", || client.is_closed()).await;
+    eventually("the connection to end", || client.is_closed()).await;
     for _ in 0..100 {
         if TcpStream::connect((address, port)).await.is_err() {
             break;

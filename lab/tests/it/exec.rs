@@ -1,4 +1,4 @@
-//! What exec finds: supervisorctl by version, services by init system, sudo by policy, a small shell.
+//! Commands sent with exec: supervisorctl by version, services by init system, sudo by policy, a small shell.
 
 use contrail_lab::{
     ClusterSpec, Fault, InitFlavour, Lab, NodeSpec, Release, Role, State, SupervisorVersion, UserPolicy,
@@ -255,9 +255,9 @@ async fn a_vrouter_restart_can_cut_the_connection_and_goes_on() {
     let client = Client::root(&lab, "n").await;
     let command = "setsid service supervisor-vrouter restart </dev/null >/dev/null 2>&1 &";
     client.run(command).await;
-    eventually("the cut", || client.is_closed()).await;
+    eventually("the connections to be cut", || client.is_closed()).await;
     let agent = || lab.node("n").process("supervisor-vrouter", "contrail-vrouter-agent").unwrap();
-    eventually("the restart", || agent().starts == 2 && agent().state == State::Running).await;
+    eventually("the process to restart", || agent().starts == 2 && agent().state == State::Running).await;
     assert_ne!(lab.node("n").supervisor_pid("supervisor-vrouter"), before);
     Client::root(&lab, "n").await;
 }
@@ -268,8 +268,8 @@ async fn a_command_goes_on_when_its_client_is_gone() {
     let client = Client::root(&lab, "n").await;
     let channel = client.start("service contrail-collector restart").await;
     let collector = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
-    eventually("the stop", || collector().stops == 1).await;
+    eventually("the process to stop", || collector().stops == 1).await;
     drop(channel);
     drop(client);
-    eventually("the start", || collector().state == State::Running && collector().starts == 2).await;
+    eventually("the process to start", || collector().state == State::Running && collector().starts == 2).await;
 }

@@ -1,4 +1,4 @@
-//! The guard as a client holds it: the lock of the node, what is armed, and the rescue when it falls silent.
+//! The guard as a client uses it: the lock of the node, armed codes, and the rescue when the client falls silent.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ struct Guard {
 }
 
 impl Guard {
-    /// Sends the command and its two scripts; nothing is read yet.
+    /// Sends the command and its two scripts; reads nothing yet.
     async fn start(client: &Client, words: &str) -> Self {
         let script = r#"trap "" HUP; IFS= read -r a; echo '\''it'\''; IFS= read -r b; while :; do eval "$(x)"; done"#;
         let channel = client.start(&format!("exec /bin/sh -c '{script}' ctl-guard @7f {words}")).await;
@@ -71,7 +71,7 @@ impl Guard {
         }
     }
 
-    /// Sends a line and expects its answer.
+    /// Sends a line and expects this reply.
     async fn says(&mut self, line: &str, answer: &str) {
         self.send(&format!("{line}\n")).await;
         assert_eq!(self.line().await.as_deref(), Some(format!("@7f {answer}").as_str()), "{line}");
@@ -95,7 +95,7 @@ fn state(lab: &Lab) -> State {
     lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().state
 }
 
-/// Stops the collector and waits until it is.
+/// Stops the collector and waits until it is stopped.
 async fn stop(client: &Client, lab: &Lab) {
     client.run(&format!("supervisorctl -s unix://{SOCKET} stop {COLLECTOR}")).await;
     assert_eq!(state(lab), State::Stopped);
@@ -111,7 +111,7 @@ async fn a_guard_arms_disarms_and_quits() {
     guard.says(&format!("+1 {}", up(COLLECTOR)), "+1").await;
     guard.says("+20 init 5 - contrail-database", "+20").await;
     guard.says(".", ".").await;
-    // What is not of the protocol gets no answer.
+    // Lines outside the protocol get no reply.
     guard.send("nonsense\n+x y\n-z\n\n").await;
     guard.says("-20", "-20").await;
     guard.says("-20", "-20").await;
@@ -153,10 +153,10 @@ async fn a_rescue_is_tried_before_it_is_armed() {
     assert!(known.last().unwrap().starts_with("exit "), "{known:?}");
     assert_eq!(lines(&mut guard, "ask 8 - service contrail-database status").await.last().unwrap(), "exit 0");
     assert_eq!(lines(&mut guard, "ask 8 - nonesuch").await.last().unwrap(), "exit 127");
-    // It is rescued with what was handed over.
+    // The rescue uses the settings that the client handed over.
     guard.says(&format!("+1 up 20 1 '{COLLECTOR}' supervisorctl -c /dev/stdin"), "+1").await;
     lab.node("n").cut_connections();
-    eventually("the rescue", || seen(&lab).rescues == 1).await;
+    eventually("the rescue to end", || seen(&lab).rescues == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn the_lock_is_one_for_all_connections_and_shared_by_a_run() {
     let mut same = Guard::start(&two, "run=r1 user=ann host=desk since=later reason=R").await;
     assert_eq!(same.line().await.as_deref(), Some("@7f ready"));
     assert_eq!((seen(&lab).holder.as_deref(), seen(&lab).guards), (Some(WORDS), 2));
-    // The second does not hold it: its end changes nothing, and it does not inherit.
+    // The second guard does not hold the lock, so its end changes nothing, and it does not inherit the lock.
     same.send("q\n").await;
     same.end().await;
     assert_eq!(seen(&lab).holder.as_deref(), Some(WORDS));
@@ -212,11 +212,11 @@ async fn the_end_of_stdin_of_the_channel_and_of_the_connection_each_rescue() {
             2 => guard.channel.close().await.unwrap(),
             _ => lab.node("n").cut_connections(),
         }
-        eventually("the rescue", || seen(&lab).rescues == how && seen(&lab).holder.is_none()).await;
+        eventually("the rescue to end", || seen(&lab).rescues == how && seen(&lab).holder.is_none()).await;
         assert_eq!(state(&lab), State::Running);
         assert_eq!(seen(&lab).armed, []);
         if how == 3 {
-            eventually("the cut", || client.is_closed()).await;
+            eventually("the connections to be cut", || client.is_closed()).await;
         }
     }
     assert_eq!(seen(&lab).rescued, vec![up(COLLECTOR); 3]);
@@ -238,7 +238,7 @@ async fn a_silent_channel_is_rescued_and_ended_a_heartbeat_keeps_it() {
     assert_eq!(guard.end().await, (vec![], Some(0)));
     assert!(begun.elapsed() >= Duration::from_millis(550), "{:?}", begun.elapsed());
     assert_eq!((state(&lab), seen(&lab).rescues), (State::Running, 1));
-    // A guard with nothing armed ends the same way, and has rescued nothing.
+    // A guard with nothing armed ends the same way, and rescues nothing.
     let mut guard = Guard::ready(&client).await;
     guard.end().await;
     assert_eq!(seen(&lab).rescues, 1);
@@ -254,10 +254,10 @@ async fn a_partition_is_a_silence() {
     lab.node("n").partition(Some(Duration::from_millis(1800)));
     guard.send(".\n").await;
     hangs(200, guard.line()).await;
-    eventually("the rescue", || seen(&lab).rescues == 1).await;
+    eventually("the rescue to end", || seen(&lab).rescues == 1).await;
     assert_eq!(state(&lab), State::Running);
     assert!(!client.is_closed());
-    // The end is told when the network is back, and the late line has no answer.
+    // The channel reports the end after the network is back, and the late line gets no reply.
     assert_eq!(guard.end().await, (vec![], Some(0)));
 }
 
@@ -274,7 +274,7 @@ async fn the_lock_is_held_until_the_rescue_is_over() {
     assert_eq!(seen(&lab).holder.as_deref(), Some(WORDS));
     let mut other = Guard::start(&client, "run=r2").await;
     assert_eq!(other.end().await.0[0], "@7f held");
-    eventually("the rescue", || seen(&lab).holder.is_none()).await;
+    eventually("the rescue to end", || seen(&lab).holder.is_none()).await;
     assert_eq!((state(&lab), seen(&lab).rescues, seen(&lab).rescuing), (State::Running, 1, false));
 }
 
@@ -313,7 +313,7 @@ async fn a_process_that_is_still_stopping_is_tried_again() {
     hangs(100, client.run(&format!("supervisorctl -s unix://{SOCKET} stop {COLLECTOR}"))).await;
     assert_eq!(state(&lab), State::Stopping);
     node.clear_fault();
-    // It stops when something ends it, half a second into the rescue.
+    // The process stops when it is killed, half a second into the rescue.
     let kill = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert!(node.kill(ANALYTICS, COLLECTOR));
@@ -332,7 +332,7 @@ async fn a_rescue_ends_at_its_limit_and_at_a_fatal_process() {
     rescue(&lab, "root", &up(COLLECTOR)).await;
     assert_eq!(state(&lab), State::Fatal);
     node.clear_fault();
-    // A process that is FATAL has one chance.
+    // A process that is FATAL is started once.
     rescue(&lab, "root", &up(COLLECTOR)).await;
     assert_eq!(state(&lab), State::Running);
     node.set_fault(Fault::SupervisorDown);
@@ -349,7 +349,7 @@ async fn a_removed_group_is_added_and_started_with_the_rights_of_sudo() {
     client.run(&format!("{ctl} stop {COLLECTOR}")).await;
     client.run(&format!("{ctl} remove {COLLECTOR}")).await;
     assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
-    // Without sudo it may not, and says nothing.
+    // Without sudo it has no permission, and prints nothing.
     rescue(&lab, "admin", &format!("grp 1 - {COLLECTOR} supervisorctl -s unix://{SOCKET}")).await;
     assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
     rescue(&lab, "admin", &format!("grp 20 - {COLLECTOR} {ctl}")).await;
@@ -406,9 +406,9 @@ async fn a_connection_that_ends_before_the_scripts_are_there_leaves_nothing() {
     let client = Client::root(&lab, "n").await;
     let channel = client.start(&format!("exec /bin/sh -c 'x' ctl-guard @7f {WORDS}")).await;
     channel.data_bytes(b"one\ntwo without an end".to_vec()).await.unwrap();
-    eventually("the guard", || seen(&lab).guards == 1).await;
+    eventually("the guard to start", || seen(&lab).guards == 1).await;
     drop(client);
     drop(channel);
     lab.node("n").cut_connections();
-    eventually("its end", || seen(&lab) == GuardSnapshot::default()).await;
+    eventually("the guard to end", || seen(&lab) == GuardSnapshot::default()).await;
 }

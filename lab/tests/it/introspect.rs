@@ -1,4 +1,4 @@
-//! What programs say of themselves on their introspect ports.
+//! The introspect ports of programs.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::client::{ANALYTICS, COLLECTOR, Client, SOCKET, eventually, hangs, one
 const GET: &str = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const PORT: u16 = 8089;
 
-/// A lab whose collector answers so.
+/// A lab whose collector gives this reply.
 async fn with(answer: Introspect) -> (Lab, Client) {
     let lab = one(|n| n.introspect(COLLECTOR, PORT, answer)).await;
     let client = Client::root(&lab, "n").await;
     (lab, client)
 }
 
-/// Everything that the port answers.
+/// The complete reply of the port.
 async fn get(client: &Client, port: u16) -> String {
     let mut page = client.tcp(port).await.unwrap();
     page.send(GET).await;
@@ -62,7 +62,7 @@ async fn each_answer_is_what_it_says() {
     hangs(200, get(&client, PORT)).await;
     node.set_introspect(COLLECTOR, PORT, Introspect::Refused);
     assert!(refused(&client, PORT).await);
-    // The port is what it was set to last.
+    // The last port that was set counts.
     node.set_introspect(COLLECTOR, 9999, Introspect::Functional);
     assert!(refused(&client, PORT).await);
     assert_eq!(state(&get(&client, 9999).await), Some("Functional"));
@@ -85,7 +85,7 @@ async fn nobody_listens_where_the_node_is_mute_or_the_program_is_down() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_can_need_a_time_after_each_start() {
     let (lab, client) = with(Introspect::FunctionalAfter(Duration::from_millis(1500))).await;
-    // It has been up for days when the lab begins.
+    // The program has been up for days when the lab starts.
     assert_eq!(state(&get(&client, PORT).await), Some("Functional"));
     for _ in 0..2 {
         client.run(&format!("supervisorctl -s unix://{SOCKET} restart {COLLECTOR}")).await;
@@ -96,7 +96,7 @@ async fn a_program_can_need_a_time_after_each_start() {
     lab.node("n").set_introspect(COLLECTOR, PORT, Introspect::Functional);
     assert!(lab.node("n").kill(ANALYTICS, COLLECTOR));
     let running = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().state == State::Running;
-    eventually("the start", running).await;
+    eventually("the program to start", running).await;
     assert_eq!(state(&get(&client, PORT).await), Some("Functional"));
 }
 

@@ -1,6 +1,6 @@
-//! Tests of the lab against clients that know nothing of it: russh's, and OpenSSH's where it matters.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test names what it looks for")]
+//! Tests of the lab with independent clients: russh's, and OpenSSH's where it matters.
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is a failure")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test names only the variants that it expects")]
 
 mod bounded;
 mod client;

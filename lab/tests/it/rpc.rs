@@ -1,4 +1,4 @@
-//! supervisord's XML-RPC, good and bad habits.
+//! supervisord's XML-RPC, including its bugs.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ async fn questions_are_answered() {
     let pid = Value::Integer(i32::try_from(pid).unwrap());
     assert_eq!(rpc.call("getPID", &[]).await, Ok(pid));
     let Ok(Value::Array(all)) = rpc.call("getAllProcessInfo", &[]).await else {
-        panic!("no list");
+        panic!("expected a list");
     };
     assert_eq!(all.len(), 7);
     let (state, pid, description) = rpc.info(COLLECTOR).await;
     assert_eq!(state, "RUNNING");
     assert!(description.starts_with(&format!("pid {pid}, uptime 3 days, 2:07:4")), "{description}");
-    // All of that on one channel of one connection.
+    // All of these calls used one channel of one connection.
     assert_eq!(lab.node("n").counters().streamlocal_opens, [SOCKET]);
     assert_eq!(lab.node("n").counters().rpc_calls.len(), 6);
 }
@@ -86,19 +86,19 @@ async fn groups_and_all_answer_one_line_each() {
     let mut rpc = client.socket(SOCKET).await;
     for method in ["stopAllProcesses", "startAllProcesses"] {
         let Ok(Value::Array(lines)) = rpc.call(method, &[]).await else {
-            panic!("no list");
+            panic!("expected a list");
         };
         assert_eq!(lines.len(), 7);
         for line in lines {
             let Value::Struct(line) = line else {
-                panic!("no struct");
+                panic!("expected a struct");
             };
             assert_eq!(line["status"], Value::Integer(80));
             assert_eq!(line["description"], text("OK"));
         }
     }
     let Ok(Value::Array(lines)) = rpc.call("startAllProcesses", &[]).await else {
-        panic!("no list");
+        panic!("expected a list");
     };
     assert!(lines.is_empty());
 }
@@ -116,10 +116,10 @@ async fn a_start_while_stopping_answers_abnormal_termination_and_leaves_it_stopp
         rpc.call("startProcess", std::slice::from_ref(&name)).await,
         Err((40, "ABNORMAL_TERMINATION: contrail-schema".to_owned()))
     );
-    // Without waiting the same start is said to be well, and nothing is started either.
+    // Without waiting, the same start reports success, and nothing is started either.
     assert_eq!(rpc.call("startProcess", &[name.clone(), Value::Boolean(false)]).await, Ok(YES));
     let process = || lab.node("cfg01").process("supervisor-config", "contrail-schema").unwrap();
-    eventually("the stop", || process().state == State::Stopped).await;
+    eventually("the process to stop", || process().state == State::Stopped).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!((process().state, process().starts), (State::Stopped, 1));
 }
@@ -150,7 +150,7 @@ async fn a_request_behind_a_waiting_one_turns_both_into_400_though_the_action_ru
     assert!(body.starts_with("HTTP/1.1 400 Bad Request"), "{body}");
     let seen = lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
     assert_eq!((seen.state, seen.starts), (State::Running, 2));
-    // Requests that need not wait do get their answers one after the other.
+    // Requests that need not wait get their replies one after the other.
     let mut rpc = client.socket(SOCKET).await;
     let three = request("supervisor.getState", &[]).repeat(3);
     rpc.send(&three).await;
@@ -168,10 +168,10 @@ async fn a_client_that_goes_away_leaves_the_action_done() {
     assert_eq!(rpc.call("stopProcess", &[text(COLLECTOR)]).await, Ok(YES));
     rpc.send(&request("supervisor.startProcess", &[text(COLLECTOR)])).await;
     let process = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
-    eventually("the start", || process().state == State::Starting).await;
+    eventually("the process to start", || process().state == State::Starting).await;
     drop(rpc);
     drop(client);
-    eventually("the end of the start", || process().state == State::Running).await;
+    eventually("the start to finish", || process().state == State::Running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,7 +249,7 @@ async fn a_changed_configuration_is_reread_and_applied() {
     assert!(node.process(ANALYTICS, "contrail-broadview").is_none());
     assert_eq!(rpc.call("addProcessGroup", &[text("contrail-broadview")]).await, Ok(YES));
     let process = || node.process(ANALYTICS, "contrail-broadview").unwrap();
-    eventually("the new program", || process().state == State::Running).await;
+    eventually("the new program to start", || process().state == State::Running).await;
     let ran = client.run(&format!("supervisorctl -s unix://{SOCKET} update")).await;
     assert_eq!(
         ran.out,
@@ -269,7 +269,7 @@ async fn a_reload_keeps_supervisords_pid_and_cuts_its_connections() {
     assert_eq!(rpc.call("restart", &[]).await, Ok(YES));
     assert_eq!(rpc.rest().await, "");
     assert!(client.try_socket(SOCKET).await.is_err());
-    eventually("the return", || node.supervisor_pid(ANALYTICS).is_some()).await;
+    eventually("supervisord to come back", || node.supervisor_pid(ANALYTICS).is_some()).await;
     assert_eq!(node.supervisor_pid(ANALYTICS), before);
     let mut rpc = client.socket(SOCKET).await;
     assert_ne!(rpc.info(COLLECTOR).await.1, collector);
@@ -296,7 +296,7 @@ async fn config_restarts_itself_when_its_api_stops_before_3_2() {
             .await;
             assert_eq!(rpc.rest().await, "");
             let api = || node.process("supervisor-config", "contrail-api:0").unwrap();
-            eventually("the api", || api().state == State::Running).await;
+            eventually("the API to start", || api().state == State::Running).await;
         } else {
             tokio::time::sleep(cascade * 2).await;
             assert_eq!(node.supervisor_pid("supervisor-config"), before);
@@ -316,7 +316,7 @@ async fn logs_are_read_and_tailed() {
     assert_eq!(rpc.call("readProcessStdoutLog", &args).await.unwrap_err().0, 3);
     let args = [text(COLLECTOR), Value::Integer(0), Value::Integer(9)];
     let Ok(Value::Array(tail)) = rpc.call("tailProcessStdoutLog", &args).await else {
-        panic!("no tail");
+        panic!("expected a tail");
     };
     assert_eq!((&tail[0], &tail[2]), (&text(" started\n"), &YES));
 }

@@ -1,4 +1,4 @@
-//! What can go wrong once one is in: each fault does what it says.
+//! Faults after a successful login: each has the documented effect.
 
 use std::time::{Duration, Instant};
 
@@ -36,9 +36,9 @@ async fn a_connection_is_cut_between_stop_and_start() {
     let fault = Fault::DropMidAction { after: Moment::Stop, come_back: true };
     let (lab, client, mut rpc) = with(fault).await;
     assert!(rpc.call("stopProcess", &[text(COLLECTOR)]).await.is_err());
-    eventually("the cut", || client.is_closed()).await;
+    eventually("the connections to be cut", || client.is_closed()).await;
     assert_eq!(state(&lab), State::Stopped);
-    // It holds once: the next connection can mend what was left.
+    // The fault applies once: the next connection can repair the state.
     let client = Client::root(&lab, "n").await;
     let mut rpc = client.socket(SOCKET).await;
     assert_eq!(rpc.call("startProcess", &[text(COLLECTOR)]).await, Ok(YES));
@@ -50,8 +50,8 @@ async fn a_connection_is_cut_in_a_start_and_the_node_stays_away() {
     let (lab, client, mut rpc) = with(fault).await;
     assert_eq!(rpc.call("stopProcess", &[text(COLLECTOR)]).await, Ok(YES));
     assert!(rpc.call("startProcess", &[text(COLLECTOR)]).await.is_err());
-    eventually("the cut", || client.is_closed()).await;
-    eventually("the start", || state(&lab) == State::Running).await;
+    eventually("the connections to be cut", || client.is_closed()).await;
+    eventually("the process to start", || state(&lab) == State::Running).await;
     assert!(Client::open(&lab, lab.node("n")).await.is_err());
     lab.node("n").clear_fault();
     lab.node("n").settled().await;
@@ -65,7 +65,7 @@ async fn a_connection_is_cut_in_the_restart_of_an_instance_which_goes_on() {
     let node = lab.node("n");
     let before = node.supervisor_pid(ANALYTICS);
     client.run("service supervisor-analytics restart").await;
-    eventually("the cut", || client.is_closed()).await;
+    eventually("the connections to be cut", || client.is_closed()).await;
     eventually("the restart", || state(&lab) == State::Running && node.supervisor_pid(ANALYTICS) != before).await;
 }
 
@@ -97,7 +97,7 @@ async fn backoff_and_fatal_show_at_once_and_after_a_start() {
     assert_eq!(rpc.call("startProcess", &[text(name)]).await.unwrap_err().0, 50);
     let topology = || lab.node("n").process(ANALYTICS, name).unwrap().state;
     assert_eq!(topology(), State::Backoff);
-    eventually("the end of the retries", || topology() == State::Fatal).await;
+    eventually("the retries to be used up", || topology() == State::Fatal).await;
     let ran = client.run(&format!("supervisorctl -s unix://{SOCKET} status {name}")).await;
     assert!(ran.out.contains("FATAL     Exited too quickly"), "{}", ran.out);
 }
@@ -141,8 +141,8 @@ async fn an_unstable_program_runs_and_dies() {
     assert_eq!(rpc.call("stopProcess", &[text(COLLECTOR)]).await, Ok(YES));
     assert_eq!(rpc.call("startProcess", &[text(COLLECTOR)]).await, Ok(YES));
     let pid = rpc.info(COLLECTOR).await.1;
-    eventually("the death", || state(&lab) != State::Running).await;
-    eventually("the next life", || state(&lab) == State::Running).await;
+    eventually("the process to die", || state(&lab) != State::Running).await;
+    eventually("the process to start again", || state(&lab) == State::Running).await;
     assert_ne!(rpc.info(COLLECTOR).await.1, pid);
 }
 
@@ -175,7 +175,7 @@ async fn endless_replies_and_outputs() {
     stream.read_exact(&mut many).await.unwrap();
     drop(stream);
     lab.node("n").clear_fault();
-    // The session is none the worse for it.
+    // The session still works.
     assert_eq!(client.run("echo well").await.out, "well\n");
 }
 
@@ -197,7 +197,7 @@ async fn supervisords_that_are_down_or_were_never_there() {
     assert!(client.try_socket(SOCKET).await.is_err());
     let status = format!("supervisorctl -s unix://{SOCKET} status; test -S {SOCKET}; echo $?");
     assert_eq!(client.run(&status).await.out, format!("unix://{SOCKET} refused connection\n0\n"));
-    // Its init service can bring it back, as can the end of the fault.
+    // The init service can bring supervisord back, and so can the removal of the fault.
     client.run("service supervisor-analytics start").await;
     assert!(client.try_socket(SOCKET).await.is_ok());
 
@@ -208,7 +208,7 @@ async fn supervisords_that_are_down_or_were_never_there() {
     let ran = client.run("service supervisor-analytics status").await;
     assert_eq!(ran.code, Some(4), "{ran:?}");
     lab.node("n").clear_fault();
-    eventually("the return", || lab.node("n").supervisor_pid(ANALYTICS).is_some()).await;
+    eventually("supervisord to come back", || lab.node("n").supervisor_pid(ANALYTICS).is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
