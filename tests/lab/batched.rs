@@ -1,10 +1,10 @@
-//! Runs in batches that nobody asked for by number: a cap makes them.
+//! Runs that have batches because of a cap, without `--serial`.
 
 use contrail_lab::{ClusterSpec, Introspect, NodeSpec, Release, Role};
 
 use crate::harness::{CONFIG, Cluster, FAST};
 
-/// Three config nodes whose API does not say that it works.
+/// Three config nodes whose API does not report that it works.
 fn idle_apis() -> ClusterSpec {
     let node = |name: &str| {
         let mut node = NodeSpec::new(name, Release::R3_2).roles([Role::Config]);
@@ -16,7 +16,7 @@ fn idle_apis() -> ClusterSpec {
     ClusterSpec::new(["c1", "c2", "c3"].map(node).to_vec()).timing(FAST)
 }
 
-/// Only the cap of config makes batches: a gate that fails is the end of it all the same.
+/// Only the cap of config creates batches, but a failed gate ends the run as with `--serial`.
 #[test]
 fn a_gate_that_fails_ends_a_run_that_the_cap_has_cut() {
     let cluster = Cluster::start(idle_apis());
@@ -35,7 +35,7 @@ fn a_gate_that_fails_ends_a_run_that_the_cap_has_cut() {
     cluster.at_rest();
 }
 
-/// What was said holds: so many may fail.
+/// An explicit failure limit applies: that many nodes may fail.
 #[test]
 fn a_limit_that_was_given_lets_it_go_on() {
     let cluster = Cluster::start(idle_apis());
@@ -44,7 +44,7 @@ fn a_limit_that_was_given_lets_it_go_on() {
     assert_eq!(run.outcomes(), ["c1", "c2", "c3"].map(|node| format!("{node} contrail-schema failed gate")), "{run}");
 }
 
-/// The plan says the same.
+/// The plan shows the same limits.
 #[test]
 fn the_plan_says_what_holds() {
     let cluster = Cluster::start(idle_apis());

@@ -1,4 +1,4 @@
-//! What `ctl status` reads beyond supervisord's states: how services do their work, what lies about on the nodes.
+//! The parts of `ctl status` beyond supervisord's states: functional states of services, and stray files on the nodes.
 
 use std::path::PathBuf;
 
@@ -19,20 +19,20 @@ fn said(run: &Finished, node: &str, service: &str) -> String {
 #[track_caller]
 fn facts(run: &Finished, node: &str) -> Value {
     let document = run.json();
-    let nodes = document["nodes"].as_array().unwrap_or_else(|| panic!("no nodes\n{run}"));
-    nodes.iter().find(|facts| facts["node"] == node).unwrap_or_else(|| panic!("no facts of {node}\n{run}")).clone()
+    let nodes = document["nodes"].as_array().unwrap_or_else(|| panic!("no nodes in the document\n{run}"));
+    nodes.iter().find(|facts| facts["node"] == node).unwrap_or_else(|| panic!("no facts about {node}\n{run}")).clone()
 }
 
 /// The findings of a node: kind, role and message of each.
 #[track_caller]
 fn findings(run: &Finished, node: &str) -> Vec<String> {
     let facts = facts(run, node);
-    let all = facts["findings"].as_array().expect("a list");
+    let all = facts["findings"].as_array().expect("expected a list");
     let role = |finding: &Value| finding["role"].as_str().unwrap_or("-").to_owned();
     all.iter().map(|found| format!("{} {} {}", word(&found["kind"]), role(found), word(&found["message"]))).collect()
 }
 
-/// How often a node was asked to open a port.
+/// How often a node received a request to open a port.
 fn questions(cluster: &Cluster, node: &str, port: u16) -> usize {
     let wanted = format!("localhost:{port}");
     cluster.counters(node).tcpip_opens.iter().filter(|opened| **opened == wanted).count()
@@ -65,38 +65,39 @@ fn services_say_how_they_do_their_work() {
         ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
         ("contrail-schema", "RUNNING backup (no node is active: the only one is on standby)"),
         ("contrail-api:0", "RUNNING active (-)"),
-        // Nothing is claimed of what cannot be asked.
+        // No functional state is reported for services that have no introspect port.
         ("rabbitmq-server", "RUNNING - (-)"),
         ("ifmap", "BACKOFF failed (Exited too quickly (process log may have details))"),
     ] {
         assert_eq!(said(&run, "n", service), expected, "{run}");
     }
-    // A service's own word is taken; what may be noise is asked again, once.
+    // A service's own report counts. A result that may be transient is queried once more.
     let asked = [(8089, 1), (8091, 1), (8087, 1), (8090, 2), (5921, 2), (5920, 2), (8104, 2), (5995, 2)];
     for (port, times) in asked {
         assert_eq!(questions(&cluster, "n", port), times, "{port}");
     }
     assert_eq!(findings(&run, "n"), Vec::<String>::new());
-    // Not in depth: supervisord's states alone.
+    // Without deep status, only supervisord's states are read.
     cluster.node("n").reset_counters();
     let run = cluster.ctl("service contrail-query-engine status -o json").expect(0);
     assert_eq!(said(&run, "n", "contrail-query-engine"), "RUNNING - (-)");
     assert!(cluster.counters("n").tcpip_opens.is_empty());
 }
 
-/// What comes with the second answer counts.
+/// The second reply counts.
 #[test]
 fn who_is_busy_for_a_moment_is_well() {
     let cluster = Cluster::start(uniform(1));
     cluster.node("n01").set_introspect(COLLECTOR, 8089, Introspect::ServerError);
     let run = cluster.begin("status contrail-collector -o json");
-    eventually("the first question", || (questions(&cluster, "n01", 8089) == 1).then_some(()));
+    eventually("the first query", || (questions(&cluster, "n01", 8089) == 1).then_some(()));
     cluster.node("n01").set_introspect(COLLECTOR, 8089, Introspect::Functional);
     let run = run.finish().expect(0);
     assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING active (-)");
 }
 
-/// Backup and what cannot be asked are well; initializing is not, nor is what stands by on every node there is.
+/// Standby services and services without an introspect port count as healthy. Initializing does not, and neither does a
+/// service that is on standby on every node.
 #[test]
 fn the_exit_code_tells_how_services_do_their_work() {
     let spec = node(Release::R3_2, [Role::Config, Role::WebUi])
@@ -118,7 +119,7 @@ fn where_forwarding_is_forbidden_nothing_is_called_bad() {
         findings(&run, "n01"),
         ["no_introspect - sshd forbids forwarding: the functional state of services is unknown"]
     );
-    // A port that is closed there says nothing of sshd.
+    // A closed port on the node does not mean that sshd is down.
     let all = Fault::IntrospectClosed("all".to_owned());
     let cluster = Cluster::start(uniform(1).fault("n01", all));
     let run = cluster.ctl("status -o json").expect(3);
@@ -139,7 +140,7 @@ fn a_port_may_stand_on_the_node_or_in_the_inventory() {
     assert_eq!((questions(&cluster, "n", 8089), questions(&cluster, "n", 8189)), (1, 1));
     for (port, expected, code) in [
         (8189, "RUNNING active (-)", 0),
-        // Whoever wrote it into the inventory has the last word.
+        // An explicit port in the inventory takes precedence.
         (8190, "RUNNING initializing (nothing is listening on port 8190)", 3),
     ] {
         let roles = format!("roles: {{analytics: {{introspect: {{contrail-collector: {port}}}}}}}");
@@ -175,12 +176,12 @@ fn a_search_that_hangs_keeps_nothing_back_but_versions() {
     assert_eq!(run.result_of("n02", COLLECTOR)["version"], "3.2.1.0-27");
 }
 
-/// A connection that ends while services are asked is made again.
+/// A connection that ends while services are queried is opened again.
 #[test]
 fn a_lost_connection_is_made_again_to_ask() {
     let cluster = Cluster::start(uniform(1).fault("n01", Fault::IntrospectHang(COLLECTOR.to_owned())));
     let run = cluster.begin("status -o json");
-    eventually("the question", || (questions(&cluster, "n01", 8089) == 1).then_some(()));
+    eventually("the query", || (questions(&cluster, "n01", 8089) == 1).then_some(()));
     cluster.node("n01").cut_connections();
     let run = run.finish().expect(3);
     assert_eq!(said(&run, "n01", COLLECTOR), "RUNNING timeout (-)");
@@ -198,7 +199,7 @@ fn who_does_not_stay_up_is_told_by_each_way() {
     let cluster = Cluster::start(single(spec));
     for via in ["rpc", "supervisorctl"] {
         let run = cluster.ctl(&format!("status -o json --via {via}")).expect(3);
-        // One of two groups whose processes have this name; the other has been up for long.
+        // Two groups have a process of this name; the other one has been up for long.
         for service in [COLLECTOR, "contrail-schema", "contrail-discovery:0"] {
             let said = said(&run, "n", service);
             assert!(said.starts_with("RUNNING failed (its pid keeps changing: it exited "), "{via}: {said}");
@@ -207,14 +208,14 @@ fn who_does_not_stay_up_is_told_by_each_way() {
         assert_eq!(said(&run, "n", "contrail-api:0"), "RUNNING active (-)", "{via}");
     }
     cluster.ctl("service contrail-collector status").expect(0);
-    // Whoever is told to start anew is forgiven.
+    // After an explicit restart, earlier exits no longer count.
     cluster.node("n").remove_fault(&fault(COLLECTOR));
     cluster.ctl("service contrail-collector restart -y").expect(0);
     let run = cluster.ctl("status contrail-collector -o json").expect(0);
     assert_eq!(said(&run, "n", COLLECTOR), "RUNNING active (-)");
 }
 
-/// Who was begun not long ago is looked up in the log; for all others it is not read.
+/// The log is read only for processes that started recently.
 #[test]
 fn the_log_is_read_only_where_something_was_begun_of_late() {
     let cluster = Cluster::start(uniform(1));
@@ -272,12 +273,12 @@ fn what_lies_about_on_a_node_is_told() {
     assert_eq!(supervisors[0]["address"], "unix:///var/run/supervisord_analytics.sock");
     assert_eq!(supervisors[0]["pid"], cluster.node("new").supervisor_pid(ANALYTICS).expect("up"));
     assert_eq!(facts(&run, "new")["packages"]["contrail-analytics"], "3.2.2.0-31");
-    // A part of a node's roles is no reason to call the others unlisted.
+    // With only some of a node's roles selected, the others are not reported as unlisted.
     let run = cluster.ctl("status -r web-ui -w new -o json").expect(0);
     assert_eq!(findings(&run, "new"), Vec::<String>::new());
 }
 
-/// Nothing is executed where XML-RPC alone was asked for; where nothing can be executed, that is told.
+/// With --via rpc nothing is executed on the node. If nothing can be executed, the result says so.
 #[test]
 fn a_node_that_cannot_be_searched_is_no_worse_for_it() {
     let cluster = Cluster::start(uniform(1));
@@ -294,7 +295,7 @@ fn a_node_that_cannot_be_searched_is_no_worse_for_it() {
     let found = findings(&run, "n01");
     assert!(matches!(found.as_slice(), [one] if one.starts_with("not_searched - ")), "{found:?}");
 
-    // sudo refuses: the sockets may be opened without.
+    // sudo is refused, but this user may open the sockets without it.
     let spec = NodeSpec { policy: UserPolicy::SocketGroup, ..node(Release::R3_2, [Role::Analytics]) };
     let cluster = Cluster::start(single(spec));
     let run = cluster.ctl("status --sudo -o json").expect(0);

@@ -1,4 +1,4 @@
-//! `ctl exec`: what the command gets, what comes back, and that nothing of it is left on the nodes.
+//! `ctl exec`: the input and output of the command, and that nothing of it stays on the nodes.
 
 use std::fs::File;
 
@@ -10,7 +10,7 @@ fn json(cluster: &Cluster, options: &str, words: &[&str]) -> Finished {
     cluster.exec(&format!("-y -o json {options}"), words).finish()
 }
 
-/// Gathered: one output, under the nodes that gave it.
+/// Identical output is shown once, under the nodes that printed it.
 #[test]
 fn the_same_output_is_told_once() {
     let cluster = Cluster::start(uniform(4));
@@ -25,7 +25,7 @@ fn the_same_output_is_told_once() {
     cluster.at_rest();
 }
 
-/// What was printed is shown as it was, whole, also where it is only blanks that differ; `--no-fold` shows each node.
+/// Output is shown unchanged and complete, also where outputs differ only in spaces; `--no-fold` shows each node.
 #[test]
 fn output_is_as_it_was_printed() {
     let cluster = Cluster::start(uniform(3));
@@ -73,7 +73,7 @@ fn what_came_of_it() {
     cluster.at_rest();
 }
 
-/// One word is the login shell's, as with ssh; several arrive as they were typed.
+/// A single argument goes to the login shell, as with ssh; several arguments arrive unchanged.
 #[test]
 fn words_arrive_as_typed() {
     let cluster = Cluster::start(uniform(1));
@@ -85,7 +85,7 @@ fn words_arrive_as_typed() {
     assert_eq!(said(&["echo", "a\u{1f}b", "one\ntwo"]), "a\u{1f}b one\ntwo\n");
 }
 
-/// Output past the limit is cut, and that is said.
+/// Output past the limit is cut, and the result says so.
 #[test]
 fn more_than_is_kept() {
     let cluster = Cluster::start(uniform(2));
@@ -98,7 +98,7 @@ fn more_than_is_kept() {
     cluster.at_rest();
 }
 
-/// Time is up: it is ended on the node, and what it had printed is kept.
+/// At the timeout the command is ended on the node, and its output so far is kept.
 #[test]
 fn a_command_that_takes_too_long() {
     let cluster = Cluster::start(uniform(2));
@@ -112,14 +112,14 @@ fn a_command_that_takes_too_long() {
     assert!(cluster.nodes().iter().all(|node| node.commands().ended == 1), "{run}");
 }
 
-/// The first signal lets it end by itself, the second ends it on the nodes.
+/// The first signal lets the command finish, the second ends it on the nodes.
 #[test]
 fn a_command_that_is_interrupted() {
     let cluster = Cluster::start(uniform(3));
     let run = cluster.exec("-y -o json -f 2", &["echo before; sleep 600"]);
     let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
-    eventually("two commands", || (running() == 2).then_some(()));
-    // It takes the lock, and has nothing to start again.
+    eventually("two commands to start", || (running() == 2).then_some(()));
+    // The command takes the lock, and has no obligations.
     for node in cluster.nodes() {
         let guard = node.guard();
         assert!(guard.holder.is_some() && guard.armed.is_empty(), "{guard:?}");
@@ -137,21 +137,21 @@ fn a_command_that_is_interrupted() {
     assert_eq!(ended, 2, "{run}");
 }
 
-/// The controller dies, or its connection: the node ends the command.
+/// The node ends the command when the controller or its connection dies.
 #[test]
 fn a_command_whose_controller_is_gone() {
     let cluster = Cluster::start(uniform(2));
     let run = cluster.exec("-y -o json", &["sleep 600"]);
     let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
-    eventually("two commands", || (running() == 2).then_some(()));
+    eventually("two commands to start", || (running() == 2).then_some(()));
     cluster.node("n01").cut_connections();
-    eventually("the end of the first", || (running() == 1).then_some(()));
+    eventually("the first command to end", || (running() == 1).then_some(()));
     run.signal("KILL");
     cluster.at_rest();
     assert!(cluster.nodes().iter().all(|node| node.commands().ended == 1));
 }
 
-/// Batches and limits hold for commands as well.
+/// Batches and limits apply to commands too.
 #[test]
 fn batches_of_commands() {
     let cluster = Cluster::start(uniform(4));
@@ -177,7 +177,7 @@ fn batches_of_commands() {
     assert!(cluster.nodes().iter().all(|node| is_free(&node.guard())), "{run}");
 }
 
-/// What changes every node of an inventory is asked about.
+/// A command on every node of the inventory requires confirmation.
 #[test]
 fn a_command_on_the_whole_inventory() {
     let cluster = Cluster::start(uniform(2));
@@ -188,8 +188,8 @@ fn a_command_on_the_whole_inventory() {
     assert_eq!(cluster.node("n02").commands().finished, 0);
 }
 
-/// A run that ended before its first event was noted: what its command is to read is known all the same, and no command
-/// is run with less.
+/// The journal records the command's input before the first event, so a resume of a run that ended before it still asks
+/// for that input, and runs no command with less.
 #[test]
 fn input_is_asked_for_again_however_early_the_run_ended() {
     let cluster = Cluster::start(uniform(2));
@@ -225,7 +225,8 @@ fn input_is_asked_for_again_however_early_the_run_ended() {
     assert_eq!(finished(), [2, 2]);
 }
 
-/// A command that was ended is not run again by a resume: after that the run is finished, and it is said how to run it again.
+/// A resume does not run an interrupted command again. After that the run is finished, and a message says how to run it
+/// again.
 #[test]
 fn a_command_of_which_the_end_is_unknown() {
     let cluster = Cluster::start(uniform(2));

@@ -1,4 +1,4 @@
-//! Every fault that the lab can order, and what the result says of it. The other nodes are none the worse.
+//! Every fault that the lab can inject, and its result. The other nodes are unaffected.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -8,28 +8,28 @@ use serde_json::Value;
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, ended, eventually, is_free, list, single, uniform, word};
 
-/// What the node itself has seen done to the collector.
+/// What happened to the collector, according to the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Did {
-    /// It is the process that it was.
+    /// The process is unchanged.
     Nothing,
-    /// One stop, one start, and it runs: nothing was done twice.
+    /// One stop and one start, and it runs: no action was repeated.
     Restarted,
     /// One stop, and no start.
     Stopped,
-    /// Starts that came to nothing.
+    /// Starts that failed.
     Tried,
-    /// It is being stopped, and that never ends.
+    /// The stop is in progress and never ends.
     Hangs,
-    /// Its supervisord is gone, and it with it.
+    /// Its supervisord is gone, and the process with it.
     Gone,
 }
 
-/// A restart of the collector on three nodes, the second of which has the faults.
+/// A restart of the collector on three nodes. The second node has the faults.
 struct Case {
     faults: Vec<Fault>,
     options: &'static str,
-    /// Outcome, and the failure's kind.
+    /// The outcome, and the failure kind.
     ended: &'static str,
     exit: i32,
     did: Did,
@@ -51,10 +51,10 @@ fn did(before: &ProcessSnapshot, now: &ProcessSnapshot) -> Option<Did> {
     }
 }
 
-/// Labs that run at once. They wait most of the time.
+/// Labs that run at once. They mostly wait.
 const AT_ONCE: usize = 3;
 
-/// Runs every case, and tells of all that differ from the contract.
+/// Runs every case, and reports all that differ from the contract.
 #[track_caller]
 fn check(cases: Vec<Case>) {
     let mut wrong = String::new();
@@ -62,14 +62,14 @@ fn check(cases: Vec<Case>) {
         std::thread::scope(|scope| {
             let running: Vec<_> = some.iter().map(|case| scope.spawn(|| differences(case))).collect();
             for case in running {
-                wrong += &case.join().expect("a case that runs to its end");
+                wrong += &case.join().expect("the case panicked");
             }
         });
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// What differs from the contract, in words; empty if nothing does.
+/// The differences from the contract as text; empty if there are none.
 fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case) -> String {
     let mut spec = uniform(3);
     for fault in faults {
@@ -80,7 +80,9 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
     let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json {options}"));
     let document = run.json();
     let mut wrong = String::new();
-    let mut say = |what: String| writeln!(wrong, "{faults:?} {options}: {what}\n{run}\n").expect("a string");
+    let mut say = |what: String| {
+        writeln!(wrong, "{faults:?} {options}: {what}\n{run}\n").expect("writing to a String cannot fail")
+    };
 
     if document["summary"]["nodes"] != 3 {
         say("a node is missing".to_owned());
@@ -98,12 +100,12 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
     if document["exit_code"] != *exit {
         say(format!("expected exit code {exit}"));
     }
-    // What a node's guard starts again, it may still be starting when ctl has ended.
+    // The guard may still be starting a process when ctl has ended.
     let is_done = || did(&before[1], &cluster.collector("n02")) == Some(*done);
     if !within(AFTERMATH, is_done) {
         say(format!("expected {done:?} on the node, got {:?}", cluster.collector("n02")));
     }
-    // What hangs while it is stopped, the guard goes on trying to start.
+    // The guard keeps trying to start a process that hangs while it stops.
     let continue_on_failure = *done == Did::Hangs;
     let at_work = |node: &&Node| !is_free(&node.guard()) && (node.name() != "n02" || !continue_on_failure);
     if !within(AFTERMATH, || !cluster.nodes().iter().any(|node| at_work(&node))) {
@@ -116,10 +118,10 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
     wrong
 }
 
-/// How long a node may take to come to rest after a run before it counts as never.
+/// How long a node may take to come to rest after a run.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
-/// Whether that comes true.
+/// Whether the condition becomes true within `time`.
 fn within(time: Duration, mut look: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     loop {
@@ -180,7 +182,7 @@ fn cut(after: Moment, come_back: bool) -> Fault {
     Fault::DropMidAction { after, come_back }
 }
 
-/// It is made again to read what became of the action, which is not repeated.
+/// The connection is reopened to read the result of the action, which is not repeated.
 #[test]
 fn a_connection_cut_in_mid_action() {
     check(vec![
@@ -212,12 +214,13 @@ fn a_cut_stop_and_a_cut_start_are_read_again() {
     }
 }
 
-/// A node that is away for a while is waited for within --timeout: its guard has done what is owed, and that is read then.
+/// ctl waits up to --timeout for a node that is away. Its guard has fulfilled the obligation by then, and ctl reads the
+/// result.
 #[test]
 fn a_node_that_comes_back() {
     let cluster = Cluster::start(uniform(1).fault("n01", cut(Moment::Stop, false)));
     let run = cluster.begin(&format!("service {COLLECTOR} restart -o json --timeout 30s --via rpc -v"));
-    // The guard may have started it before anybody can see it stopped.
+    // The guard may have started it before the test sees it stopped.
     eventually("the guard's rescue", || (cluster.node("n01").guard().rescues == 1).then_some(()));
     run.until_said("reconnecting");
     cluster.node("n01").remove_fault(&Fault::Refused);
@@ -227,8 +230,8 @@ fn a_node_that_comes_back() {
     assert_eq!((now.starts, now.stops, now.state), (2, 1, State::Running), "{run}");
 }
 
-/// It may have begun and cannot be read again. Whatever was stopped runs all the same: the node's guard starts it, or
-/// the command that was at work there goes on.
+/// The action may have started, and the result cannot be read. A stopped service runs again anyway: the node's guard
+/// starts it, or the command in progress finishes.
 #[test]
 fn a_node_lost_in_mid_action() {
     check(vec![
@@ -258,7 +261,7 @@ fn programs_that_do_not_come_up() {
     ]);
 }
 
-/// supervisord tries for ever; what it says of itself is no success.
+/// supervisord retries forever; its success replies do not make the action successful.
 #[test]
 fn a_program_in_backoff() {
     check(vec![case(Fault::Backoff(collector()), "", "failed abnormal_termination", 1, Did::Tried)]);
@@ -272,7 +275,7 @@ fn nonsense_on_the_wire() {
         case(Fault::EndlessRpc, "", "failed protocol", 1, Did::Nothing),
         case(Fault::EndlessExec, "--via supervisorctl", "failed protocol", 1, Did::Nothing),
         case(Fault::EndlessExec, "--via service", "failed protocol", 1, Did::Nothing),
-        // What reads its supervisord has no need of its shell; what guards it has.
+        // ctl reads supervisord without a shell, but the guard needs one.
         case(Fault::EndlessExec, "", "failed protocol", 1, Did::Nothing),
         case(Fault::EndlessExec, "--no-guard", "changed", 0, Did::Restarted),
     ]);
@@ -310,7 +313,8 @@ fn ways_that_are_closed() {
         case(Fault::PermissionDenied, "--via supervisorctl", "failed permission", 1, Did::Nothing),
         case(Fault::ForwardingForbidden, "", "changed", 0, Did::Restarted),
         case(Fault::ForwardingForbidden, "--via rpc", "failed permission", 1, Did::Nothing),
-        // Its supervisord can be asked without it; what would start it again if the run died cannot.
+        // ctl can query supervisord without supervisorctl, but a guard could not start the service again if the run
+        // died.
         case(Fault::NoSupervisorctl, "", "failed command", 1, Did::Nothing),
         case(Fault::NoSupervisorctl, "--no-guard", "changed", 0, Did::Restarted),
         case(Fault::NoSupervisorctl, "--via supervisorctl", "failed command", 1, Did::Nothing),
@@ -326,7 +330,7 @@ fn ways_that_are_closed() {
     ]);
 }
 
-/// The state that is read afterwards decides, not the reply and not the exit code.
+/// The state read afterwards decides, not the reply or the exit code.
 #[test]
 fn answers_that_cannot_be_trusted() {
     let lying = |fault| vec![Fault::LyingExitCode, fault];
@@ -351,7 +355,7 @@ fn answers_that_cannot_be_trusted() {
     ]);
 }
 
-/// The network dies without a word in the middle of a restart: it may have begun, and cannot be read again.
+/// The network dies silently in the middle of a restart: the action may have started, and the result cannot be read.
 #[test]
 fn a_network_that_dies_in_mid_action() {
     let spec = uniform(2).fault("n02", Fault::SlowStart(Duration::from_secs(1)));
@@ -365,7 +369,7 @@ fn a_network_that_dies_in_mid_action() {
     assert_eq!(cluster.collector("n02").starts, 2, "{run}");
 }
 
-/// A run over everything that can be wrong at once: nothing is missing, and each says its own.
+/// A run over all faults at once: no result is missing, and each names its own failure.
 #[test]
 fn all_of_it_in_one_run() {
     let faults = [
@@ -410,7 +414,7 @@ fn all_of_it_in_one_run() {
     assert!(wrong.is_empty(), "{wrong:#?}\n{run}");
 }
 
-/// The bar of the issue.
+/// Five of sixteen nodes fail, each in its own way.
 #[test]
 fn eleven_of_sixteen() {
     let spec = uniform(16)
@@ -431,7 +435,7 @@ fn eleven_of_sixteen() {
     );
 }
 
-/// What `status` and `ping` say, and how they end.
+/// The output and exit codes of `status` and `ping`.
 #[test]
 fn questions() {
     let table = [
@@ -456,15 +460,15 @@ fn questions() {
             let (bad, good): (Vec<Value>, Vec<Value>) =
                 run.results().into_iter().partition(|result| result["node"] == "n02");
             assert!(!bad.is_empty() && !good.is_empty(), "{line} {fault:?}\n{run}");
-            // redis-server is run by init, whatever becomes of supervisord.
+            // init runs redis-server independently of supervisord.
             assert!(bad.iter().any(|result| ended(result) == expected), "{line} {fault:?}\n{run}");
             assert!(good.iter().all(|result| result["outcome"] == "ok"), "{line} {fault:?}\n{run}");
         }
-        assert_eq!(cluster.collector("n01").starts, 1, "a question changes nothing");
+        assert_eq!(cluster.collector("n01").starts, 1, "a read-only command changed something");
     }
 }
 
-/// `status` read everything, and something is not RUNNING: 3.
+/// `status` read everything, and something is not RUNNING: exit code 3.
 #[test]
 fn the_status_of_what_does_not_run() {
     let spec = uniform(3).fault("n02", Fault::Fatal(collector())).fault("n03", Fault::Backoff(collector()));
@@ -475,24 +479,24 @@ fn the_status_of_what_does_not_run() {
     assert_eq!(run.result("n02")["state"], "FATAL", "{run}");
     assert!(["BACKOFF", "STARTING"].contains(&word(&run.result("n03")["state"])), "{run}");
     for result in run.results() {
-        assert_eq!(result["outcome"], "ok", "status was read: {run}");
+        assert_eq!(result["outcome"], "ok", "expected a complete status: {run}");
         assert!(result["pid"].is_null() == (result["state"] != "RUNNING" && result["state"] != "STARTING"), "{run}");
     }
     cluster.ctl("service contrail-collector status -o json -w n01").expect(0);
 }
 
-/// What a node sends never reaches a terminal as it is; scripts get it whole.
+/// Control characters from a node never reach a terminal unescaped; scripts get the text unchanged.
 #[test]
 fn control_characters_are_made_visible() {
     let evil = |text: &str| text.chars().any(|char| char.is_control() && char != '\n');
     let spec = uniform(1).fault("n01", Fault::ControlCharacters).fault("n01", Fault::Fatal(collector()));
     let cluster = Cluster::start(spec);
-    eventually("a description to be afraid of", || evil(&cluster.collector("n01").description).then_some(()));
+    eventually("control characters in a description", || evil(&cluster.collector("n01").description).then_some(()));
     for via in ["rpc", "supervisorctl", "service"] {
         for line in ["service contrail-collector status", "service contrail-collector start", "status", "ping"] {
             for form in ["table", "wide", "csv", "json", "jsonl", "yaml"] {
                 let run = cluster.ctl(&format!("{line} --via {via} -o {form} --color always"));
-                // Colour is the table's own.
+                // The table itself uses color.
                 let stdout =
                     if matches!(form, "table" | "wide") { without_colour(&run.stdout) } else { run.stdout.clone() };
                 assert!(!evil(&stdout) && !evil(&run.stderr), "{:?}\n{:?}", run.stdout, run.stderr);
@@ -501,12 +505,12 @@ fn control_characters_are_made_visible() {
     }
     let run = cluster.ctl("service contrail-collector status -o json --via rpc").expect(3);
     let message = run.result("n01")["message"].clone();
-    assert!(word(&message).contains("\u{1b}]0;owned\u{7}"), "a script gets what the node said: {message}");
+    assert!(word(&message).contains("\u{1b}]0;owned\u{7}"), "expected the original text in JSON: {message}");
     let run = cluster.ctl("service contrail-collector status -o wide --via rpc").expect(3);
-    assert!(run.stdout.contains("owned"), "a person sees it too\n{run}");
+    assert!(run.stdout.contains("owned"), "expected the escaped text in the table\n{run}");
 }
 
-/// Takes out `ESC [ digits m`.
+/// Removes `ESC [ digits m`.
 fn without_colour(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -524,7 +528,7 @@ fn without_colour(text: &str) -> String {
     plain + rest
 }
 
-/// A restart of supervisor-vrouter may cut the connection that orders it.
+/// A restart of supervisor-vrouter may cut the connection that it was sent over.
 #[test]
 fn a_restart_that_cuts_its_own_connection() {
     let mut node = NodeSpec::new("c1", Release::R3_2).roles([Role::Compute]);
@@ -536,12 +540,12 @@ fn a_restart_that_cuts_its_own_connection() {
     assert!(after.is_some() && after != before, "{run}");
     assert_eq!(run.outcomes(), ["c1 supervisor-vrouter changed"], "{run}");
     assert_eq!(run.result("c1")["pid"].as_u64(), after.map(u64::from), "{run}");
-    assert_eq!(cluster.counters("c1").logins, 2, "the connection was made again\n{run}");
+    assert_eq!(cluster.counters("c1").logins, 2, "expected a second connection\n{run}");
     let restarts = cluster.counters("c1").execs.iter().filter(|command| command.contains("restart")).count();
     assert_eq!(restarts, 1, "{run}");
 }
 
-/// sudo that asks, that wants a terminal, that says no; and a user who may open the sockets without it.
+/// sudo that requires a password or a terminal, or denies; and a user who may open the sockets without it.
 #[test]
 fn sudo() {
     use contrail_lab::UserPolicy as P;
@@ -565,7 +569,7 @@ fn sudo() {
     }
 }
 
-/// Every failure says what to do next, in the table too.
+/// Every failure has a hint, in the table too.
 #[test]
 fn a_hint_for_the_person_on_call() {
     let spec = uniform(4)

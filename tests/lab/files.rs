@@ -1,4 +1,4 @@
-//! Results in files, and forms that say the same.
+//! Result files, and output formats that must agree.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, list, parsed, uniform, word};
 
-/// A document without what differs from run to run.
+/// A document without the fields that differ from run to run.
 fn timeless(mut document: Value) -> Value {
     for key in ["run", "started", "elapsed_ms"] {
         assert!(!document[key].is_null(), "{key} of {document:#}");
@@ -21,7 +21,7 @@ fn timeless(mut document: Value) -> Value {
     document
 }
 
-/// The YAML is the JSON document, also for text that YAML would take for something else.
+/// The YAML equals the JSON document, also for text that YAML could parse as another type.
 #[test]
 fn yaml_is_the_json() {
     let spec = uniform(3).fault("n02", Fault::Refused).fault("n03", Fault::ControlCharacters);
@@ -34,7 +34,7 @@ fn yaml_is_the_json() {
     assert_eq!(timeless(read), timeless(json));
 }
 
-/// The CSV has a header and one line a result, with the fields of the JSON.
+/// The CSV has a header and one line for each result, with the fields of the JSON.
 #[test]
 fn csv_is_the_json() {
     let cluster = Cluster::start(uniform(3).fault("n02", Fault::Refused));
@@ -72,7 +72,7 @@ fn csv_is_the_json() {
     }
 }
 
-/// A file is written whole: until then what was there is there.
+/// A file is written atomically: until then the old one remains.
 #[test]
 fn out_is_whole_or_not_at_all() {
     let slow = Fault::SlowStart(Duration::from_millis(500));
@@ -92,11 +92,11 @@ fn out_is_whole_or_not_at_all() {
         }
         let mut names: Vec<_> = std::fs::read_dir(cluster.path("")).expect("a folder").collect();
         names.retain(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())));
-        assert_eq!(names.len(), 1, "nothing else is left: {names:?}");
+        assert_eq!(names.len(), 1, "unexpected files: {names:?}");
     }
 }
 
-/// A file that cannot be written is refused before a node is touched.
+/// An unwritable file is rejected before any node is contacted.
 #[test]
 fn out_that_cannot_be_written() {
     let cluster = Cluster::start(uniform(1));
@@ -104,7 +104,7 @@ fn out_that_cannot_be_written() {
         let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json --out {path}")).expect(2);
         assert!(run.stderr.contains("--out") && run.stdout.is_empty(), "{run}");
     }
-    // A folder is no file.
+    // A directory is not a valid file.
     let folder = cluster.path("folder");
     std::fs::create_dir(&folder).expect("a folder");
     let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json --out {}", folder.display())).expect(2);
@@ -112,7 +112,7 @@ fn out_that_cannot_be_written() {
     assert_eq!((cluster.connections(), cluster.collector("n01").starts), (0, 1));
 }
 
-/// A run that is interrupted has its file all the same.
+/// An interrupted run writes its file too.
 #[test]
 fn out_of_an_interrupted_run() {
     let cluster = Cluster::start(uniform(2).fault("n01", Fault::HangAction));
@@ -128,13 +128,13 @@ fn out_of_an_interrupted_run() {
     assert_eq!((document["exit_code"].as_u64(), list(&document["results"]).len()), (Some(130), 2), "{document:#}");
 }
 
-/// The log has what is done on which node, and never the key.
+/// The log has the actions on each node, and never the key.
 #[test]
 fn a_log_file() {
     let cluster = Cluster::start(uniform(2));
     let log = cluster.path("ctl.log");
     let mut command = cluster.command(&format!("service {COLLECTOR} restart -y -o json --log-file"));
-    // The words end with the option: its file comes next, before what the harness has added.
+    // `words` ends with the option, so its file comes next, before the arguments that the harness adds.
     command = {
         let words = command.get_args().map(std::ffi::OsStr::to_owned).collect::<Vec<_>>();
         let mut again = cluster.bare("");

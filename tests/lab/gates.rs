@@ -1,4 +1,4 @@
-//! Gates: what has to be true of a batch before the next begins.
+//! Gates: conditions that a batch must meet before the next one starts.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::harness::{ANALYTICS, COLLECTOR, Cluster, ended, node, single, uniform
 
 const PORT: u16 = 8089;
 
-/// Two analytics nodes, the collector of the first of which says so of itself.
+/// Two analytics nodes. The collector of the first one gives this introspect reply.
 fn says(answer: Introspect) -> ClusterSpec {
     let mut spec = uniform(2).each(|node| node.introspects = true);
     spec.nodes[0].introspect.push((COLLECTOR.to_owned(), PORT, answer));
@@ -35,7 +35,7 @@ fn a_program_that_dies_again() {
     cluster.at_rest();
 }
 
-/// The same without a gate: it was restarted, and that is all that is asked.
+/// The same without a gate: the restart succeeds.
 #[test]
 fn no_gate() {
     let unstable = Fault::Unstable { program: COLLECTOR.to_owned(), after: Duration::from_secs(600) };
@@ -44,7 +44,7 @@ fn no_gate() {
     assert_eq!(run.outcomes(), ["n01 contrail-collector changed", "n02 contrail-collector changed"], "{run}");
 }
 
-/// It is waited for until it works, and the next batch waits with it.
+/// The gate waits until the service works, and so does the next batch.
 #[test]
 fn a_service_that_takes_its_time() {
     let cluster = Cluster::start(says(Introspect::FunctionalAfter(Duration::from_secs(2))));
@@ -58,11 +58,14 @@ fn a_service_that_takes_its_time() {
     }
     let apart = cluster.collector("n02").start - cluster.collector("n01").start;
     assert!(apart >= 2.0, "{apart}\n{run}");
-    assert!(events.iter().any(|event| event["event"] == "gate" && event["node"] == "n01"), "the gate is told\n{run}");
+    assert!(
+        events.iter().any(|event| event["event"] == "gate" && event["node"] == "n01"),
+        "expected a gate event\n{run}"
+    );
     cluster.at_rest();
 }
 
-/// It never works: the batch has failed, and the run stops there.
+/// The service never works: the batch fails, and the run stops there.
 #[test]
 fn a_service_that_never_works() {
     for answer in [
@@ -95,7 +98,7 @@ fn a_service_that_never_works() {
     }
 }
 
-/// A schema transformer that has lost the election opens no port: it stands by, and is well.
+/// A schema transformer that has lost the election opens no port: it is on standby, and healthy.
 #[test]
 fn a_service_that_stands_by() {
     let standby = Fault::IntrospectClosed("contrail-schema".to_owned());
@@ -106,7 +109,7 @@ fn a_service_that_stands_by() {
     cluster.at_rest();
 }
 
-/// Who has no introspect port is well when it is RUNNING.
+/// A service without an introspect port is healthy when it is RUNNING.
 #[test]
 fn a_service_without_a_port() {
     let cluster = Cluster::start(single(node(Release::R3_2, [Role::WebUi])));
@@ -117,7 +120,7 @@ fn a_service_without_a_port() {
     cluster.at_rest();
 }
 
-/// A command on each node of the batch, before the next.
+/// The check command runs on each node of the batch, before the next batch.
 #[test]
 fn a_check() {
     let cluster = Cluster::start(uniform(2));
@@ -134,13 +137,13 @@ fn a_check() {
         ["n01 contrail-collector failed gate", "n02 contrail-collector not_started gate"],
         "{run}"
     );
-    assert_eq!(cluster.collector("n01").starts, 3, "it was restarted all the same\n{run}");
+    assert_eq!(cluster.collector("n01").starts, 3, "expected the restart in the result\n{run}");
     assert_eq!(cluster.collector("n02").starts, 2, "{run}");
     assert_eq!(cluster.node("n02").commands().finished, 1, "{run}");
     cluster.at_rest();
 }
 
-/// What a check prints says why; a node that failed is not checked.
+/// The output of a check explains its failure; a node that failed is not checked.
 #[test]
 fn a_check_that_speaks() {
     let broken = Fault::SpawnError { program: COLLECTOR.to_owned(), kind: contrail_lab::SpawnKind::Spawn };
@@ -160,7 +163,7 @@ fn a_check_that_speaks() {
     cluster.at_rest();
 }
 
-/// The first signal ends the waiting at a gate.
+/// The first signal ends the wait at a gate.
 #[test]
 fn a_signal_at_a_gate() {
     let cluster = Cluster::start(says(Introspect::NonFunctional("not yet".to_owned())));

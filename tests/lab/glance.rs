@@ -1,4 +1,4 @@
-//! `ctl status` as it is first seen: what is wrong in a hundred nodes, on one screen.
+//! The default view of `ctl status`: the problems of a hundred nodes on one screen.
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, SpawnKind, State};
 
@@ -8,7 +8,7 @@ use crate::terminal::Terminal;
 const VROUTER: &str = "supervisor-vrouter";
 const AGENT: &str = "contrail-vrouter-agent";
 
-/// What a terminal shows after `ctl LINE`, row by row, and the exit code. The key of an unknown host is not trusted.
+/// The rows of a terminal after `ctl LINE`, and the exit code. The key of an unknown host is not trusted.
 #[track_caller]
 fn screen(cluster: &Cluster, line: &str, rows: u16, columns: u16) -> (Vec<String>, Option<i32>) {
     let mut terminal = Terminal::start(&cluster.command(line), rows, columns, &cluster.path(""));
@@ -18,7 +18,7 @@ fn screen(cluster: &Cluster, line: &str, rows: u16, columns: u16) -> (Vec<String
     (terminal.text().split('\n').map(str::to_owned).collect(), code)
 }
 
-/// A hundred nodes over six roles, twelve things wrong with them.
+/// A hundred nodes over six roles, with twelve faults.
 fn twelve_faults() -> Cluster {
     let spec = ClusterSpec::demo(100).timing(FAST);
     let faults = [
@@ -36,13 +36,13 @@ fn twelve_faults() -> Cluster {
         ("c33", Fault::CoreFile(AGENT.to_owned())),
         ("c34", Fault::CoreFile(AGENT.to_owned())),
         ("cfg01", Fault::StaleTmpSocket),
-        // The one that stands by, which is as it should be.
+        // The standby, which is expected.
         ("cfg02", Fault::IntrospectClosed("contrail-schema".to_owned())),
     ];
     let spec = faults.into_iter().fold(spec, |spec, (node, fault)| spec.fault(node, fault));
     let cluster = Cluster::start(spec);
     for node in ["c21", "c51"] {
-        assert!(cluster.node(node).kill(VROUTER, AGENT), "{node} has an agent that runs");
+        assert!(cluster.node(node).kill(VROUTER, AGENT), "cannot find a running agent on {node}");
     }
     let stop = format!("service {AGENT} stop -w c[60-61] -y --no-guard");
     cluster.ctl(&stop).expect(0);
@@ -55,14 +55,14 @@ fn non_functional(description: &str) -> Fault {
     Fault::NonFunctional { program: COLLECTOR.to_owned(), description: description.to_owned() }
 }
 
-/// The bar: 24 rows of 80 columns name each service, its nodes and the reason.
+/// 24 rows of 80 columns name each service, its nodes and the reason.
 #[test]
 fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     let cluster = twelve_faults();
     let (rows, code) = screen(&cluster, "status --connect-timeout 15s", 24, 80);
     let all = rows.join("\n");
     assert_eq!(code, Some(4), "{all}");
-    // The first row is still there, and the last is left to the prompt.
+    // The first row is still visible, and the last is left for the prompt.
     assert!(rows.first().is_some_and(|row| row.starts_with("database ")), "{all}");
     assert_eq!(rows.last().map(String::as_str), Some(""), "{all}");
     let wanted = [
@@ -77,7 +77,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
         "supervisor-database on db02: down (",
         "supervisor-webui on web01: missing (the inventory lists role web-ui)",
         "contrail-vrouter-agent on c21: FATAL (",
-        // BACKOFF, or about to be again.
+        // BACKOFF, or about to enter it again.
         "contrail-dns on ctl01: ",
         "contrail-query-engine on a6s02: timeout (no answer on its introspect port)",
         "contrail-vrouter-agent on c[60-61]: STOPPED (",
@@ -92,7 +92,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     }
     assert!(!all.contains("contrail-schema"), "{all}");
 
-    // Off a terminal nothing is cut, and what to do comes on stderr.
+    // Without a terminal nothing is cut, and hints go to stderr.
     let run = cluster.ctl("status -x c[07,13] --connect-timeout 60s").expect(4);
     assert!(
         !run.stdout.contains('…') && run.stdout.contains("84/88 nodes healthy  172/176 services  1 failed"),
@@ -103,7 +103,7 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(run.stderr.lines().last().is_some_and(|line| line.starts_with("98 nodes, ")), "{run}");
     let quiet = cluster.ctl("status -q -x c[07,13] --connect-timeout 60s").expect(4);
     assert_eq!(quiet.stderr, "", "{quiet}");
-    // Every row, as before, with what services say of themselves.
+    // Every row, with the functional states of services.
     let every = cluster.ctl("status --all -w a6s[01-02],ctl02").expect(4);
     assert!(every.stdout.starts_with("NODE ") && every.stdout.contains("RUNNING (initializing)"), "{every}");
     assert!(every.stdout.contains("Database:Global connection down"), "{every}");
@@ -112,8 +112,8 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(one.stdout.starts_with("NODE "), "{one}");
 }
 
-/// A node that does not answer has all its roles, one in maintenance is no trouble, and what is unlike the others is
-/// named, though it is well.
+/// An unreachable node is listed under all its roles, one in maintenance is not an issue, and a version that differs
+/// from the other nodes is named, though the node is healthy.
 #[test]
 fn what_is_unlike_the_others() {
     let both =
@@ -128,7 +128,7 @@ fn what_is_unlike_the_others() {
     ];
     let spec = ClusterSpec::new(nodes).timing(FAST);
     let cluster = Cluster::start(faults.into_iter().fold(spec, |spec, (node, fault)| spec.fault(node, fault)));
-    assert!(cluster.node("c3").kill(VROUTER, AGENT), "c3 has an agent that runs");
+    assert!(cluster.node("c3").kill(VROUTER, AGENT), "cannot find a running agent on c3");
     cluster.wait_for("c3", VROUTER, AGENT, State::Running);
     let text = cluster.inventory().replace("c5: {", "c5: {maintenance: \"disk, ask Ana\", ");
     let inventory = cluster.write("maintenance.yaml", text);

@@ -10,7 +10,7 @@ fn config(release: Release, workers: u8) -> NodeSpec {
     spec
 }
 
-/// The starts and stops that a node's supervisords were asked for, `stop contrail-api:0`, in order.
+/// The starts and stops that a node's supervisords received, `stop contrail-api:0`, in order.
 fn actions(node: &Node) -> Vec<String> {
     let calls = node.counters().rpc_calls.into_iter();
     calls
@@ -31,7 +31,7 @@ fn api(cluster: &Cluster, number: u8) -> ProcessSnapshot {
     cluster.process("n", CONFIG, &format!("contrail-api:{number}"))
 }
 
-/// One after the other, so that the service never goes dark.
+/// One after the other, so that the service always stays available.
 #[test]
 fn workers_are_restarted_one_after_the_other() {
     for line in ["service contrail-api restart", "service contrail-api:1 contrail-api:0 restart"] {
@@ -47,14 +47,14 @@ fn workers_are_restarted_one_after_the_other() {
             "{run}"
         );
         for (number, before) in before.iter().enumerate() {
-            let now = api(&cluster, u8::try_from(number).expect("a digit"));
+            let now = api(&cluster, u8::try_from(number).expect("expected a digit"));
             assert!(now.state == State::Running && now.pid != before.pid && (now.starts, now.stops) == (2, 1), "{run}");
             assert_eq!(run.result_of("n", &format!("contrail-api:{number}"))["pid"], now.pid, "{run}");
         }
     }
 }
 
-/// The second is left as it is when the first does not come up.
+/// The second worker is left unchanged if the first does not come up.
 #[test]
 fn a_worker_that_fails_keeps_the_next_alive() {
     for via in ["rpc", "supervisorctl"] {
@@ -68,7 +68,7 @@ fn a_worker_that_fails_keeps_the_next_alive() {
     }
 }
 
-/// One process alone is one process alone.
+/// An action on one process affects no other process.
 #[test]
 fn one_worker_of_two() {
     let mut spec = config(Release::R3_2, 2);
@@ -79,7 +79,7 @@ fn one_worker_of_two() {
     assert_eq!(run.outcomes(), ["n contrail-api:1 changed"], "{run}");
     assert_eq!(api(&cluster, 0).pid, before.pid, "{run}");
     assert_eq!(api(&cluster, 1).starts, 2, "{run}");
-    // The init wrapper cannot do that, and says so instead of restarting both.
+    // The init wrapper cannot restart one process, and reports this instead of restarting both.
     let run = cluster.ctl("service contrail-api:1 restart -o json --via service").expect(1);
     assert_eq!(word(&run.configured("n")["outcome"]), "failed", "{run}");
     assert_eq!(api(&cluster, 0).pid, before.pid, "{run}");
@@ -102,7 +102,7 @@ fn workers_through_their_wrapper() {
     assert_eq!(restarts, 1, "{run}");
 }
 
-/// Contrail's node manager restarts the instance when the API server stops: the restart is proved all the same.
+/// Contrail's node manager restarts the instance when the API server stops. The restart is verified anyway.
 #[test]
 fn a_restart_that_restarts_the_instance() {
     for (release, via) in [(Release::R3_0, "rpc"), (Release::R3_0, "supervisorctl"), (Release::R2_20, "rpc")] {
@@ -112,15 +112,18 @@ fn a_restart_that_restarts_the_instance() {
         let result = run.configured("n");
         assert_eq!(ended(&result), "changed", "{run}");
         let message = word(&result["message"]);
-        assert!(message.contains(CONFIG) && message.contains("restarted"), "says that the instance was: {run}");
+        assert!(
+            message.contains(CONFIG) && message.contains("restarted"),
+            "expected the result to mention the restart of the instance: {run}"
+        );
         let now = (api(&cluster, 0), cluster.node("n").supervisor_pid(CONFIG));
-        assert!(now.1.is_some() && now.1 != before.1, "the lab did restart it\n{run}");
+        assert!(now.1.is_some() && now.1 != before.1, "expected the lab to restart the instance\n{run}");
         assert!(now.0.state == State::Running && now.0.pid != before.0.pid, "{run}");
         assert_eq!(result["pid"], now.0.pid, "{run}");
     }
 }
 
-/// Without a node manager it is a restart like any other.
+/// Without a node manager it is an ordinary restart.
 #[test]
 fn a_restart_without_a_cascade() {
     let mut spec = config(Release::R3_0, 1);
@@ -133,7 +136,7 @@ fn a_restart_without_a_cascade() {
     assert_eq!(api(&cluster, 0).starts, 2, "{run}");
 }
 
-/// It came up and did not stay: RUNNING once is not enough inside the window.
+/// The worker came up and did not stay up: RUNNING once is not enough within the window.
 #[test]
 fn a_worker_that_does_not_stay_up() {
     let unstable =
@@ -145,15 +148,18 @@ fn a_worker_that_does_not_stay_up() {
     assert_eq!(ended(&run.configured("n")), "failed unstable", "{run}");
 }
 
-/// A stop that does not stick is no success.
+/// A stop that does not last is not a success.
 #[test]
 fn a_stop_that_something_undoes() {
     let cluster = Cluster::start(single(config(Release::R3_0, 1)));
     let run = cluster.ctl("service contrail-api stop -o json").expect(1);
     assert_eq!(ended(&run.configured("n")), "failed unstable", "{run}");
-    assert!(word(&run.configured("n")["failure"]["hint"]).contains(CONFIG), "says what to stop instead\n{run}");
+    assert!(
+        word(&run.configured("n")["failure"]["hint"]).contains(CONFIG),
+        "expected the hint to name the service to stop\n{run}"
+    );
     cluster.wait_for("n", CONFIG, "contrail-api:0", State::Running);
-    // Where nothing undoes it, it sticks.
+    // Without a node manager the stop lasts.
     let mut quiet = config(Release::R3_0, 1);
     quiet.cascades = false;
     let cluster = Cluster::start(single(quiet));

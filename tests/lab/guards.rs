@@ -1,4 +1,4 @@
-//! The dead man's guard: what a run has stopped runs again, whatever becomes of the run.
+//! The guard on a node: it starts the services again that a run has stopped, even if the run dies.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use contrail_lab::{ClusterSpec, Fault, Release, State, Timing};
 
 use crate::harness::{ANALYTICS, Cluster, FAST, ended, eventually, uniform, word};
 
-/// A program that ends on TERM, and so at the pace that the lab is told.
+/// A program that ends on TERM, so the lab's timing controls how long it takes.
 const SLOW: &str = "contrail-analytics-nodemgr";
 
 /// Nodes on which [`SLOW`] takes a second and a half to stop.
@@ -21,7 +21,7 @@ fn stopping(cluster: &Cluster) {
     }
 }
 
-/// It runs again, started once, by the guard of each node; and nobody holds the nodes any more.
+/// Asserts that the guard of each node started the program once, that it runs, and that all nodes are unlocked.
 #[track_caller]
 fn rescued(cluster: &Cluster) {
     for node in cluster.nodes() {
@@ -40,12 +40,15 @@ fn a_controller_that_is_killed() {
     let cluster = Cluster::start(slow_to_stop(3));
     let run = cluster.begin(&format!("service {SLOW} restart -y"));
     stopping(&cluster);
-    assert!(cluster.nodes().iter().all(|node| node.guard().armed.len() == 1), "armed before it is stopped");
+    assert!(
+        cluster.nodes().iter().all(|node| node.guard().armed.len() == 1),
+        "expected the guard to be armed before the stop"
+    );
     run.signal("KILL");
     rescued(&cluster);
 }
 
-/// Every connection is cut between stop and start: the guards start it, and the run tells so.
+/// Every connection is cut between stop and start: the guards start the program, and the run reports it.
 #[test]
 fn connections_that_are_cut() {
     let cluster = Cluster::start(slow_to_stop(2));
@@ -57,7 +60,7 @@ fn connections_that_are_cut() {
     rescued(&cluster);
 }
 
-/// The network dies without a word: neither side hears of it, and the guard misses the sign of life.
+/// The network dies silently: neither side gets an error, and the guard misses the keep-alive.
 #[test]
 fn a_network_that_falls_silent() {
     let cluster = Cluster::start(slow_to_stop(2).guard_silence(Duration::from_secs(4)));
@@ -71,7 +74,7 @@ fn a_network_that_falls_silent() {
     rescued(&cluster);
 }
 
-/// A network that comes back within the time: the run goes on as if nothing had been.
+/// The network comes back in time: the run continues normally.
 #[test]
 fn a_network_that_comes_back() {
     let cluster = Cluster::start(slow_to_stop(2));
@@ -85,7 +88,7 @@ fn a_network_that_comes_back() {
     assert!(cluster.nodes().iter().all(|node| node.guard().rescues == 0), "{run}");
 }
 
-/// What a rescue runs is tried before it is armed, and nothing is tried for what a run does not stop.
+/// The command of a rescue is checked before it is armed. Nothing is checked if the run stops nothing.
 #[test]
 fn a_node_where_a_start_is_all_that_can_be_done() {
     let spec = slow_to_stop(1).each(|node| node.faults.push(Fault::NoSupervisorctl));
@@ -98,7 +101,7 @@ fn a_node_where_a_start_is_all_that_can_be_done() {
     cluster.at_rest();
 }
 
-/// A stop that was asked for is not undone by the guard.
+/// The guard does not undo an explicit stop.
 #[test]
 fn a_stop_is_a_stop() {
     let cluster = Cluster::start(slow_to_stop(1));
@@ -112,7 +115,7 @@ fn a_stop_is_a_stop() {
     assert_eq!((guard.rescues, cluster.process("n01", ANALYTICS, SLOW).starts), (0, 1));
 }
 
-/// Without a guard (`--no-guard` where none can be had) ctl itself pays, on the second signal.
+/// Without a guard (`--no-guard`) ctl itself fulfils the obligation on the second signal.
 #[test]
 fn without_a_guard() {
     let spec = slow_to_stop(1).each(|node| node.faults.push(Fault::NoFlock));
@@ -128,7 +131,7 @@ fn without_a_guard() {
     assert_eq!(cluster.counts(ANALYTICS, SLOW), [(2, 1)], "{run}");
 }
 
-/// While a run holds nodes, its words say who it is and why; when it is over they are free and nothing is armed.
+/// While a run holds nodes, the lock says who holds it and why. After the run they are free and nothing is armed.
 #[test]
 fn a_holder_says_who_it_is() {
     let cluster = Cluster::start(uniform(2).each(|node| node.faults.push(Fault::SlowStart(Duration::from_secs(1)))));
@@ -136,7 +139,7 @@ fn a_holder_says_who_it_is() {
     command.args(["--reason", "kernel; rm -rf / $(x) 'y'"]);
     let run = crate::harness::Running::start(command);
     cluster.wait_for("n01", ANALYTICS, crate::harness::COLLECTOR, State::Starting);
-    let holder = cluster.node("n01").guard().holder.expect("a holder");
+    let holder = cluster.node("n01").guard().holder.expect("a lock holder");
     let run = run.finish().expect(0);
     assert!(holder.contains(&format!("run={}", word(&run.json()["run"]))), "{holder}\n{run}");
     assert!(holder.contains("reason=kernel%3B%20rm"), "{holder}");

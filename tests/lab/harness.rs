@@ -1,7 +1,7 @@
-//! A lab, the real binary run against it, and what came out.
+//! A lab, the real binary run against it, and its results.
 //!
-//! Start at [`Cluster`]. Always holds: `ctl` runs in an environment of its own (an empty home, no agent), with its
-//! standard input closed; a wait is for a condition and ends at [`PATIENCE`]; nothing of a run outlives its test.
+//! Start at [`Cluster`]. Invariant: `ctl` runs in its own environment (an empty home, no agent), with standard input
+//! closed; a wait is for a condition and ends at [`PATIENCE`]; no process outlives its test.
 
 #[path = "../support/json_schema.rs"]
 mod json_schema;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use self::json_schema::assert_valid;
 
-/// How long anything may take before it counts as hanging; no test is to come near it.
+/// The limit after which an operation counts as hanging. No test should come near it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) const ANALYTICS: &str = "supervisor-analytics";
@@ -37,12 +37,12 @@ pub(crate) const FAST: Timing = Timing {
     gap: Duration::from_millis(100),
 };
 
-/// `count` analytics nodes of release 3.2, `n01` and on, at the pace of these tests.
+/// `count` analytics nodes of release 3.2, `n01` and up, at the speed of these tests.
 pub(crate) fn uniform(count: usize) -> ClusterSpec {
     ClusterSpec::uniform(count, Release::R3_2).timing(FAST)
 }
 
-/// One node, `n`, at the pace of these tests.
+/// One node, `n`, at the speed of these tests.
 pub(crate) fn single(node: NodeSpec) -> ClusterSpec {
     ClusterSpec::new(vec![node]).timing(FAST)
 }
@@ -52,9 +52,9 @@ pub(crate) fn node(release: Release, roles: impl IntoIterator<Item = Role>) -> N
     NodeSpec::new("n", release).roles(roles)
 }
 
-/// A lab that runs, and a place for the files of a test.
+/// A running lab, and a directory for the files of a test.
 pub(crate) struct Cluster {
-    // Dropped in this order: the lab ends before its runtime does.
+    // Fields drop in this order: the lab must end before its runtime.
     lab: Lab,
     _runtime: tokio::runtime::Runtime,
     home: TempDir,
@@ -62,10 +62,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start(spec: ClusterSpec) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let lab = runtime.block_on(Lab::start(spec)).expect("the lab starts");
-        Self { lab, _runtime: runtime, home: TempDir::new().expect("a folder") }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("cannot create the runtime");
+        let lab = runtime.block_on(Lab::start(spec)).expect("cannot start the lab");
+        Self { lab, _runtime: runtime, home: TempDir::new().expect("cannot create the directory") }
     }
 
     pub(crate) fn node(&self, name: &str) -> &Node {
@@ -82,7 +85,7 @@ impl Cluster {
         self.process(name, ANALYTICS, COLLECTOR)
     }
 
-    /// A process that there is.
+    /// A process, which must exist.
     #[track_caller]
     pub(crate) fn process(&self, node: &str, instance: &str, name: &str) -> ProcessSnapshot {
         self.node(node).process(instance, name).unwrap_or_else(|| panic!("{node} has no {name} in {instance}"))
@@ -92,19 +95,19 @@ impl Cluster {
         self.node(node).counters()
     }
 
-    /// TCP connections that all nodes together have seen.
+    /// The number of TCP connections that all nodes together have accepted.
     pub(crate) fn connections(&self) -> u64 {
         self.nodes().iter().map(|node| node.counters().connections).sum()
     }
 
-    /// A file for this test.
+    /// The path of a file for this test.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
     /// The text of the known_hosts file.
     pub(crate) fn known_hosts(&self) -> String {
-        std::fs::read_to_string(self.lab.known_hosts_path()).expect("a known_hosts file")
+        std::fs::read_to_string(self.lab.known_hosts_path()).expect("cannot read the known_hosts file")
     }
 
     /// The lab's inventory.
@@ -114,17 +117,17 @@ impl Cluster {
 
     /// The same as text.
     pub(crate) fn inventory(&self) -> String {
-        std::fs::read_to_string(self.lab.inventory_path()).expect("the lab's inventory")
+        std::fs::read_to_string(self.lab.inventory_path()).expect("cannot read the inventory of the lab")
     }
 
-    /// Writes another inventory, and gives its path.
+    /// Writes another inventory and returns its path.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).expect("written");
         path
     }
 
-    /// `ctl` with these words (blank-separated) and nothing else.
+    /// `ctl` with these space-separated arguments and nothing else.
     pub(crate) fn bare(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctl"));
         command.args(words.split_whitespace()).stdin(Stdio::null());
@@ -133,7 +136,7 @@ impl Cluster {
         command
     }
 
-    /// `ctl` with these words, told where the lab is.
+    /// `ctl` with these arguments and the options that point it to the lab.
     pub(crate) fn command(&self, words: &str) -> Command {
         self.command_with(words, &self.lab.inventory_path())
     }
@@ -151,19 +154,19 @@ impl Cluster {
         Running::start(self.command(words))
     }
 
-    /// Runs `ctl` against the lab to its end.
+    /// Runs `ctl` against the lab and waits for its end.
     pub(crate) fn ctl(&self, words: &str) -> Finished {
         self.begin(words).finish()
     }
 
-    /// `ctl exec` with these options, and a command of these words.
+    /// `ctl exec` with these options, and the given command.
     pub(crate) fn exec(&self, options: &str, words: &[&str]) -> Running {
         let mut command = self.command(&format!("exec {options}"));
         command.arg("--").args(words);
         Running::start(command)
     }
 
-    /// Waits until nobody holds a node, and nothing is armed or at work there.
+    /// Waits until no lock is held on any node, and nothing is armed or running there.
     #[track_caller]
     pub(crate) fn at_rest(&self) {
         for node in self.nodes() {
@@ -172,13 +175,13 @@ impl Cluster {
         }
     }
 
-    /// How often a program of each node was started, and how often stopped.
+    /// How often a program of each node was started and stopped.
     pub(crate) fn counts(&self, instance: &str, name: &str) -> Vec<(u32, u32)> {
         let process = |node: &Node| self.process(node.name(), instance, name);
         self.nodes().iter().map(process).map(|process| (process.starts, process.stops)).collect()
     }
 
-    /// Waits until a process is in that state.
+    /// Waits until a process has that state.
     #[track_caller]
     pub(crate) fn wait_for(&self, node: &str, instance: &str, name: &str, state: State) {
         let what = format!("{name} of {node} to be {state:?}");
@@ -186,7 +189,7 @@ impl Cluster {
     }
 }
 
-/// Waits until there is an answer.
+/// Waits until `look` returns a value.
 #[track_caller]
 pub(crate) fn eventually<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
     let began = Instant::now();
@@ -194,12 +197,12 @@ pub(crate) fn eventually<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> 
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A `ctl` that runs. Killed when dropped.
+/// A running `ctl`. It is killed when dropped.
 pub(crate) struct Running {
     line: String,
     child: Child,
@@ -207,7 +210,7 @@ pub(crate) struct Running {
     stderr: Stream,
 }
 
-/// What a pipe has given so far.
+/// The bytes read from a pipe so far.
 struct Stream {
     text: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
@@ -232,7 +235,7 @@ impl Stream {
 
     fn end(mut self) -> String {
         if let Some(reader) = self.reader.take() {
-            reader.join().expect("a pipe is read");
+            reader.join().expect("cannot read the pipe");
         }
         self.so_far()
     }
@@ -243,53 +246,53 @@ impl Running {
         let line = format!("{command:?}");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
-        let stdout = Stream::read(child.stdout.take().expect("a pipe"));
-        let stderr = Stream::read(child.stderr.take().expect("a pipe"));
+        let stdout = Stream::read(child.stdout.take().expect("no pipe"));
+        let stderr = Stream::read(child.stderr.take().expect("no pipe"));
         Self { line, child, stdout, stderr }
     }
 
-    /// Sends a signal by name, `INT`.
+    /// Sends a signal by name, such as `INT`.
     #[track_caller]
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell");
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("cannot run the shell");
         assert!(status.success(), "cannot send {name} to {}", self.line);
     }
 
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_some()
+        self.child.try_wait().expect("cannot query the child").is_some()
     }
 
-    /// Waits until stderr holds these words.
+    /// Waits until stderr contains this text.
     #[track_caller]
     pub(crate) fn until_said(&self, words: &str) {
         eventually(&format!("`{words}` of {}", self.line), || self.stderr.so_far().contains(words).then_some(()));
     }
 
-    /// Waits until stdout holds these words.
+    /// Waits until stdout contains this text.
     #[track_caller]
     pub(crate) fn until_printed(&self, words: &str) {
         eventually(&format!("`{words}` of {}", self.line), || self.stdout.so_far().contains(words).then_some(()));
     }
 
-    /// Waits for the end.
+    /// Waits until it ends.
     #[track_caller]
     pub(crate) fn finish(self) -> Finished {
         self.finish_within(PATIENCE)
     }
 
-    /// The same for a run with much to do.
+    /// The same with a longer limit, for a run with much to do.
     #[track_caller]
     pub(crate) fn finish_within(mut self, patience: Duration) -> Finished {
         let began = Instant::now();
         let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
+            if let Some(status) = self.child.try_wait().expect("cannot wait for the child") {
                 break status;
             }
             if began.elapsed() > patience {
-                self.child.kill().expect("a child to kill");
-                self.child.wait().expect("a child");
+                self.child.kill().expect("cannot kill the child");
+                self.child.wait().expect("cannot wait for the child");
                 let said = format!("stdout: {}\nstderr: {}", self.stdout.so_far(), self.stderr.so_far());
                 panic!("{} did not end within {patience:?}\n{said}", self.line);
             }
@@ -306,7 +309,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            // It can only have ended in between, which is as good.
+            // This fails only if the process has ended meanwhile, which is fine.
             drop(self.child.kill());
             drop(self.child.wait());
         }
@@ -329,20 +332,20 @@ impl fmt::Display for Finished {
 }
 
 impl Finished {
-    /// Asserts the exit code, and hands itself on.
+    /// Asserts the exit code and returns itself.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "exit code\n{self}");
         self
     }
 
-    /// The one JSON document on stdout, which is as published: see [`parsed`].
+    /// The only JSON document on stdout, checked against the schema: see [`parsed`].
     #[track_caller]
     pub(crate) fn document(&self) -> Value {
         parsed(&self.stdout)
     }
 
-    /// The document of a run, its own promises checked: see [`check`].
+    /// The document of a run, checked for consistency: see [`check`].
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         let document = self.document();
@@ -376,7 +379,7 @@ impl Finished {
         self.only(node, |result| result["node"] == node)
     }
 
-    /// The result of one service of `node`, from the supervisord that has it.
+    /// The result of one service of `node`, from the supervisord that has this service.
     #[track_caller]
     pub(crate) fn result_of(&self, node: &str, service: &str) -> Value {
         self.only(node, |result| {
@@ -387,18 +390,18 @@ impl Finished {
     #[track_caller]
     fn only(&self, what: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
         let mut found: Vec<Value> = self.results().into_iter().filter(is_meant).collect();
-        assert_eq!(found.len(), 1, "results of {what}\n{self}");
+        assert_eq!(found.len(), 1, "wrong number of results of {what}\n{self}");
         found.remove(0)
     }
 
-    /// The only result of `node` that says more than that one of its supervisords does not list the service.
+    /// The only result of `node` that is not just "this supervisord does not list the service".
     #[track_caller]
     pub(crate) fn configured(&self, node: &str) -> Value {
         self.only(node, |result| result["node"] == node && result["outcome"] != "not_configured")
     }
 
-    /// Each result as `node service outcome`, and the failure's kind where there is one; sorted. Without those that
-    /// say no more than that a supervisord does not list the service.
+    /// Each result as `node service outcome`, with the failure kind if there is one; sorted. Results that only say that
+    /// a supervisord does not list the service are left out.
     #[track_caller]
     pub(crate) fn outcomes(&self) -> Vec<String> {
         let mut lines: Vec<String> = self
@@ -412,15 +415,15 @@ impl Finished {
     }
 }
 
-/// A document or a line, which is as docs/schema/ctl-1.json has it.
+/// Parses a document or a line, and checks it against docs/schema/ctl-1.json.
 #[track_caller]
 pub(crate) fn parsed(json: &str) -> Value {
-    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{json}"));
+    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is not valid JSON: {error}\n{json}"));
     assert_valid(&value);
     value
 }
 
-/// How a result ended: its outcome, and the failure's kind where there is one.
+/// The outcome of a result, with the failure kind if there is one.
 pub(crate) fn ended(result: &Value) -> String {
     match result["failure"]["kind"].as_str() {
         Some(kind) => format!("{} {kind}", word(&result["outcome"])),
@@ -428,12 +431,12 @@ pub(crate) fn ended(result: &Value) -> String {
     }
 }
 
-/// Whether a command that a node was sent is the one that holds its lock and its guard.
+/// Whether a command sent to a node is the one that holds its lock and guard.
 pub(crate) fn is_guard(command: &str) -> bool {
     command.starts_with("exec /bin/sh -c ") && command.contains(" ctl-guard ")
 }
 
-/// Whether nobody holds a node, and nothing is armed there.
+/// Whether a node is unlocked, and nothing is armed there.
 pub(crate) fn is_free(guard: &GuardSnapshot) -> bool {
     guard.holder.is_none() && guard.guards == 0 && guard.armed.is_empty()
 }
@@ -445,7 +448,7 @@ pub(crate) fn word(value: &Value) -> &str {
 
 #[track_caller]
 pub(crate) fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
+    value.as_array().unwrap_or_else(|| panic!("expected a list: {value}"))
 }
 
 const FIELDS: [&str; 15] = [
@@ -469,14 +472,14 @@ const FIELDS: [&str; 15] = [
 const OUTCOMES: [&str; 9] =
     ["ok", "changed", "failed", "unreachable", "timed_out", "not_configured", "skipped", "not_started", "unknown"];
 
-/// What contract 4 says of every document: each field is there, bad outcomes have a failure with a message and others
-/// have none, the summary counts what is there.
+/// Checks section 4 of the contract, which applies to every document: each field is present, bad outcomes have a
+/// failure with a message and others have none, and the summary counts match the results.
 #[track_caller]
 pub(crate) fn check(results: &Value, summary: &Value, run: &dyn fmt::Display) {
     let results = list(results);
     for result in results {
-        let fields: Vec<&str> = result.as_object().expect("a result").keys().map(String::as_str).collect();
-        assert!(FIELDS.iter().all(|field| fields.contains(field)), "fields of {result:#}\n{run}");
+        let fields: Vec<&str> = result.as_object().expect("expected a result").keys().map(String::as_str).collect();
+        assert!(FIELDS.iter().all(|field| fields.contains(field)), "wrong fields in {result:#}\n{run}");
         let outcome = word(&result["outcome"]);
         assert!(OUTCOMES.contains(&outcome), "{result:#}\n{run}");
         let good = matches!(outcome, "ok" | "changed" | "not_configured" | "skipped");
@@ -496,6 +499,6 @@ pub(crate) fn check(results: &Value, summary: &Value, run: &dyn fmt::Display) {
         let count = results.iter().filter(|result| result["outcome"] == outcome).count();
         assert_eq!(summary[outcome], count, "{outcome}\n{run}");
     }
-    let by_outcome = summary["nodes_by_outcome"].as_object().expect("nodes by outcome");
+    let by_outcome = summary["nodes_by_outcome"].as_object().expect("expected the nodes by outcome");
     assert_eq!(by_outcome.values().filter_map(Value::as_u64).sum::<u64>(), nodes.len() as u64, "{run}");
 }

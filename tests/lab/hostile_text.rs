@@ -1,7 +1,8 @@
-//! What a hostile node can say never reaches a terminal, a log or a spreadsheet as it is.
+//! Text from a hostile node never reaches a terminal, a log or a spreadsheet unescaped.
 //!
-//! Each of [`answers`] is what one node says wherever a node says anything (`Fault::Says`, and what it installs, crashed
-//! with and thinks of itself). Every form of every command is scanned, the log of `-v` and `--log-file` with it.
+//! Each of [`answers`] is used by one node in every text that a node can send (`Fault::Says`, package versions, core
+//! files, introspect descriptions). The test scans every output format of every command, including the logs of `-v` and
+//! `--log-file`.
 
 use std::fmt::Write as _;
 
@@ -9,10 +10,10 @@ use contrail_lab::{ClusterSpec, Fault};
 
 use crate::harness::{COLLECTOR, Cluster, Finished, Running, uniform};
 
-/// What a spreadsheet would calculate.
+/// Texts that a spreadsheet would evaluate.
 const FORMULAS: [&str; 4] = ["=HYPERLINK(\"http://evil\")", "+1+1", "-1-1", "@SUM(1)"];
 
-/// Hostile answers of which each stands for a kind.
+/// Hostile texts, one of each kind.
 fn answers() -> Vec<String> {
     let escapes = [
         "\x1b[2J",
@@ -93,14 +94,15 @@ fn answers() -> Vec<String> {
     all.map(|text| (*text).to_owned()).collect()
 }
 
-/// What the nodes say: a few answers each, so that they are few and none of it is past what is shown of a text.
+/// The texts that the nodes send. Each combines a few answers, so that there are few nodes and no answer is past the
+/// display limit of a text.
 fn speeches() -> Vec<String> {
     let answers = answers();
     assert!(answers.len() >= 60, "{}", answers.len());
     answers.chunks(6).map(|some| some.join(" ")).collect()
 }
 
-/// A node for each speech; the collector of one in three does not come up, of one in three is up and not well.
+/// A node for each text. On a third of the nodes the collector does not come up, on a third it is up but not healthy.
 fn cluster() -> Cluster {
     let answers = speeches();
     let mut spec: ClusterSpec = uniform(answers.len());
@@ -120,7 +122,7 @@ fn cluster() -> Cluster {
     Cluster::start(spec)
 }
 
-/// The characters of a text that must not be there, each with where.
+/// The forbidden characters of a text, each with its context.
 fn raw(text: &str) -> String {
     let is_raw = |char: char| {
         (char.is_control() && char != '\n')
@@ -131,7 +133,7 @@ fn raw(text: &str) -> String {
     let mut found = String::new();
     for (number, line) in text.split('\n').enumerate() {
         if let Some(char) = line.chars().find(|char| is_raw(*char)) {
-            writeln!(found, "line {}: {char:?} in {line:?}", number + 1).expect("a String");
+            writeln!(found, "line {}: {char:?} in {line:?}", number + 1).expect("writing to a String cannot fail");
         }
     }
     found
@@ -141,11 +143,11 @@ fn raw(text: &str) -> String {
 fn scan(run: &Finished) {
     for (name, text) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
         let found = raw(text);
-        assert!(found.is_empty(), "raw characters on {name}:\n{found}");
+        assert!(found.is_empty(), "unescaped characters on {name}:\n{found}");
     }
 }
 
-/// Every line of a log begins with its time: a node that sends a line end has not made one.
+/// Every line of a log begins with its time, so a line end sent by a node does not start a new line.
 #[track_caller]
 fn is_a_log(text: &str) {
     assert!(text.lines().count() > 10, "{text}");
@@ -189,7 +191,7 @@ fn no_form_lets_it_through() {
     }
 }
 
-/// Whole cells of CSV that a spreadsheet would calculate.
+/// No cell of the CSV is one that a spreadsheet would evaluate.
 #[test]
 fn no_cell_is_a_formula() {
     let cluster = Cluster::start(uniform(1));
@@ -226,7 +228,7 @@ fn the_log_is_one_line_an_event() {
     }
 }
 
-/// What the operator was given to paste, and what stands in files, is quoted in errors.
+/// Errors quote text that the operator pasted, and text from files.
 #[test]
 fn errors_quote_it_safely() {
     let cluster = Cluster::start(uniform(1));
@@ -248,7 +250,7 @@ fn errors_quote_it_safely() {
             }
         }
         for option in ["-w", "-r", "--serial", "-o", "--reason", "--save"] {
-            // Few runs: each is a process.
+            // To save time, as each run is a process.
             if place % 3 == 0 {
                 let mut command = cluster.command("status");
                 command.args([option, answer]);

@@ -1,4 +1,4 @@
-//! Services that init runs: what becomes of one whose restart does not come to its end, or cannot be read.
+//! Services run by init, in particular those whose restart is interrupted or whose state cannot be read.
 
 use contrail_lab::{Fault, InitFlavour, Release, Role, ServiceSnapshot};
 
@@ -13,10 +13,10 @@ fn cluster(init: InitFlavour) -> Cluster {
 }
 
 fn on_node(cluster: &Cluster) -> ServiceSnapshot {
-    cluster.node("n").service(DATABASE).expect("it has one")
+    cluster.node("n").service(DATABASE).expect("the service has a process")
 }
 
-/// Cut short between its stop and its start, and then the node answers nothing: the guard starts it.
+/// The restart ends between its stop and its start, and then the node stops answering: the guard starts the service.
 #[test]
 fn a_restart_that_is_cut_short() {
     for init in INITS {
@@ -32,7 +32,7 @@ fn a_restart_that_is_cut_short() {
     }
 }
 
-/// A restart that was refused leaves the service as it was, running or stopped, and the guard too lets it be.
+/// A refused restart leaves the service unchanged, running or stopped, and so does the guard.
 #[test]
 fn a_restart_that_is_refused() {
     for init in INITS {
@@ -51,7 +51,7 @@ fn a_restart_that_is_refused() {
     }
 }
 
-/// The node is gone for the whole stable time, and longer: nobody has seen that the service stayed up.
+/// The node is gone for longer than the stable time, so the run cannot know that the service stayed up.
 #[test]
 fn a_node_that_is_gone_while_it_should_stay_up() {
     let cluster = cluster(InitFlavour::Systemd);
@@ -61,12 +61,12 @@ fn a_node_that_is_gone_while_it_should_stay_up() {
     cluster.node("n").cut_connections();
     let run = run.finish().expect(1);
     let events = run.events();
-    let result = events.iter().find(|event| event["event"] == "result").expect("a result");
+    let result = events.iter().find(|event| event["event"] == "result").expect("expected a result");
     assert_eq!(ended(result), "unknown connection_lost", "{run}");
     assert!(!events.iter().any(|event| event["event"] == "gate" && event["met"] == true), "{run}");
 }
 
-/// A signal ends the waiting: the gate says that it was not waited for to its end.
+/// A signal ends the wait, and the gate reports that the wait was cut short.
 #[test]
 fn a_signal_while_it_should_stay_up() {
     let cluster = cluster(InitFlavour::Systemd);
@@ -78,7 +78,7 @@ fn a_signal_while_it_should_stay_up() {
     assert!(word(&met[0]["waiting_for"]).ends_with(", not waited for to the end"), "{run}");
 }
 
-/// A script that leaves its daemon with its own streams is done when its status is known.
+/// The daemon inherits the streams of its init script. The script counts as done as soon as its exit status is known.
 #[test]
 fn a_daemon_that_keeps_the_streams_of_its_script() {
     let cluster = cluster(InitFlavour::SysV);
@@ -89,7 +89,7 @@ fn a_daemon_that_keeps_the_streams_of_its_script() {
     }
 }
 
-/// A script that never ends: it is init that does not answer, not a supervisord.
+/// The script never ends: the error names init, not a supervisord.
 #[test]
 fn an_action_that_hangs() {
     let cluster = cluster(InitFlavour::SysV);

@@ -1,8 +1,8 @@
-//! Inventories that are refused: with the place, and before any node is contacted.
+//! Invalid inventories are rejected with the position of the error, before any node is contacted.
 
 use crate::harness::{COLLECTOR, Cluster, Running, uniform};
 
-/// Asserts that a file is refused, at a place (`line:column`, or a line) where it has one.
+/// Asserts that a file is rejected, at a position (`line:column`, or a line) if one is given.
 #[track_caller]
 fn refused(cluster: &Cluster, name: &str, text: &[u8], place: Option<&str>, said: &str) {
     let file = cluster.write(name, text);
@@ -22,16 +22,16 @@ fn refused_file(cluster: &Cluster, file: &std::path::Path, place: Option<&str>, 
     let mut check = cluster.bare("inventory check -i");
     check.arg(file);
     Running::start(check).finish().expect(2);
-    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.connections(), 0, "a node was contacted");
 }
 
-/// The bar of the issue. Every one of them would reach the nodes of the lab, were it not for the mistake.
+/// Without the mistake, every one of these inventories would reach the nodes of the lab.
 #[test]
 fn each_bad_inventory_is_refused_with_its_place() {
     let cluster = Cluster::start(uniform(2));
     let good = cluster.inventory();
     let next = good.lines().count() + 1;
-    // A line more, and what in it is wrong.
+    // An additional line, and its wrong part.
     let lines = [
         ("\tn03: {roles: [analytics]}", "\t", "tab"),
         ("  n01: {roles: [analytics]}", "n01", "n01"),
@@ -45,7 +45,7 @@ fn each_bad_inventory_is_refused_with_its_place() {
         ("  n03: [analytics]", "[analytics]", "mapping"),
     ];
     for (line, wrong, said) in lines {
-        let column = line.find(wrong).expect("what is wrong is in the line") + 1;
+        let column = line.find(wrong).expect("the wrong part must occur in the line") + 1;
         refused(&cluster, "line.yaml", format!("{good}{line}\n").as_bytes(), Some(&format!("{next}:{column}")), said);
     }
     let instead = |from: &str, to: &str| {
@@ -78,7 +78,11 @@ fn a_file_of_100_mb() {
     let path = cluster.path("large.yaml");
     let good = cluster.inventory();
     std::fs::write(&path, good).expect("written");
-    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(100 << 20)).expect("a sparse file");
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(100 << 20))
+        .expect("cannot create the sparse file");
     refused_file(&cluster, &path, None, "4 MiB");
 }
 
@@ -89,7 +93,7 @@ fn what_is_no_file() {
     refused_file(&cluster, &cluster.path(""), None, "directory");
 }
 
-/// All errors of a file at once, each with its place and what was expected.
+/// All errors of a file are reported at once, each with its position and the expected value.
 #[test]
 fn all_errors_at_once() {
     let cluster = Cluster::start(uniform(1));
@@ -102,11 +106,11 @@ fn all_errors_at_once() {
         let place = format!("{}:{}:", file.display(), lines + line);
         assert!(run.stderr.contains(&place) && run.stderr.contains(said), "{place} {said}\n{run}");
     }
-    assert!(run.stderr.contains("^"), "a caret marks it\n{run}");
+    assert!(run.stderr.contains("^"), "expected a caret under the wrong part\n{run}");
     assert_eq!(cluster.connections(), 0);
 }
 
-/// Where the inventory is looked for.
+/// The default locations of the inventory.
 #[test]
 fn the_inventory_is_found() {
     let cluster = Cluster::start(uniform(1));
@@ -118,7 +122,8 @@ fn the_inventory_is_found() {
     };
     let none = list(&|_| {}).expect(2);
     assert!(none.stderr.contains("inventory.yaml") && none.stderr.contains("-i"), "{none}");
-    // $HOME/.config, then $XDG_CONFIG_HOME, then here, then $CTL_INVENTORY: the later is the stronger.
+    // $HOME/.config, then $XDG_CONFIG_HOME, then the current directory, then $CTL_INVENTORY: later ones take
+    // precedence.
     let named = |node: &str| text.replace("n01", node);
     std::fs::create_dir_all(cluster.path(".config/ctl")).expect("a folder");
     cluster.write(".config/ctl/inventory.yaml", named("home"));

@@ -1,4 +1,4 @@
-//! One node that does not answer, among others: `ctl top` and `ctl status --watch` show the others at once.
+//! One unresponsive node among others: `ctl top` and `ctl status --watch` show the others at once.
 
 use contrail_lab::{Fault, Introspect};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::following::Following;
 use crate::harness::{COLLECTOR, Cluster, eventually, parsed, uniform, word};
 use crate::terminal::{Left, Terminal};
 
-/// Ways not to answer.
+/// Ways to be unresponsive.
 const SILENCES: [Fault; 3] = [Fault::BlackHole, Fault::SilentAfterAccept, Fault::HangOnLogin];
 
 /// Three nodes, the first of which never answers.
@@ -15,7 +15,7 @@ fn cluster(fault: Fault) -> Cluster {
     Cluster::start(uniform(3).fault("n01", fault))
 }
 
-/// One fork, so that the silent node has the only one; and no connect that is ever given up.
+/// One fork, so that the unresponsive node occupies the only one; and connects that never time out.
 fn view(cluster: &Cluster, words: &str) -> Terminal {
     let line = format!("{words} --connect-timeout 10m --forks 1");
     Terminal::start(&cluster.command(&line), 24, 100, &cluster.path(""))
@@ -33,12 +33,12 @@ fn top_shows_the_others_and_who_is_missing() {
         let mut top = view(&cluster, "top --interval 200ms");
         top.until("2 of 2 nodes healthy");
         top.until("connecting to n01 for ");
-        // The rounds of the others go on.
+        // The rounds of the others continue.
         not_functional(&cluster, "n03");
         top.until("1 of 2 nodes healthy");
         top.press("q");
         assert_eq!(top.finish(), Left::as_found(0));
-        assert!(cluster.counters("n01").connections <= 1, "it is asked once at a time");
+        assert!(cluster.counters("n01").connections <= 1, "expected one connection at a time");
     }
 }
 
@@ -61,18 +61,18 @@ fn a_watch_off_a_terminal_begins_without_it() {
     let cluster = cluster(Fault::SilentAfterAccept);
     let mut watch = Following::start(cluster.command("status --watch=200ms --connect-timeout 10m --forks 1"));
     watch.until("the first round", |lines, _| lines.len() == 1);
-    eventually("the others to be read", || (cluster.counters("n03").connections == 1).then_some(()));
+    eventually("the other nodes to be read", || (cluster.counters("n03").connections == 1).then_some(()));
     not_functional(&cluster, "n03");
     watch.until("a change", |lines, _| lines.iter().any(|line| line.contains("n03")));
     watch.interrupt();
     let lines: Vec<Value> = watch.lines().iter().map(|line| parsed(line)).collect();
     assert_eq!((word(&lines[0]["event"]), lines[0]["nodes"].as_u64()), ("watch_started", Some(3)), "{watch}");
     let of_others = lines[1..].iter().all(|line| line["event"] == "change" && line["node"] == "n03");
-    assert!(of_others, "nothing is said of what was not read: {watch}");
+    assert!(of_others, "expected no change of nodes that were not read: {watch}");
 }
 
-/// A node that is gone from one moment to the next is shown as it was, and as unreachable when that is certain; it is
-/// neither worse nor better meanwhile.
+/// A node that disappears is shown with its last state until it is known to be unreachable, and neither as worse nor as
+/// better meanwhile.
 #[test]
 fn a_node_that_falls_silent_is_shown_as_it_was() {
     let cluster = Cluster::start(uniform(3));
@@ -80,7 +80,7 @@ fn a_node_that_falls_silent_is_shown_as_it_was() {
     let mut watch = Terminal::start(&cluster.command(line), 24, 100, &cluster.path(""));
     watch.until("3 nodes, 3 healthy");
     cluster.node("n02").set_fault(Fault::Freeze);
-    watch.until_screen("the node as it was", |text| {
+    watch.until_screen("the node with its last state", |text| {
         text.contains("no answer from n02: showing data up to ") && text.contains("3 nodes, 3 healthy")
     });
     watch.until("worse: n02: ");

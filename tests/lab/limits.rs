@@ -1,10 +1,10 @@
-//! What this machine is out of is no fault of a node.
+//! Resource limits of the controller's machine are not reported as faults of a node.
 
 use std::process::Command;
 
 use crate::harness::{COLLECTOR, Cluster, Running, ended, uniform};
 
-/// `ctl` with so many open files and no more.
+/// `ctl` with a limit on open files.
 fn with_files(cluster: &Cluster, files: usize, words: &str) -> Running {
     let command = cluster.command(words);
     let mut shell = Command::new("sh");
@@ -14,7 +14,8 @@ fn with_files(cluster: &Cluster, files: usize, words: &str) -> Running {
     Running::start(shell)
 }
 
-/// With 64 open files 200 nodes are read, fewer at once, and that is said; a run that must hold all of them does not start.
+/// With 64 open files 200 nodes are read, fewer at once, with a warning; a run that must hold all connections does not
+/// start.
 #[test]
 fn two_hundred_nodes_with_64_open_files() {
     let cluster = Cluster::start(uniform(200));
@@ -30,7 +31,7 @@ fn two_hundred_nodes_with_64_open_files() {
     let plan = with_files(&cluster, 64, &format!("service {COLLECTOR} restart -y --dry-run=live")).finish().expect(0);
     assert!(plan.stderr.contains("nodes at a time"), "{plan}");
 
-    // A few of them fit.
+    // A few nodes fit into the limit.
     let run = with_files(&cluster, 64, &format!("service {COLLECTOR} restart -y -w n[001-010] -o json"));
     assert_eq!(run.finish().expect(0).results().len(), 10);
     let run = with_files(&cluster, 20, &format!("service {COLLECTOR} status")).finish().expect(2);

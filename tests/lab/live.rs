@@ -1,4 +1,4 @@
-//! What stays on the screen: `ctl top`, and `ctl status --watch`.
+//! Live views: `ctl top`, and `ctl status --watch`.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::terminal::{Left, Terminal};
 
 const WHY: &str = "Database:Global connection down";
 
-/// Twelve analytics nodes: the collector of one waits for its database, and one node cannot be reached.
+/// Twelve analytics nodes: one collector waits for its database, and one node cannot be reached.
 fn cluster() -> Cluster {
     let cluster = Cluster::start(uniform(12).fault("n07", Fault::Refused));
     settle(&cluster, false);
@@ -39,7 +39,7 @@ fn top_shows_what_is_wrong_and_goes() {
         let has = |start: &str, part: &str| text.lines().any(|row| row.starts_with(start) && row.contains(part));
         has(" contrail-collector ", "··i···?·····") && has("? n07", "unreachable") && has("i n03", "initializing")
     });
-    // What is well again is seen.
+    // The view shows the recovery.
     settle(&cluster, true);
     top.until("11 of 12 nodes healthy");
     settle(&cluster, false);
@@ -58,10 +58,10 @@ fn top_filters_and_shows_a_node_with_a_log() {
     top.press("\r");
     top.until("no \\x1b[2J database");
     top.until("supervisor-analytics: supervisor 3");
-    // The log is read again with every round.
+    // The log is read again in every round.
     assert!(cluster.node("n03").write_log(ANALYTICS, COLLECTOR, true, b"another line\n"));
     top.until("another line");
-    assert_eq!(cluster.counters("n03").connections, 2, "one for the rounds, one for the log");
+    assert_eq!(cluster.counters("n03").connections, 2, "expected one connection for the rounds and one for the log");
     top.press("\x1b");
     top.until("1 of 78 services");
     top.press("q");
@@ -77,7 +77,7 @@ fn top_acts_when_it_is_confirmed() {
     top.press("r");
     top.until("restart contrail-collector of analytics");
     top.press("n\r");
-    top.until_screen("no question", |text| !text.contains("Really?"));
+    top.until_screen("the prompt to close", |text| !text.contains("Really?"));
     assert_eq!(cluster.collector("n03").starts, 1);
     top.press("ry\r");
     top.until("Press Enter to return to the view");
@@ -99,7 +99,7 @@ fn top_leaves_the_terminal_when_it_is_ended() {
         top.signal(signal);
         assert_eq!(top.finish(), Left::as_found(code), "{signal}");
     }
-    // Ctrl-C is a key there.
+    // Ctrl-C is a key in this view.
     let mut top = top(&cluster);
     top.press("\x03");
     assert_eq!(top.finish(), Left::as_found(0));
@@ -117,7 +117,7 @@ fn what_has_no_terminal_any_more_ends() {
     watch.close();
 }
 
-/// As `nohup` runs it, which leaves a terminal's input alone.
+/// Runs `ctl` as `nohup` does, which ignores SIGHUP and leaves a terminal's input alone.
 fn deaf_to_hangups(cluster: &Cluster, words: &str) -> Command {
     let command = cluster.command(words);
     let mut deaf = Command::new("env");
@@ -144,15 +144,15 @@ fn a_watch_is_drawn_in_place() {
     assert!(!watch.text().contains("contrail-collector on n03: initializing (Database:Global connection down)\n"));
     settle(&cluster, false);
     watch.until("worse: contrail-collector on n03: active → initializing");
-    // One connection a node, and one for each look at the one that is not there.
+    // One connection to each node, and one for each attempt to reach the missing node.
     let lost = cluster.counters("n07").connections;
     assert_eq!(cluster.connections() - lost, 11);
     watch.signal("INT");
     assert_eq!(watch.finish(), Left::as_found(130));
-    assert!(watch.text().contains("changes, newest first:"), "what was shown stays: {}", watch.text());
+    assert!(watch.text().contains("changes, newest first:"), "expected the frame to stay visible: {}", watch.text());
 }
 
-/// The objects of a watch.
+/// The JSON objects of a watch.
 fn objects(watch: &Following) -> Vec<Value> {
     watch.lines().iter().map(|line| parsed(line)).collect()
 }
@@ -184,30 +184,30 @@ fn a_watch_off_a_terminal_is_a_line_for_each_change() {
 fn a_watch_ends_when_nobody_reads() {
     let cluster = Cluster::start(uniform(2).fault("n01", Fault::Refused));
     let mut command = cluster.command("status --watch=100ms");
-    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("ctl starts");
-    let mut out = watch.stdout.take().expect("a pipe");
+    let mut watch = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("cannot start ctl");
+    let mut out = watch.stdout.take().expect("no pipe");
     let mut byte = [0];
-    out.read_exact(&mut byte).expect("the first line begins");
+    out.read_exact(&mut byte).expect("no output");
     drop(out);
-    // It has to say something to find out.
+    // It notices the closed pipe only when it writes.
     eventually("the watch to end", || {
-        // There is nothing to kill while it is being restarted.
+        // While the process restarts there is nothing to kill.
         let (status, _was_up) = (watch.try_wait().expect("a child"), cluster.node("n02").kill(ANALYTICS, COLLECTOR));
         status.map(drop)
     });
 }
 
-/// Nodes that wait for others to be done are not called late.
+/// Nodes that wait for a free fork are not reported as late.
 #[test]
 fn a_watch_does_not_blame_nodes_that_were_not_asked() {
-    // Each of those that are silent has the only fork for a second.
+    // Each silent node occupies the only fork for a second.
     let silent = ["n01", "n02", "n03", "n04", "n05", "n06"];
     let spec = silent.into_iter().fold(uniform(7), |spec, node| spec.fault(node, Fault::SilentAfterAccept));
     let cluster = Cluster::start(spec);
     let command = cluster.command("status --watch 200ms --forks 1 --connect-timeout 10m");
     let mut watch = Terminal::start(&command, 24, 120, &cluster.path(""));
     watch.until("not read yet: n[");
-    watch.until_screen("all that are silent", |text| {
+    watch.until_screen("all silent nodes", |text| {
         let late = text.lines().find(|line| line.starts_with("connecting to "));
         assert!(late.is_none_or(|line| !line.contains("n07") && !line.contains("07]")), "{text}");
         late.is_some_and(|line| line.starts_with("connecting to n[01-06] for "))
@@ -216,7 +216,7 @@ fn a_watch_does_not_blame_nodes_that_were_not_asked() {
     assert_eq!(watch.finish(), Left::as_found(130));
 }
 
-/// A third Ctrl-C during an action ends the action, and the view goes on.
+/// A third Ctrl-C during an action ends the action, and the view continues.
 #[test]
 fn top_outlives_an_action_that_is_interrupted_three_times() {
     let cluster = Cluster::start(uniform(1).fault("n01", Fault::HangAction));
@@ -227,7 +227,8 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
     top.until("filter: n01 contrail-collector");
     top.press("ry\r");
     cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Stopping);
-    // The guard cannot be taken leave of, which takes a few seconds: the third comes while the action goes on.
+    // The frozen node cannot release its guard, which takes a few seconds, so the third signal arrives during the
+    // action.
     cluster.node("n01").set_fault(Fault::Freeze);
     for said in ["Press Ctrl-C again to stop waiting.", "Press Ctrl-C again to exit now."] {
         top.press("\x03");
@@ -237,7 +238,7 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
     top.until("Press Enter to return to the view");
     top.press("\r");
     top.until("filter: n01 contrail-collector");
-    // Longer than a stuck process is waited for.
+    // Longer than the wait for a stuck process.
     std::thread::sleep(Duration::from_secs(6));
     top.press("q");
     assert_eq!(top.finish(), Left::as_found(0), "{}", top.text());

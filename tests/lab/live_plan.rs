@@ -1,4 +1,4 @@
-//! `--dry-run=live`: what the nodes say stands in the plan, and in the exit code; nothing is changed.
+//! `--dry-run=live`: the state of the nodes affects the plan and the exit code; nothing is changed.
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role, State};
 use serde_json::Value;
@@ -9,7 +9,7 @@ fn plan(run: &Finished) -> Value {
     run.document()["plan"].clone()
 }
 
-/// A node that cannot be reached is in no batch, and the exit code says so.
+/// An unreachable node is in no batch, and the exit code reports it.
 #[test]
 fn what_cannot_be_reached() {
     let cluster = Cluster::start(uniform(3).fault("n02", Fault::Refused));
@@ -30,7 +30,7 @@ fn what_cannot_be_reached() {
     let run = cluster.ctl(&format!("service {COLLECTOR} restart --dry-run=live -r analytics")).expect(4);
     assert!(run.stdout.contains("cannot be reached: n02 (refused: "), "{run}");
     assert!(run.stdout.contains("batch 1: n[01,03] (2)"), "{run}");
-    // In batches no node may fail, and one has: nothing would be started.
+    // Runs in batches allow no failed node, and one has failed, so that nothing would be started.
     let run = cluster.ctl(&format!("service {COLLECTOR} restart --dry-run=live -r analytics --rolling -o json"));
     let plan = plan(&run.expect(4));
     assert_eq!(plan["steps"][0]["batches"], serde_json::json!([]));
@@ -38,7 +38,7 @@ fn what_cannot_be_reached() {
     assert_eq!(cluster.collector("n01").starts, 1);
 }
 
-/// What is down already: 3, as a status.
+/// A service that is already down: exit code 3, as for a status.
 #[test]
 fn what_is_down() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::Fatal(COLLECTOR.to_owned())));
@@ -52,11 +52,11 @@ fn what_is_down() {
     );
     let run = cluster.ctl(&format!("service {COLLECTOR} restart --dry-run=live -r analytics")).expect(3);
     assert!(run.stdout.contains("down now: n02 (contrail-collector is FATAL)"), "{run}");
-    // What was not asked for is no part of it.
+    // Services that were not selected do not count.
     cluster.ctl("service contrail-topology restart --dry-run=live -r analytics").expect(0);
 }
 
-/// What an update would change, and nothing of it is applied.
+/// The plan shows what an update would change, and applies nothing.
 #[test]
 fn what_an_update_would_change() {
     for via in ["rpc", "supervisorctl"] {
@@ -84,7 +84,7 @@ fn what_an_update_would_change() {
     }
 }
 
-/// A configuration that cannot be read: what to do names the node and the services.
+/// For an unreadable configuration, the hint names the node and the services.
 #[test]
 fn a_configuration_that_cannot_be_read() {
     let cluster = Cluster::start(uniform(1).fault("n01", Fault::BadConfig));
@@ -95,7 +95,7 @@ fn a_configuration_that_cannot_be_read() {
     assert!(failure["hint"].as_str().is_some_and(|text| text.contains(&hint)), "{run}");
 }
 
-/// That init says nothing of one service is no failure of its node: the others can be worked on.
+/// If init reports nothing about one service, its node has not failed: the plan contains the other services.
 #[test]
 fn a_service_that_init_says_nothing_of() {
     let nodes = vec![NodeSpec::new("d1", Release::R3_2).roles([Role::Database])];
@@ -110,7 +110,7 @@ fn a_service_that_init_says_nothing_of() {
     assert_eq!(plan["steps"][0]["batches"], serde_json::json!([["d1"]]), "{run}");
 }
 
-/// A signal ends it, with what there is.
+/// A signal ends the run, with the results so far.
 #[test]
 fn a_signal_ends_it() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::SilentAfterAccept));

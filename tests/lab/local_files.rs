@@ -1,4 +1,5 @@
-//! Files of the controller's own machine: none of them holds a run up, and none that others may write is used in silence.
+//! Files on the controller's machine: no file blocks a run forever, and files that others can write are never used
+//! silently.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -32,8 +33,8 @@ fn inventory_with_password(cluster: &Cluster, file: &str) -> std::path::PathBuf 
     cluster.write("auth.yaml", cluster.inventory().replace("nodes:\n", &roles))
 }
 
-/// A password file that is a pipe, or that others may write, is not used, and nothing waits for it; one that others may
-/// read is warned of.
+/// A password file that is a pipe, or that others can write, is rejected without waiting; one that others can read
+/// causes a warning.
 #[test]
 fn a_password_file_that_is_not_its_users_own() {
     let mut spec = node(Release::R3_2, [Role::Analytics]);
@@ -69,7 +70,7 @@ fn a_password_file_that_is_not_its_users_own() {
     assert_eq!(ended(&run.result("n")), "ok", "{run}");
 }
 
-/// A pipe that nobody writes to, wherever a file is named: each run ends and says what it waited for.
+/// A pipe without a writer, in every option that takes a file: each run ends, and names the file that it waited for.
 #[test]
 fn a_pipe_without_a_writer_is_given_up() {
     let cluster = Cluster::start(uniform(1));
@@ -83,7 +84,7 @@ fn a_pipe_without_a_writer_is_given_up() {
     let known_hosts = cluster.inventory_path().with_file_name("known_hosts").display().to_string();
     let config = cluster.write("config", format!("Include {waits}\n")).display().to_string();
     let revoked = cluster.write("revoked", format!("RevokedHostKeys {waits}\n")).display().to_string();
-    // All at once: each waits its time.
+    // All at once, because each run waits for its timeout.
     let runs = [
         command(&["--ssh-config", "none", "--known-hosts", &waits]),
         command(&["--ssh-config", &waits, "--known-hosts", &known_hosts]),
@@ -99,7 +100,7 @@ fn a_pipe_without_a_writer_is_given_up() {
     assert!(run.stdout.contains("not a regular file") || run.stderr.contains("not a regular file"), "{run}");
 }
 
-/// An inventory may be written by a command at the other end of a pipe. Until then Ctrl-C ends the wait for it.
+/// A command at the other end of a pipe may write the inventory. Ctrl-C ends the wait for it.
 #[test]
 fn an_inventory_comes_through_a_pipe() {
     let cluster = Cluster::start(uniform(1));
@@ -124,15 +125,16 @@ fn an_inventory_comes_through_a_pipe() {
     Running::start(bash).finish().expect(0);
 
     let mut waiting = Running::start(cluster.command_with(&line, &path));
-    // Before it has the pipe open a signal would end it whatever it does about one.
+    // Before ctl has opened the pipe, a signal ends it in any case, so the test would prove nothing.
     let _writer = eventually("a reader of the pipe", || {
         rustix::fs::open(&path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
     });
     waiting.signal("INT");
-    eventually("the end of a run that waits", || waiting.has_ended().then_some(()));
+    eventually("the waiting run to end", || waiting.has_ended().then_some(()));
 }
 
-/// Nobody has named `./inventory.yaml`: one that all may write to, or that lies where all may put another, is refused.
+/// `./inventory.yaml` is used implicitly, so it is rejected if everyone can write it, or can replace it in its
+/// directory.
 #[test]
 fn an_inventory_that_others_may_write() {
     let cluster = Cluster::start(uniform(1));
@@ -153,7 +155,7 @@ fn an_inventory_that_others_may_write() {
         assert_eq!(run.stderr.contains("inventory.yaml is refused"), code == 2, "{run}");
         assert_eq!(run.stderr.contains("give it with -i ./inventory.yaml"), code == 2, "{run}");
     }
-    // The same for one at another usual place, and for every command that reads it.
+    // The same for the other default location, and for every command that reads it.
     let config = cluster.path("config/ctl");
     fs::create_dir_all(&config).expect("a folder");
     let other = config.join("inventory.yaml");
@@ -173,7 +175,7 @@ fn an_inventory_that_others_may_write() {
         let run = list("ssh-config n01 --ssh-config none").expect(code);
         assert_eq!(run.stderr.contains("inventory.yaml is refused"), code == 2, "{run}");
     }
-    // It is named: used, and warned of.
+    // An explicitly named file is used, with a warning.
     chmod(&file, 0o666);
     let run = list("inventory list -i inventory.yaml").expect(0);
     assert!(run.stderr.contains("warning: any user can write to inventory.yaml (mode 0666)"), "{run}");
@@ -185,7 +187,8 @@ fn an_inventory_that_others_may_write() {
     assert!(run.stderr.contains("warning: any user can write to") && run.stderr.contains("up.yaml"), "{run}");
 }
 
-/// What is written is as open as the umask says, whatever lay there; what tells of a run is the user's alone.
+/// New files have the mode that the umask allows, whatever file they replace; files about a run are private to the
+/// user.
 #[test]
 fn modes_of_what_is_written() {
     let cluster = Cluster::start(uniform(1));
@@ -221,7 +224,7 @@ fn modes_of_what_is_written() {
     }
 }
 
-/// The XDG specification: a path that is not absolute is to be ignored.
+/// The XDG specification requires that relative paths are ignored.
 #[test]
 fn a_relative_xdg_path_is_ignored() {
     let cluster = Cluster::start(uniform(1));

@@ -1,4 +1,4 @@
-//! One run at a time: locks that others hold, and nodes that cannot be locked.
+//! One run at a time: locks held by others, and nodes that cannot be locked.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use contrail_lab::{ClusterSpec, Fault, Introspect, Moment, NodeSpec, Release, Ro
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, eventually, is_guard, uniform, word};
 
-/// Another controller's words.
+/// The description of another controller's lock.
 const ANA: &str =
     "key=ffff run=20261122-101112-abcd user=ana host=jump since=2026-11-22T10:11:12Z reason=disk%20swap%2C%20rack%201";
 
@@ -14,7 +14,7 @@ fn guards_sent(cluster: &Cluster, node: &str) -> usize {
     cluster.counters(node).execs.iter().filter(|command| is_guard(command)).count()
 }
 
-/// All locks or none: nothing is changed anywhere, and who has it is said.
+/// All locks or none: nothing is changed anywhere, and the error names the holder.
 #[test]
 fn a_lock_that_another_run_holds() {
     let cluster = Cluster::start(uniform(3));
@@ -42,14 +42,14 @@ fn a_lock_that_another_run_holds() {
     let exec = cluster.exec("-y -o json", &["true"]).finish().expect(6);
     assert_eq!(ended(&exec.result("n01")), "not_started locked", "{exec}");
     assert!(cluster.nodes().iter().all(|node| node.commands() == contrail_lab::CommandsSnapshot::default()));
-    // Questions need no lock, nor does what goes elsewhere.
+    // Read-only commands need no lock, and runs on other nodes are not affected.
     cluster.ctl("status -o json").expect(0);
     cluster.ctl(&format!("service {COLLECTOR} restart -w n01,n03 -o json")).expect(0);
     assert!(cluster.node("n02").release_lock());
     cluster.at_rest();
 }
 
-/// It is waited for, nothing is held meanwhile, and then the run goes on.
+/// The run waits for the lock, holds no other lock meanwhile, and then continues.
 #[test]
 fn a_lock_that_is_waited_for() {
     let cluster = Cluster::start(uniform(3));
@@ -57,7 +57,7 @@ fn a_lock_that_is_waited_for() {
     let run = cluster.begin(&format!("service {COLLECTOR} restart -y -o json --lock-wait 10m"));
     eventually("a second attempt", || (guards_sent(&cluster, "n03") >= 2).then_some(()));
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0); 3]);
-    eventually("the others to be let go", || {
+    eventually("the other nodes to be released", || {
         let held = ["n01", "n02"].iter().any(|name| cluster.node(name).guard().holder.is_some());
         (!held).then_some(())
     });
@@ -68,7 +68,7 @@ fn a_lock_that_is_waited_for() {
     cluster.at_rest();
 }
 
-/// Waited for in vain, and the waiting interrupted.
+/// The lock is not released in time, and the wait is interrupted.
 #[test]
 fn a_lock_that_stays() {
     let cluster = Cluster::start(uniform(2));
@@ -89,7 +89,7 @@ fn a_lock_that_stays() {
     assert_eq!(cluster.node("n02").guard().holder, None, "{run}");
 }
 
-/// Of a capped role every node is locked, also those that are not selected.
+/// All nodes of a capped role are locked, including those that are not selected.
 #[test]
 fn a_capped_role_is_locked_whole() {
     let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
@@ -98,14 +98,14 @@ fn a_capped_role_is_locked_whole() {
     let run = cluster.ctl("service kafka restart -w db1 -o json").expect(6);
     assert_eq!(run.outcomes(), ["db1 kafka not_started locked"], "{run}");
     assert_eq!(cluster.counts("supervisor-database", "kafka"), [(1, 0); 3], "{run}");
-    // Without the cap the others do not matter.
+    // Without the cap the other nodes do not matter.
     let run = cluster.ctl("service kafka restart -w db1 -o json --max-unavailable none").expect(0);
     assert_eq!(run.outcomes(), ["db1 kafka changed"], "{run}");
     assert!(cluster.node("db3").release_lock());
     cluster.at_rest();
 }
 
-/// A node without flock, and one whose user has no shell: refused with a remedy, which works.
+/// A node without flock, or whose user has no shell: refused with a hint, and the hint works.
 #[test]
 fn a_node_that_cannot_be_guarded() {
     for fault in [Fault::NoFlock, Fault::NoLogin] {
@@ -123,7 +123,7 @@ fn a_node_that_cannot_be_guarded() {
     }
 }
 
-/// A node that only counts towards the cap is read, be it locked or not.
+/// A node that only counts towards the cap is read even if it is locked.
 #[test]
 fn a_watched_node_that_cannot_be_locked() {
     let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
@@ -141,8 +141,8 @@ fn a_watched_node_that_cannot_be_locked() {
     assert!(word(&run.result("db1")["failure"]["message"]).contains("db3"), "{run}");
 }
 
-/// A node that cannot be locked, or whose guard could not start its services again, is left alone. Its services
-/// run anyway, so the cap does not keep the others back.
+/// A node that cannot be locked, or whose guard could not start its services again, is not changed. Its services still
+/// run, so the cap does not block the other nodes.
 #[test]
 fn a_node_that_is_left_alone_is_not_down() {
     for fault in [Fault::NoFlock, Fault::NoSupervisorctl] {
@@ -158,7 +158,7 @@ fn a_node_that_is_left_alone_is_not_down() {
     }
 }
 
-/// A connection that is cut while the lock is taken is made again, as it is while a node is read.
+/// If a connection is cut while the lock is taken, ctl reconnects, as it does while it reads a node.
 #[test]
 fn a_connection_that_is_cut_at_the_lock() {
     let cut = Fault::DropMidAction { after: Moment::Lock, come_back: true };
@@ -172,7 +172,7 @@ fn a_connection_that_is_cut_at_the_lock() {
     assert_eq!(run.json()["summary"]["changed"], 2, "{run}");
 }
 
-/// So is one that is cut while the guard is set: nothing was stopped yet.
+/// ctl also reconnects if the cut comes while the guard is armed: nothing was stopped yet.
 #[test]
 fn a_connection_that_is_cut_when_the_guard_is_set() {
     for via in ["rpc", "supervisorctl", "service"] {
@@ -186,7 +186,7 @@ fn a_connection_that_is_cut_when_the_guard_is_set() {
     }
 }
 
-/// All services of a node at once, of which each is restarted once.
+/// All services of a node at once. Each is restarted once.
 #[test]
 fn a_connection_that_is_cut_while_many_guards_are_set() {
     let cut = Fault::DropMidAction { after: Moment::Arm, come_back: true };
@@ -201,7 +201,7 @@ fn a_connection_that_is_cut_while_many_guards_are_set() {
     cluster.at_rest();
 }
 
-/// A node that does not come back after that was not changed, which is said.
+/// A node that does not come back after the cut was not changed, and the result says so.
 #[test]
 fn a_node_that_is_away_when_the_guard_is_set() {
     let cut = Fault::DropMidAction { after: Moment::Arm, come_back: false };
@@ -211,7 +211,7 @@ fn a_node_that_is_away_when_the_guard_is_set() {
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0)], "{run}");
 }
 
-/// What a login shell prints of its own is passed over.
+/// Output of the login shell itself is ignored.
 #[test]
 fn a_login_shell_that_speaks() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::ChattyLogin));
@@ -224,7 +224,7 @@ fn a_login_shell_that_speaks() {
     assert!(word(&run.result("n02")["failure"]["message"]).contains("ana@jump"), "{run}");
 }
 
-/// Two at once on the same nodes: one changes them, the other changes nothing, and neither waits for the other.
+/// Two concurrent runs on the same nodes: one changes them, the other changes nothing, and neither waits for the other.
 #[test]
 fn two_at_once() {
     let not_yet = Introspect::NonFunctional("not yet".to_owned());
@@ -233,7 +233,7 @@ fn two_at_once() {
     let line = format!("service {COLLECTOR} restart -y -o json --gate active --gate-timeout 5m");
     let mut runs = [cluster.begin(&line), cluster.begin(&line)];
     // The winner stays at its gate until the loser has ended.
-    eventually("one of the two to end", || runs.iter_mut().any(crate::harness::Running::has_ended).then_some(()));
+    eventually("one of the two runs to end", || runs.iter_mut().any(crate::harness::Running::has_ended).then_some(()));
     for node in cluster.nodes() {
         node.set_introspect(COLLECTOR, 8089, Introspect::Functional);
     }
@@ -248,7 +248,7 @@ fn two_at_once() {
     cluster.at_rest();
 }
 
-/// A lock that is lost on the way, and taken by somebody else: that node is left alone.
+/// If a lock is lost during the run and taken by another process, that node is not changed.
 #[test]
 fn a_lock_that_is_lost_on_the_way() {
     for taken in [true, false] {
@@ -270,12 +270,12 @@ fn a_lock_that_is_lost_on_the_way() {
         } else {
             let run = run.finish().expect(0);
             assert_eq!(cluster.collector("n02").starts, 2, "{run}");
-            assert_eq!(guards_sent(&cluster, "n02"), 2, "guarded anew\n{run}");
+            assert_eq!(guards_sent(&cluster, "n02"), 2, "expected a new guard\n{run}");
         }
     }
 }
 
-/// A start that is refused for good: the run has told so, and leaves nothing behind that keeps the next run out.
+/// A start that always fails: the run reports it, and leaves nothing behind that would block the next run.
 #[test]
 fn a_start_that_is_refused_for_good() {
     for kind in [contrail_lab::SpawnKind::NoFile, contrail_lab::SpawnKind::NotExecutable] {
@@ -283,7 +283,7 @@ fn a_start_that_is_refused_for_good() {
         let cluster = Cluster::start(uniform(1).fault("n01", gone.clone()));
         let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(1);
         assert_eq!(ended(&run.result("n01")), "failed spawn_error", "{run}");
-        // The operator mends it, and goes on at once.
+        // The operator fixes the problem and resumes at once.
         cluster.node("n01").remove_fault(&gone);
         let run = cluster.ctl(&format!("service {COLLECTOR} start -o json")).expect(0);
         assert_eq!(ended(&run.result("n01")), "changed", "{run}");

@@ -1,4 +1,4 @@
-//! `ctl logs` over many nodes, and evidence folded over many.
+//! `ctl logs` over many nodes, and evidence folded over many nodes.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -17,7 +17,7 @@ fn follow(cluster: &Cluster, words: &str) -> Following {
     Following::start(cluster.command(&format!("logs -f -n 100000 {COLLECTOR} {words}")))
 }
 
-/// The lines that the tests wrote, by node, in the order of their arrival; every line is whole.
+/// The lines that the tests wrote, by node, in order of arrival. Checks that every line is complete.
 fn told(logs: &Following) -> BTreeMap<String, Vec<usize>> {
     let mut told: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for line in logs.lines() {
@@ -34,11 +34,11 @@ fn told(logs: &Following) -> BTreeMap<String, Vec<usize>> {
 fn sixty_four_nodes_are_followed_at_once() {
     let cluster = Cluster::start(uniform(64));
     let nodes: Vec<String> = cluster.nodes().iter().map(|node| node.name().to_owned()).collect();
-    // Fewer are connected to at once than are followed: none waits for another's end.
+    // Fewer nodes are connected at once than are followed: no node waits for another to finish.
     let mut logs = follow(&cluster, "--forks 8");
     for number in 0..50 {
         for node in &nodes {
-            // In two parts, so that a poll may come between them.
+            // In two parts, so that a poll can happen in between.
             write(&cluster, node, &format!("line {number} "));
             write(&cluster, node, &format!("of {node}\n"));
         }
@@ -107,18 +107,18 @@ fn a_log_that_is_rotated_goes_on_from_its_beginning() {
     write(&cluster, "n01", "line 1 of n01\n");
     logs.until_line("n01: line 1 of n01");
     assert!(cluster.node("n01").rotate_log(ANALYTICS, COLLECTOR));
-    // Longer than what was there: the size alone would not tell.
+    // Longer than the old content, so the size alone does not reveal the rotation.
     let text: String = (2..100).map(|number| format!("line {number} of n01\n")).collect();
     write(&cluster, "n01", &text);
     logs.until_line("n01: line 99 of n01");
     logs.interrupt();
     assert_eq!(told(&logs)["n01"], (1..100).collect::<Vec<usize>>(), "{logs}");
-    // The lab's nodes keep no old file: what it held last is not known.
+    // The lab's nodes keep no rotated file, so its last lines are unknown.
     let note = "its log was rotated or cleared: the last lines before that may be missing";
     assert_eq!(logs.notes(), [format!("n01 {COLLECTOR}: {note}")]);
 }
 
-/// Whoever has seen enough is not kept waiting for a line that may never come.
+/// After `head` exits, ctl ends without waiting for another line.
 #[test]
 fn head_ends_it() {
     let cluster = Cluster::start(uniform(4));
@@ -126,16 +126,16 @@ fn head_ends_it() {
         write(&cluster, node.name(), "line 1 of it\n");
     }
     let mut ctl = cluster.command(&format!("logs -f {COLLECTOR}"));
-    let mut child = ctl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ctl starts");
-    let output = child.stdout.take().expect("its stdout");
-    let head = Command::new("head").arg("-n1").stdin(output).output().expect("head runs");
+    let mut child = ctl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cannot start ctl");
+    let output = child.stdout.take().expect("no stdout");
+    let head = Command::new("head").arg("-n1").stdin(output).output().expect("cannot run head");
     assert!(String::from_utf8_lossy(&head.stdout).starts_with('n'), "{head:?}");
     // Nothing is written any more.
-    let ended = child.wait_with_output().expect("it ends");
+    let ended = child.wait_with_output().expect("cannot wait for ctl");
     assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
 }
 
-/// Nobody reads what it prints, and it cannot print all: a signal ends it all the same.
+/// A signal ends ctl even if its output is blocked because nobody reads it.
 #[test]
 fn a_signal_ends_it_also_while_nobody_reads() {
     let cluster = Cluster::start(uniform(2));
@@ -144,12 +144,12 @@ fn a_signal_ends_it_also_while_nobody_reads() {
         write(&cluster, node.name(), &line.repeat(3000));
     }
     let mut ctl = cluster.command(&format!("logs -f -n 100000 {COLLECTOR}"));
-    let mut child = ctl.stdout(Stdio::piped()).spawn().expect("ctl starts");
-    // Six megabytes do not go into a pipe: once it has begun, it is stuck, or soon will be.
-    child.stdout.as_mut().expect("its stdout").read_exact(&mut [0]).expect("a byte");
+    let mut child = ctl.stdout(Stdio::piped()).spawn().expect("cannot start ctl");
+    // A pipe cannot hold six megabytes: once ctl has written a byte, it blocks soon.
+    child.stdout.as_mut().expect("no stdout").read_exact(&mut [0]).expect("cannot read a byte");
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()));
-    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(child.wait().expect("cannot wait for ctl").code(), Some(130));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn forms_that_logs_have_and_have_not() {
     assert_eq!((&last["event"], &last["exit_code"]), (&"run_finished".into(), &130.into()), "{logs}");
 }
 
-/// The bar of the issue: what 37 nodes say alike is said once.
+/// Identical evidence of 37 nodes is shown once.
 #[test]
 fn evidence_of_many_nodes_is_told_once() {
     let cluster = Cluster::start(uniform(40));

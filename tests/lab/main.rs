@@ -1,7 +1,7 @@
-//! The promises of `ctl` kept against the lab, above all where things go wrong.
+//! Tests of the guarantees of `ctl` against the lab, above all under faults.
 //!
-//! Every test has a lab of its own in this process (see `harness`) and runs the real binary against it. What a node
-//! did is read from the lab, never from `ctl`'s word alone. A timing is never asserted, beyond that a run ends.
+//! Every test has its own lab in this process (see `harness`) and runs the real binary against it. The tests read
+//! effects on a node from the lab, never only from the output of `ctl`. They assert no timing, except that a run ends.
 
 mod batched;
 mod depth;

@@ -1,5 +1,5 @@
-//! `ctl status -o prom` as Prometheus reads it, and the files that `-o prom` and `-o html` leave. What a report shows is
-//! in tests/browser.
+//! `ctl status -o prom` as Prometheus parses it, and the files written by `-o prom` and `-o html`. tests/browser checks
+//! the content of a report.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use contrail_lab::{ClusterSpec, Fault};
 
 use crate::harness::{Cluster, FAST, uniform};
 
-/// Has Prometheus' own tool read it, whose parser is node_exporter's too, and say what it does not like.
+/// Checks the text with promtool, whose parser node_exporter uses too.
 #[track_caller]
 fn check_metrics(exposition: &str) {
     let mut promtool = Command::new("promtool");
@@ -18,16 +18,16 @@ fn check_metrics(exposition: &str) {
     let mut child = promtool.spawn().unwrap_or_else(|error| {
         panic!("promtool: {error}: tests/run installs what the tests need (Debian: prometheus)")
     });
-    child.stdin.take().expect("a pipe").write_all(exposition.as_bytes()).expect("promtool reads");
-    let output = child.wait_with_output().expect("promtool ends");
+    child.stdin.take().expect("no pipe").write_all(exposition.as_bytes()).expect("cannot write to promtool");
+    let output = child.wait_with_output().expect("cannot wait for promtool");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.is_empty(), "{}: {said}\n{exposition}", output.status);
-    // What the collector refuses and promtool lets through: a series twice, and times.
+    // node_exporter's collector rejects two things that promtool accepts: a repeated series, and timestamps.
     let mut series: Vec<&str> = Vec::new();
     for line in exposition.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').expect("a value");
+        let (name, value) = line.rsplit_once(' ').expect("expected a value");
         assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
-        assert!(name.ends_with('}') || !name.contains(' '), "no time: {line}");
+        assert!(name.ends_with('}') || !name.contains(' '), "expected no timestamp: {line}");
         series.push(name);
     }
     let all = series.len();
@@ -67,14 +67,14 @@ fn prometheus_reads_the_metrics() {
     }
 }
 
-/// promtool says something of what is wrong.
+/// promtool reports invalid text.
 #[test]
 #[should_panic(expected = "ctl_x")]
 fn what_is_no_exposition_is_seen() {
     check_metrics("# TYPE ctl_x gauge\nctl_x{a=\"1} 1\n");
 }
 
-/// The file is there whole or not at all, and whoever runs node_exporter can read it.
+/// The file is written atomically, and node_exporter can read it as any user.
 #[test]
 fn the_file_can_be_read_by_node_exporter() {
     let cluster = Cluster::start(uniform(2));
@@ -91,7 +91,7 @@ fn the_file_can_be_read_by_node_exporter() {
     assert_eq!(mode(&file), 0o644);
     check_metrics(&std::fs::read_to_string(&file).expect("a file"));
 
-    // What is there is made no more open, and lends no mode that the umask would not give.
+    // An existing file's mode does not become more open, and does not grant more than the umask.
     for (there, kept) in [(0o600, 0o600), (0o640, 0o640), (0o666, 0o644)] {
         std::fs::write(&file, "old").expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(there)).expect("a mode");
@@ -103,7 +103,7 @@ fn the_file_can_be_read_by_node_exporter() {
     status(&private, "077");
     assert_eq!(mode(&private), 0o600);
 
-    // Nothing else is left beside it, and nothing that is no file is replaced.
+    // Nothing else is left in the directory, and only regular files are replaced.
     let mut names: Vec<String> = std::fs::read_dir(cluster.path(""))
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
@@ -117,7 +117,7 @@ fn the_file_can_be_read_by_node_exporter() {
     assert!(refused.stderr.contains("is not a regular file"), "{refused}");
 }
 
-/// Both forms are of a status alone.
+/// Only a status has these formats.
 #[test]
 fn other_commands_have_no_report() {
     let cluster = Cluster::start(uniform(1));
@@ -129,7 +129,7 @@ fn other_commands_have_no_report() {
     }
 }
 
-/// At a terminal a report is of little use: it is written there all the same, and where it belongs is said.
+/// A report on a terminal is rarely useful: ctl prints it anyway, with a hint where to write it.
 #[test]
 fn a_report_at_a_terminal_says_where_it_belongs() {
     let cluster = Cluster::start(uniform(1));
@@ -138,7 +138,7 @@ fn a_report_at_a_terminal_says_where_it_belongs() {
         let mut script = Command::new("script");
         script.args(["-q", "-e", "-c", &format!("\"$CTL\" {}", arguments(&ctl)), "/dev/null"]);
         script.env("CTL", ctl.get_program()).env("HOME", cluster.path("")).env("TERM", "xterm").stdin(Stdio::null());
-        let output = script.output().expect("script, of bsdutils");
+        let output = script.output().expect("cannot run script (package bsdutils)");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let note = "use --out report.html to write it to a file";
@@ -151,7 +151,7 @@ fn a_report_at_a_terminal_says_where_it_belongs() {
     assert!(std::fs::read_to_string(&file).expect("a report").ends_with("</html>\n"));
 }
 
-/// The arguments of a command as a shell takes them; none of ours has anything to quote.
+/// The arguments of a command as shell words. None of them needs quoting.
 fn arguments(command: &Command) -> String {
     command.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Names that no node has, and other mistakes of who types: said clearly, and before anything is changed.
+//! Unknown names and other mistakes on the command line: clear errors, before anything is changed.
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role};
 
@@ -15,7 +15,7 @@ fn mixed() -> ClusterSpec {
 
 const MISTAKE: &str = "no selected node has a service 'contrail-colector'";
 
-/// Every command that takes a name.
+/// Every command that takes a service name.
 #[test]
 fn a_name_that_no_node_has() {
     let cluster = Cluster::start(mixed());
@@ -40,7 +40,7 @@ fn a_name_that_no_node_has() {
     assert_eq!(cluster.counts_of_collectors(), [(1, 0), (1, 0)]);
 }
 
-/// The result is in what scripts read, one a node.
+/// Machine-readable output has the mistake as a result for each node.
 #[test]
 fn a_mistake_is_a_result() {
     let cluster = Cluster::start(mixed());
@@ -55,7 +55,7 @@ fn a_mistake_is_a_result() {
     }
 }
 
-/// One wrong name among right ones: nothing is changed, and a resume is not offered.
+/// One wrong name among right ones: nothing is changed, and no resume is offered.
 #[test]
 fn one_mistake_keeps_the_run_from_starting() {
     let cluster = Cluster::start(mixed());
@@ -72,7 +72,7 @@ fn one_mistake_keeps_the_run_from_starting() {
     cluster.at_rest();
 }
 
-/// What reads shows the right ones all the same.
+/// Read-only commands show the valid names anyway.
 #[test]
 fn a_status_shows_what_there_is() {
     let cluster = Cluster::start(mixed());
@@ -87,7 +87,7 @@ fn a_status_shows_what_there_is() {
     }
 }
 
-/// A name that some nodes have is none: the others are `not_configured`, and a glob never is a mistake.
+/// If some nodes have the service, it is not a mistake: the others are `not_configured`. A glob is never a mistake.
 #[test]
 fn what_some_nodes_have_is_no_mistake() {
     let cluster = Cluster::start(mixed());
@@ -99,7 +99,7 @@ fn what_some_nodes_have_is_no_mistake() {
     }
 }
 
-/// A service that the inventory gives to a role, and that no node's init knows.
+/// The inventory gives a service to a role, but no node's init knows it.
 #[test]
 fn a_service_that_no_init_knows() {
     let nodes = ["d1", "d2"].map(|name| NodeSpec::new(name, Release::R3_2).roles([Role::Database]));
@@ -114,7 +114,7 @@ fn a_service_that_no_init_knows() {
         let expected = ["d1", "d2"].map(|node| format!("{node} cassandra failed no_such_service"));
         assert_eq!(run.outcomes(), expected, "{words}\n{run}");
     }
-    // Where one node's init does not answer, it may be there.
+    // If init does not answer on one node, the service may exist there.
     cluster.node("d2").set_fault(Fault::NoLogin);
     let words = "service cassandra status -o json";
     let run = Running::start(cluster.command_with(words, &inventory)).finish().expect(1);
@@ -122,7 +122,7 @@ fn a_service_that_no_init_knows() {
     assert!(is_not_configured(&run, "d1", "cassandra"), "{run}");
 }
 
-/// The name may be on the node that cannot be asked: it is said which that is, and the right names are done.
+/// An unreachable node may have the service: the output names that node, and the valid names are processed.
 #[test]
 fn a_node_that_cannot_be_asked_may_have_it() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::Refused));
@@ -134,7 +134,7 @@ fn a_node_that_cannot_be_asked_may_have_it() {
     assert!(run.stderr.contains("no answer from n02"), "{run}");
 }
 
-/// A rollout: a wrong name is seen before its first step, unless a step before may bring the service.
+/// In a rollout, a wrong name is found before the first step, unless an earlier step may install the service.
 #[test]
 fn names_in_a_rollout() {
     let cluster = Cluster::start(mixed());
@@ -155,14 +155,14 @@ fn names_in_a_rollout() {
     assert!(ran, "{run}");
 }
 
-/// A service that the role has and no node lists: its supervisord is named, with the reason.
+/// A service that the role has but no node lists: the result names its supervisord and the reason.
 #[test]
 fn a_service_of_the_role_that_no_node_lists() {
     let cluster = Cluster::start(mixed());
     let run = cluster.ctl("service redis-config status -r config").expect(1);
     assert!(run.stderr.contains("supervisor-config is running, but its configuration has no such program"), "{run}");
     assert!(run.stderr.contains("`ctl service redis-config update`"), "{run}");
-    // One that did not answer may have it.
+    // A supervisord that did not answer may have it.
     let nodes = ["c1", "c2"].map(|name| NodeSpec::new(name, Release::R3_2).roles([Role::Config]));
     let cluster = Cluster::start(ClusterSpec::new(nodes.to_vec()).timing(FAST));
     cluster.node("c2").set_fault(Fault::SupervisorDown);
@@ -187,7 +187,7 @@ impl Cluster {
     }
 }
 
-/// What stays on the screen is ended by a name that no node has, once every node has answered; until then it says so.
+/// A watch of a name that no node has ends after every node has answered. Until then it shows a message.
 #[test]
 fn a_watch_of_a_name_that_no_node_has() {
     let cluster = Cluster::start(mixed());
@@ -200,7 +200,7 @@ fn a_watch_of_a_name_that_no_node_has() {
         let text = terminal.text();
         assert!(text.contains(MISTAKE) && text.contains("did you mean contrail-collector?"), "{words}\n{text}");
     }
-    // Some have it, or none was meant by itself.
+    // Some nodes have it, or the pattern is not an exact name.
     let words = format!("status {COLLECTOR} contrail-q*x --watch=100ms");
     let mut watch = Following::start(cluster.command(&words));
     watch.until("the first round", |lines, _| !lines.is_empty());

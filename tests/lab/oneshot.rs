@@ -1,4 +1,4 @@
-//! Programs that are made to end: the same answer from every supervisord, whichever way it is reached.
+//! Programs that are meant to end: the same result from every supervisord version and backend.
 
 use contrail_lab::{Fault, Release, Role, State, SupervisorVersion};
 
@@ -13,7 +13,7 @@ fn by_startsecs_alone() {
             let cluster = Cluster::start(single(spec));
             let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json --via {via}")).expect(0);
             assert_eq!(ended(&run.result("n")), "changed", "{version:?} {via}\n{run}");
-            // It may be read before it ends.
+            // The query may come before it ends.
             assert!(matches!(word(&run.result("n")["state"]), "RUNNING" | "EXITED"), "{version:?} {via}\n{run}");
             cluster.wait_for("n", ANALYTICS, COLLECTOR, State::Exited);
             assert_eq!(cluster.process("n", ANALYTICS, COLLECTOR).starts, 2, "{version:?} {via}\n{run}");

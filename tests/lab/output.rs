@@ -1,4 +1,4 @@
-//! The forms of the results as a script and a terminal see them.
+//! Output formats as scripts and terminals see them.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{COLLECTOR, Cluster, FAST, Running, check, ended, list, node, single, uniform, word};
 use crate::terminal::{Left, Terminal};
 
-/// What the head of a document says.
+/// The head of the JSON document.
 #[test]
 fn the_head_of_the_document() {
     let cluster = Cluster::start(uniform(2));
@@ -33,8 +33,8 @@ fn the_head_of_the_document() {
     assert_eq!((word(&ping["command"]), &ping["action"]), ("ping", &Value::Null));
 }
 
-/// One object a line, in the order in which things happen: who cannot be reached is told before anything is begun. The
-/// end has the summary.
+/// One object per line, in the order of events: unreachable nodes come before the first action. The last line has the
+/// summary.
 #[test]
 fn jsonl() {
     let cluster = Cluster::start(uniform(4).fault("n04", Fault::Refused));
@@ -73,7 +73,7 @@ fn the_order_of_the_roles() {
     let events = run.events();
     let roles: Vec<&str> =
         events.iter().filter(|event| event["event"] == "batch_started").map(|event| word(&event["role"])).collect();
-    // The two of database and of config go one after the other, since their roles are capped.
+    // Nodes of database and config go one after the other, because their roles are capped.
     assert_eq!(
         roles,
         ["database", "database", "config", "config", "analytics", "control", "web-ui", "compute"],
@@ -98,7 +98,7 @@ fn the_order_of_the_roles() {
         for instance in node.instances() {
             for name in node.processes(&instance) {
                 let process = cluster.process(node.name(), &instance, &name);
-                // ifmap takes its whole instance along; then the counts begin anew.
+                // ifmap restarts its whole instance; then the counts start from zero.
                 assert_eq!(process.state, State::Running, "{} {name}", node.name());
                 assert!(process.starts >= 2 || instance == "supervisor-config", "{} {name} {process:?}", node.name());
             }
@@ -125,7 +125,7 @@ fn a_node_with_two_roles() {
     assert_eq!((seen.connections, seen.logins), (1, 1), "{run}");
 }
 
-/// Lines come as things happen, not at the end.
+/// Lines are printed when things happen, not at the end.
 #[test]
 fn jsonl_as_it_happens() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::HangAction));
@@ -139,7 +139,7 @@ fn jsonl_as_it_happens() {
     run.finish().expect(130);
 }
 
-/// A reader that has seen enough ends the output, not the work.
+/// A reader that closes the pipe ends the output, not the run.
 #[test]
 fn a_closed_stdout_ends_quietly() {
     for form in ["jsonl", "json", "table", "csv", "yaml"] {
@@ -166,7 +166,8 @@ fn a_closed_stdout_ends_quietly() {
     }
 }
 
-/// What could not be written is said, and is not all as asked. Each file is there by itself, whole or not at all.
+/// A failed write is reported, and changes the exit code. Each file is independent, and is written completely or not at
+/// all.
 #[test]
 fn output_that_cannot_be_written_is_no_success() {
     let cluster = Cluster::start(uniform(1));
@@ -182,7 +183,7 @@ fn output_that_cannot_be_written_is_no_success() {
     assert!(code == Some(1) && said.contains("No space left on device"), "{code:?} {said}");
     assert_eq!(cluster.collector("n01").starts, 2);
 
-    // A disk that is full after half a KiB has room for one of the two.
+    // The disk is full after half a KiB, so one of the two fits.
     let limited = |words: &str| {
         let ctl = cluster.command(words);
         let mut shell = std::process::Command::new("sh");
@@ -198,22 +199,22 @@ fn output_that_cannot_be_written_is_no_success() {
     assert!(!cluster.path("too-large.json").exists(), "{run}");
 }
 
-/// Off a terminal there is no colour and nothing that moves; -q leaves the results alone.
+/// Without a terminal there is no color and no animation; -q prints only the results.
 #[test]
 fn off_a_terminal() {
     let cluster = Cluster::start(uniform(2).fault("n02", Fault::Refused));
     for form in ["table", "wide"] {
         let run = cluster.ctl(&format!("service {COLLECTOR} status -o {form}")).expect(4);
         assert!(!run.stdout.contains('\u{1b}') && !run.stderr.contains(['\u{1b}', '\r']), "{run}");
-        assert!(run.stdout.contains("n01") && run.stdout.contains("n02"), "nothing is missing: {run}");
-        assert!(run.stderr.contains("2 nodes"), "it is summed up: {run}");
+        assert!(run.stdout.contains("n01") && run.stdout.contains("n02"), "expected complete results: {run}");
+        assert!(run.stderr.contains("2 nodes"), "expected a summary: {run}");
         let quiet = cluster.ctl(&format!("service {COLLECTOR} status -o {form} -q")).expect(4);
         assert!(quiet.stderr.is_empty() && quiet.stdout == run.stdout, "{quiet}");
     }
     let mut command = cluster.command(&format!("service {COLLECTOR} status --color always"));
     command.env("NO_COLOR", "1");
     let run = crate::harness::Running::start(command).finish().expect(4);
-    assert!(run.stdout.contains('\u{1b}'), "what is asked for by name is stronger: {run}");
+    assert!(run.stdout.contains('\u{1b}'), "expected the explicit option to take precedence: {run}");
 }
 
 /// A folded table has each outcome once, under a node set.
@@ -227,7 +228,7 @@ fn folded() {
     assert!(run.stdout.contains("n12") && !run.stdout.contains('['), "{run}");
 }
 
-/// Where there is nothing to fold, that is said.
+/// Formats that cannot fold reject the option.
 #[test]
 fn folding_is_refused_where_it_cannot_be() {
     let cluster = Cluster::start(uniform(1));

@@ -1,4 +1,4 @@
-//! Secrets that are typed at a terminal of its own.
+//! Secrets typed at a pseudo terminal.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::terminal::{Left, Terminal};
 const SECRET: &str = "tr0ub4dor";
 const QUESTION: &str = "SSH password for the nodes";
 
-/// A node that lets in with a password alone, as the inventory names no key.
+/// A node that accepts only a password, because the inventory names no key.
 fn cluster() -> (Cluster, Command) {
     let cluster = Cluster::start(uniform(1).each(|node| node.password = Some(SECRET.to_owned())));
     let inventory = cluster.inventory();
@@ -23,12 +23,12 @@ fn cluster() -> (Cluster, Command) {
     (cluster, command)
 }
 
-/// What is typed at once is not shown, however fast, and what was typed before the question is not the answer to it.
+/// An answer typed right after the prompt is not echoed, and input typed before the prompt is discarded.
 #[test]
 fn what_is_typed_ahead_is_thrown_away_and_what_is_typed_at_once_is_not_shown() {
     let (cluster, command) = cluster();
     let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
-    // Echoed by the terminal itself, since nobody has asked yet.
+    // The terminal itself echoes this, because there is no prompt yet.
     terminal.press("early\n");
     terminal.until(QUESTION);
     terminal.press(&format!("{SECRET}\n"));
@@ -38,7 +38,7 @@ fn what_is_typed_ahead_is_thrown_away_and_what_is_typed_at_once_is_not_shown() {
     assert_eq!(text.matches(QUESTION).count(), 1, "{text}");
 }
 
-/// Whatever ends the question finds the terminal as it was, and no core is left.
+/// However the prompt ends, the terminal settings are restored, and no core file is left.
 #[test]
 fn a_signal_at_the_question_leaves_the_terminal_as_it_was() {
     for (signal, code) in [(None, 130), (Some("INT"), 130), (Some("TERM"), 143), (Some("HUP"), 129)] {
@@ -53,14 +53,14 @@ fn a_signal_at_the_question_leaves_the_terminal_as_it_was() {
             None => terminal.press("\x03"),
             Some(signal) => terminal.signal(signal),
         }
-        // Before the keyboard is taken away, which ends the question too.
+        // Read this before the terminal is closed, which also ends the prompt.
         let process = format!("/proc/{}", pid.trim());
         crate::harness::eventually("the end of it", || (!Path::new(&process).exists()).then_some(()));
         assert_eq!(terminal.finish(), Left::as_found(code), "{signal:?}\n{}", terminal.text());
     }
 }
 
-/// Stopped at the question, and continued: it is asked again.
+/// After a stop and a continue at the prompt, it is shown again.
 #[test]
 fn a_stop_at_the_question() {
     let (cluster, command) = cluster();
@@ -74,13 +74,13 @@ fn a_stop_at_the_question() {
     };
     crate::harness::eventually("a stopped process", || state().then_some(()));
     terminal.signal("CONT");
-    terminal.until_screen("the question once more", |text| text.matches(QUESTION).count() == 2);
+    terminal.until_screen("the second prompt", |text| text.matches(QUESTION).count() == 2);
     terminal.press(&format!("{SECRET}\n"));
     assert_eq!(terminal.finish(), Left::as_found(0), "{}", terminal.text());
     assert!(!terminal.text().contains(SECRET), "{}", terminal.text());
 }
 
-/// Input typed before a question is not its answer.
+/// Input typed before a prompt is not its answer.
 #[test]
 fn a_question_is_not_answered_ahead() {
     let cluster = Cluster::start(uniform(2));
@@ -88,7 +88,7 @@ fn a_question_is_not_answered_ahead() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let command = cluster.command_with(&format!("service {COLLECTOR} restart"), &pipe);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
-    // It waits for its inventory and says so, and the terminal shows the input meanwhile.
+    // ctl waits for its inventory and says so, while the terminal echoes the input.
     terminal.until("waiting for the inventory");
     terminal.press("2\n");
     terminal.until("2");
@@ -100,7 +100,7 @@ fn a_question_is_not_answered_ahead() {
     assert_eq!(cluster.connections(), 0);
 }
 
-/// A host that is silent where its key is not known is named while it is waited for, and the wait can be ended.
+/// If a host with an unknown key does not answer, the wait names it, and can be interrupted.
 #[test]
 fn a_silent_host_is_named_before_the_question() {
     let cluster =
@@ -114,13 +114,13 @@ fn a_silent_host_is_named_before_the_question() {
     assert_eq!(terminal.finish(), Left::as_found(130), "{}", terminal.text());
 }
 
-/// Where standard input is the command's, a question is asked at the terminal all the same.
+/// If standard input belongs to the command, ctl prompts on the terminal.
 #[test]
 fn a_question_beside_the_input_of_a_command() {
     let cluster = Cluster::start(uniform(2));
     let input = cluster.write("input", "from the file\n");
     let mut command = cluster.command("exec");
-    // The terminal's shell takes it for a redirection.
+    // The terminal's shell parses this as a redirection.
     command.args(["--", "cat", &format!("<{}", input.display())]);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
     terminal.until("to continue:");

@@ -1,4 +1,4 @@
-//! Connections: how many, what goes over them, how many nodes at once.
+//! Connections: their number, the traffic on them, and how many nodes are processed at once.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use contrail_lab::{ClusterSpec, Fault, Release, Role, State};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, is_guard, list, node, single, uniform, word};
 
-/// However many supervisords and services: one connection, one login.
+/// One connection and one login, however many supervisords and services.
 #[test]
 fn one_connection_for_a_node() {
     let cluster = Cluster::start(single(node(Release::R3_2, Role::ALL)));
@@ -24,7 +24,7 @@ fn one_connection_for_a_node() {
     }
 }
 
-/// Every supervisord of a node is asked, each through its own socket, and no process is started for it.
+/// Every supervisord of a node is queried through its own socket, without starting a process.
 #[test]
 fn a_status_that_starts_nothing_on_the_node() {
     let cluster = Cluster::start(single(node(Release::R3_2, Role::ALL)));
@@ -38,7 +38,7 @@ fn a_status_that_starts_nothing_on_the_node() {
         let path = url.trim_start_matches("unix://");
         assert!(seen.streamlocal_opens.iter().any(|open| open == path), "{path}: {seen:?}");
         let asked = seen.rpc_calls.iter().filter(|call| call.instance == instance).count();
-        assert!(asked > 0, "{instance} was not asked\n{run}");
+        assert!(asked > 0, "{instance} was not queried\n{run}");
         let mut listed: Vec<&str> = results
             .iter()
             .filter(|result| result["supervisor"] == *instance)
@@ -47,16 +47,16 @@ fn a_status_that_starts_nothing_on_the_node() {
         let mut expected = cluster.node("n").processes(&instance);
         listed.sort_unstable();
         expected.sort();
-        assert_eq!(listed, expected, "every process of {instance}\n{run}");
+        assert_eq!(listed, expected, "expected every process of {instance}\n{run}");
     }
-    // A plain restart, by the way that `auto` takes, starts the guard and nothing else.
+    // A plain restart with `--via auto` starts only the guard.
     cluster.node("n").reset_counters();
     cluster.ctl(&format!("service {COLLECTOR} restart -o json")).expect(0);
     let execs = cluster.counters("n").execs;
     assert!(execs.len() == 1 && is_guard(&execs[0]), "{execs:?}");
 }
 
-/// The same cluster, the same words, by each way.
+/// The same cluster gives the same status with each backend.
 #[test]
 fn the_status_of_a_cluster() {
     let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
@@ -67,17 +67,17 @@ fn the_status_of_a_cluster() {
     for result in list(&document["results"]) {
         assert_eq!((word(&result["outcome"]), word(&result["state"])), ("ok", "RUNNING"), "{result:#}");
     }
-    // Cassandra is run by init, and is there too.
+    // Cassandra is run by init, and is listed too.
     let databases = cluster.nodes().iter().filter(|node| node.name().starts_with("db")).count();
     let seen = list(&document["results"]).iter().filter(|result| result["service"] == "contrail-database").count();
     assert_eq!(seen, databases, "{run}");
     let mut nodes: Vec<&str> = list(&document["results"]).iter().map(|result| word(&result["node"])).collect();
     nodes.dedup();
     let order: Vec<&str> = cluster.nodes().iter().map(contrail_lab::Node::name).collect();
-    assert_eq!(nodes, order, "results are in the order of the inventory\n{run}");
+    assert_eq!(nodes, order, "expected results in the order of the inventory\n{run}");
 }
 
-/// No more nodes are worked on at once than --forks says: each is done before the one that is next but one begins.
+/// At most --forks nodes are processed at once: a node is done before the next but one starts.
 #[test]
 fn forks_bound_the_nodes_at_work() {
     let slow = Duration::from_millis(250);
@@ -85,7 +85,7 @@ fn forks_bound_the_nodes_at_work() {
         let spec = uniform(6).each(|node| node.faults.push(Fault::SlowStart(slow)));
         let cluster = Cluster::start(spec);
         let run = cluster.ctl(&format!("service {COLLECTOR} restart -y -o json --forks {forks}")).expect(0);
-        // Each is at work from before its start until after it is up, which takes `slow` and its startsecs.
+        // Each node is in progress from before its start until it is up, which takes `slow` and its startsecs.
         let mut begun: Vec<f64> = cluster.nodes().iter().map(|node| cluster.collector(node.name()).start).collect();
         begun.sort_by(f64::total_cmp);
         for pair in begun.windows(forks + 1) {
@@ -95,7 +95,7 @@ fn forks_bound_the_nodes_at_work() {
     }
 }
 
-/// And no fewer: with as many forks as nodes, all of them are at work at once.
+/// With as many forks as nodes, all of them are processed at once.
 #[test]
 fn forks_are_used() {
     let spec = uniform(5).each(|node| node.faults.push(Fault::HangAction));
@@ -119,7 +119,7 @@ fn forks_are_used() {
     assert_eq!(ended(&run.result(untouched[0])), "not_started interrupted", "{run}");
 }
 
-/// `accept-new` writes each key down, once, though many nodes come at the same time; after that it is known.
+/// `accept-new` records each key once, though many nodes connect at the same time; afterwards it is known.
 #[test]
 fn new_host_keys_are_written_down() {
     let spec = uniform(12).each(|node| node.faults.push(Fault::UnknownHostKey));
@@ -137,7 +137,7 @@ fn new_host_keys_are_written_down() {
     cluster.ctl("ping -o json").expect(0);
 }
 
-/// Results come from the node that they say.
+/// Results belong to the node that they name.
 #[test]
 fn a_cluster_of_a_hundred() {
     let cluster = Cluster::start(uniform(100));
@@ -151,7 +151,7 @@ fn a_cluster_of_a_hundred() {
     }
 }
 
-/// Whichever way was asked for: where it was looked for, and what to do.
+/// With every backend: the locations that were tried, and a hint.
 #[test]
 fn a_supervisord_that_does_not_answer_is_explained() {
     for via in ["auto", "rpc", "supervisorctl", "service"] {

@@ -1,4 +1,4 @@
-//! The releases of Contrail, the ways to a supervisord, and the init systems.
+//! The releases of Contrail, the backends, and the init systems.
 
 use contrail_lab::{InitFlavour, Release, Role, State};
 
@@ -7,7 +7,7 @@ use crate::harness::{ANALYTICS, COLLECTOR, Cluster, ended, is_guard, node, singl
 const RELEASES: [Release; 4] = [Release::R1_05, Release::R2_20, Release::R3_0, Release::R3_2];
 const INITS: [InitFlavour; 3] = [InitFlavour::SysV, InitFlavour::Upstart, InitFlavour::Systemd];
 
-/// Every release by every way: the same words for the same things.
+/// Every release with every backend gives the same output.
 #[test]
 fn every_release_by_every_way() {
     for release in RELEASES {
@@ -30,7 +30,7 @@ fn every_release_by_every_way() {
                 on_node.starts
             };
             assert_eq!(run("status", 0, "ok"), starts);
-            assert_eq!(run("start", 0, "ok"), starts, "what runs is left alone");
+            assert_eq!(run("start", 0, "ok"), starts, "expected a running service to be left unchanged");
             starts += 1;
             assert_eq!(run("restart", 0, "changed"), starts);
             run("stop", 0, "changed");
@@ -38,7 +38,7 @@ fn every_release_by_every_way() {
             run("status", 3, "ok");
             starts += 1;
             assert_eq!(run("start", 0, "changed"), starts);
-            // A restart of what is stopped starts it.
+            // A restart of a stopped service starts it.
             run("stop", 0, "changed");
             starts += 1;
             assert_eq!(run("restart", 0, "changed"), starts);
@@ -46,7 +46,7 @@ fn every_release_by_every_way() {
     }
 }
 
-/// Where each release's supervisord listens, and that nothing but the guard is executed.
+/// The address of each release's supervisord, and that only the guard is executed.
 #[test]
 fn the_address_of_each_release() {
     for (release, unix, tcp) in [
@@ -86,7 +86,7 @@ fn programs_by_their_old_names() {
     }
 }
 
-/// A supervisord that wants a name and a password, which the inventory gives.
+/// A supervisord that requires a user and a password, given in the inventory.
 #[test]
 fn a_supervisord_that_asks_for_a_password() {
     let mut spec = node(Release::R3_2, [Role::Analytics]);
@@ -108,10 +108,13 @@ fn a_supervisord_that_asks_for_a_password() {
     let run = crate::harness::Running::start(run).finish().expect(0);
     assert_eq!(ended(&run.result("n")), "changed", "{run}");
     assert_eq!(cluster.collector("n").starts, 2, "{run}");
-    assert!(!run.stderr.contains("pass word") && !run.stderr.contains("cGFzcyB3b3Jk"), "no secret in a log\n{run}");
+    assert!(
+        !run.stderr.contains("pass word") && !run.stderr.contains("cGFzcyB3b3Jk"),
+        "expected no secret in a log\n{run}"
+    );
 }
 
-/// A supervisord itself, by its init service.
+/// Actions on a supervisord itself, through its init service.
 #[test]
 fn an_instance_by_each_init() {
     for init in INITS {
@@ -132,7 +135,7 @@ fn an_instance_by_each_init() {
         };
         let first = pid();
         let status = run("status", 0, "ok");
-        let expected = format!("supervisord (pid {}) is running...", first.expect("it is up"));
+        let expected = format!("supervisord (pid {}) is running...", first.expect("the instance is up"));
         assert_eq!(word(&status["message"]), expected, "{init:?}");
         run("start", 0, "ok");
         run("restart", 0, "changed");
@@ -154,7 +157,7 @@ fn an_instance_by_each_init() {
 fn an_init_service_by_each_init() {
     for init in INITS {
         let cluster = Cluster::start(single(node(Release::R3_2, [Role::Database]).init(init)));
-        let on_node = || cluster.node("n").service("contrail-database").expect("it has one");
+        let on_node = || cluster.node("n").service("contrail-database").expect("the service has a process");
         let run = |action: &str| cluster.ctl(&format!("service contrail-database {action} -o json"));
         let status = run("status").expect(0);
         assert_eq!(word(&status.result("n")["state"]), "RUNNING", "{init:?}\n{status}");
@@ -170,19 +173,19 @@ fn an_init_service_by_each_init() {
     }
 }
 
-/// A restart is proved by the main pid or the start time, or it is not called one.
+/// A restart counts as one only if the main pid or the start time proves it.
 #[test]
 fn the_restart_of_an_init_service_is_proved() {
     for init in [InitFlavour::SysV, InitFlavour::Systemd] {
         let cluster = Cluster::start(single(node(Release::R3_2, [Role::Database]).init(init)));
-        let before = cluster.node("n").service("contrail-database").expect("it has one");
+        let before = cluster.node("n").service("contrail-database").expect("the service has a process");
         let run = cluster.ctl("service contrail-database restart -o json").expect(0);
-        let now = cluster.node("n").service("contrail-database").expect("it has one");
+        let now = cluster.node("n").service("contrail-database").expect("the service has a process");
         assert!(now.pid != before.pid && (now.starts, now.stops) == (2, 1), "{init:?}\n{run}");
         assert_eq!(run.outcomes(), ["n contrail-database changed"], "{init:?}\n{run}");
         assert_eq!(run.result("n")["pid"], now.pid, "{init:?}\n{run}");
     }
-    // The script of 3.x on upstart says neither: " * Cassandra is running".
+    // The script of 3.x on upstart prints neither: " * Cassandra is running".
     let cluster = Cluster::start(single(node(Release::R3_0, [Role::Database]).init(InitFlavour::Upstart)));
     let run = cluster.ctl("service contrail-database restart -o json").expect(1);
     assert_eq!(word(&run.result("n")["outcome"]), "unknown", "{run}");
@@ -204,7 +207,7 @@ fn active_exited_is_not_running() {
     assert_eq!(word(&run.result("n")["outcome"]), "failed", "{run}");
 }
 
-/// Up to 2.20 Cassandra is a program of supervisord, and what supervisord lists is the truth.
+/// Up to 2.20 Cassandra is a program of supervisord, so supervisord's list counts.
 #[test]
 fn cassandra_under_supervisord() {
     let cluster = Cluster::start(single(node(Release::R2_20, [Role::Database])));

@@ -1,4 +1,4 @@
-//! Batches, failure limits and caps: which nodes go when, and which do not go at all.
+//! Batches, failure limits and caps: the order of nodes, and which nodes are left out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, is_guard, li
 const DATABASE: &str = "supervisor-database";
 const KAFKA: &str = "kafka";
 
-/// Database nodes, `db1` and on.
+/// Database nodes, `db1` and up.
 fn databases(count: usize) -> ClusterSpec {
     let nodes = (1..=count).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));
     ClusterSpec::new(nodes.collect()).timing(FAST)
 }
 
-/// The collector cannot be started again once it was stopped.
+/// The collector cannot be started after a stop.
 fn broken() -> Fault {
     Fault::SpawnError { program: COLLECTOR.to_owned(), kind: SpawnKind::Spawn }
 }
 
-/// A restart of the collector where nothing has to stay up for long.
+/// A restart of the collector with a short stable time.
 fn restart(cluster: &Cluster, options: &str) -> Finished {
     cluster.ctl(&format!("service {COLLECTOR} restart -y --stable 0s {options}"))
 }
@@ -29,7 +29,7 @@ fn restart(cluster: &Cluster, options: &str) -> Finished {
 const UNTOUCHED: (u32, u32) = (1, 0);
 const RESTARTED: (u32, u32) = (2, 1);
 
-/// The sizes that were asked for, in the plan and in the run.
+/// The plan and the run have the requested batch sizes.
 #[test]
 fn batches() {
     let cluster = Cluster::start(uniform(22));
@@ -54,7 +54,7 @@ fn batches() {
         let all: Vec<&str> = cluster.nodes()[..nodes].iter().map(contrail_lab::Node::name).collect();
         assert_eq!(planned, all, "{run}");
     }
-    assert_eq!(cluster.connections(), 0, "a plan connects to nothing");
+    assert_eq!(cluster.connections(), 0, "a plan connected to a node");
 
     let run = restart(&cluster, "--serial 1,2,3 -w n[01-10] -o jsonl").expect(0);
     assert_eq!(run.batches(), ["n01", "n02 n03", "n04 n05 n06", "n07 n08 n09", "n10"], "{run}");
@@ -65,7 +65,7 @@ fn batches() {
         let batch = run.batches().iter().position(|batch| batch.contains(word(&result["node"]))).map(|index| index + 1);
         assert_eq!(result["batch"].as_u64().and_then(|batch| usize::try_from(batch).ok()), batch, "{result}");
     }
-    // A batch is up before the next begins: the lab's own clock.
+    // A batch is up before the next one begins, by the lab's clock.
     let times = |batch: &String| batch.split(' ').map(|node| cluster.collector(node).start).collect::<Vec<_>>();
     let times: Vec<Vec<f64>> = run.batches().iter().map(times).collect();
     for pair in times.windows(2) {
@@ -92,10 +92,10 @@ fn batches_of_each_role() {
         .map(|step| (word(&step["role"]), list(&step["batches"]).iter().map(|batch| list(batch).len()).collect()))
         .collect();
     assert_eq!(steps, [("database", vec![1, 1]), ("analytics", vec![1, 1, 1]), ("control", vec![1, 1])], "{run}");
-    assert_eq!(cluster.connections(), 0, "a plan connects to nothing");
+    assert_eq!(cluster.connections(), 0, "a plan connected to a node");
 }
 
-/// The first one fails, and no other is touched.
+/// The first node fails, and no other node is touched.
 #[test]
 fn a_canary_that_fails() {
     let cluster = Cluster::start(uniform(4).fault("n01", broken()));
@@ -113,13 +113,16 @@ fn a_canary_that_fails() {
     for node in ["n02", "n03", "n04"] {
         let result = run.result(node);
         assert!(result["batch"].is_null() && result["failure"]["hint"].is_string(), "{result:#}");
-        assert!(word(&result["failure"]["message"]).contains("n01"), "says who failed: {result:#}");
+        assert!(
+            word(&result["failure"]["message"]).contains("n01"),
+            "expected the failed node in the message: {result:#}"
+        );
     }
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR)[1..], [UNTOUCHED; 3], "{run}");
     cluster.at_rest();
 }
 
-/// A percentage is compared unrounded: two of four are not more than 50 %, and more than 49 %.
+/// A percentage is compared unrounded: two of four are not more than 50 %, but more than 49 %.
 #[test]
 fn a_limit_in_percent() {
     for (limit, exit, others) in [("50%", 1, RESTARTED), ("49%", 5, UNTOUCHED)] {
@@ -141,7 +144,7 @@ fn a_limit_in_percent() {
     }
 }
 
-/// Who cannot be reached is counted before anything is begun, wherever it stands in the order.
+/// Unreachable nodes count before anything is started, at any position in the order.
 #[test]
 fn nothing_begins_past_the_limit() {
     let cluster = Cluster::start(uniform(4).fault("n04", Fault::Refused));
@@ -158,17 +161,17 @@ fn nothing_begins_past_the_limit() {
     );
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [UNTOUCHED; 4], "{run}");
     cluster.at_rest();
-    // Without batches there is no limit, and with one more allowed it goes on.
+    // Without batches there is no limit, and with one more failure allowed the run continues.
     restart(&cluster, "-o json").expect(4);
     restart(&cluster, "--serial 1 --max-failures 1 -o json").expect(4);
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR)[..3], [(3, 2); 3]);
-    // An explicit limit holds without batches, too.
+    // An explicit limit applies without batches, too.
     restart(&cluster, "--max-failures 0 -o json").expect(5);
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR)[..3], [(3, 2); 3]);
     cluster.at_rest();
 }
 
-/// A batch that fails whole does not end a run that the limit allows.
+/// If all nodes of a batch fail, the run continues as long as the limit allows it.
 #[test]
 fn a_batch_that_fails_whole() {
     let cluster = Cluster::start(uniform(4).fault("n01", broken()).fault("n02", broken()));
@@ -178,7 +181,7 @@ fn a_batch_that_fails_whole() {
     cluster.at_rest();
 }
 
-/// The most nodes on which a program was seen not RUNNING at once, while `work` went on.
+/// The highest number of nodes on which a program was not RUNNING at the same time, while `work` ran.
 fn most_down<R>(cluster: &Cluster, instance: &str, name: &str, work: impl FnOnce() -> R) -> (usize, R) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -194,11 +197,11 @@ fn most_down<R>(cluster: &Cluster, instance: &str, name: &str, work: impl FnOnce
         });
         let done = work();
         over.store(true, Ordering::Release);
-        (watch.join().expect("what was seen"), done)
+        (watch.join().expect("the watching thread panicked"), done)
     })
 }
 
-/// Of a capped role no more than one is ever down, whoever forgets to ask for that.
+/// In a capped role at most one node is ever down, without any option.
 #[test]
 fn a_cap_that_nobody_asked_for() {
     let slow = || Fault::SlowStart(Duration::from_millis(150));
@@ -216,12 +219,16 @@ fn a_cap_that_nobody_asked_for() {
         assert_eq!(seen, most, "down at once with {options}\n{run}");
         assert_eq!(cluster.counts(DATABASE, KAFKA), [RESTARTED; 3], "{options}\n{run}");
         let is_said = run.stderr.contains("max_unavailable") || run.stderr.contains("may be down at once");
-        assert_eq!(is_said, most == 1 || options.contains('2') || options.contains('7'), "said where it bites\n{run}");
+        assert_eq!(
+            is_said,
+            most == 1 || options.contains('2') || options.contains('7'),
+            "expected a message about the cap where it applies\n{run}"
+        );
         cluster.at_rest();
     }
 }
 
-/// A node that was not selected counts as well: with one down, none of the others may go.
+/// A node that is not selected counts too: if it is down, none of the others may be stopped.
 #[test]
 fn one_that_is_down_elsewhere() {
     let dead = Fault::Fatal(KAFKA.to_owned());
@@ -245,11 +252,11 @@ fn one_that_is_down_elsewhere() {
     }
 }
 
-/// What is selected and down already goes first, and costs nothing.
+/// A selected node that is already down goes first, and does not count against the cap.
 #[test]
 fn one_that_is_down_goes_first() {
     let cluster = Cluster::start(databases(3));
-    // One may go down, so one may be stopped.
+    // One node may be down, so one may be stopped.
     cluster.ctl(&format!("service {KAFKA} stop -w db3")).expect(0);
     cluster.wait_for("db3", DATABASE, KAFKA, State::Stopped);
     let run = cluster.ctl(&format!("service {KAFKA} restart -y -o jsonl")).expect(0);
@@ -258,7 +265,7 @@ fn one_that_is_down_goes_first() {
     cluster.at_rest();
 }
 
-/// A stop that must break the cap is refused as a whole, unless it is said that it may.
+/// A stop that would exceed the cap is refused as a whole, unless an option allows it.
 #[test]
 fn a_stop_that_breaks_the_cap() {
     let cluster = Cluster::start(databases(3));
@@ -274,12 +281,12 @@ fn a_stop_that_breaks_the_cap() {
     let run = stop("--max-unavailable none").expect(0);
     assert_eq!(run.outcomes(), ["db1 kafka changed", "db2 kafka changed"], "{run}");
     assert_eq!(cluster.counts(DATABASE, KAFKA), [(1, 1), (1, 1), UNTOUCHED], "{run}");
-    // Stopped already: nothing more goes down.
+    // Already stopped: no further node goes down.
     stop("").expect(0);
     cluster.at_rest();
 }
 
-/// Roles without a cap go all at once.
+/// All nodes of a role without a cap are processed at once.
 #[test]
 fn no_cap() {
     let slow = Fault::SlowStart(Duration::from_millis(500));
@@ -289,7 +296,7 @@ fn no_cap() {
     cluster.at_rest();
 }
 
-/// Time between batches, by the lab's own clock.
+/// The pause between batches, by the lab's clock.
 #[test]
 fn a_pause() {
     let cluster = Cluster::start(uniform(3));
@@ -299,7 +306,7 @@ fn a_pause() {
     cluster.at_rest();
 }
 
-/// A signal ends a pause; what was not begun is told.
+/// A signal ends a pause; nodes that were not started are reported.
 #[test]
 fn a_signal_in_a_pause() {
     let cluster = Cluster::start(uniform(2));
@@ -320,8 +327,8 @@ fn a_live_plan() {
     let run = cluster.ctl(&format!("service {KAFKA} restart -y --dry-run=live -o json")).expect(3);
     let plan = run.document();
     let step = &plan["plan"]["steps"][0];
-    assert_eq!(list(&list(&step["batches"])[0]), ["db3"], "what is down goes first\n{run}");
-    // Whether the others go depends on what becomes of it; none is missing.
+    assert_eq!(list(&list(&step["batches"])[0]), ["db3"], "expected the node that is down to go first\n{run}");
+    // The result of the first node decides about the others; the plan lists them all.
     let mut all: Vec<&str> = list(&step["batches"]).iter().flat_map(list).map(word).collect();
     all.extend(list(&step["not_started"]).iter().map(word));
     all.sort_unstable();

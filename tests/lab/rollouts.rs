@@ -1,5 +1,5 @@
-//! The rollouts of the documentation, carried out from their first step to their last. Their times are shortened, and the
-//! packages that they install are none; everything else is as the files say.
+//! The rollouts of the documentation, run completely. Their times are shortened, and no packages are really installed;
+//! everything else is unchanged.
 
 use contrail_lab::{ClusterSpec, NodeSpec, Release, Role, State};
 
@@ -11,7 +11,7 @@ fn nodes(prefix: &str, width: usize, count: usize, roles: &[Role]) -> Vec<NodeSp
     (1..=count).map(node).collect()
 }
 
-/// An example with every time in it cut down to nothing.
+/// An example with all its times reduced to nothing.
 fn shortened(example: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(example);
     let text = std::fs::read_to_string(path).expect("an example");
@@ -23,7 +23,7 @@ fn shortened(example: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Carries a rollout out, with further sections in the lab's inventory.
+/// Runs a rollout, with additional sections in the lab's inventory.
 fn carry_out(cluster: &Cluster, sections: &str, rollout: &str, words: &str) -> Finished {
     let inventory = cluster.write("inventory.yaml", cluster.inventory() + sections);
     let rollout = cluster.write("rollout.yaml", rollout);
@@ -69,12 +69,12 @@ fn the_upgrade_of_a_contrail_cluster() {
     let agents = cluster.nodes().iter().filter(|node| node.name().starts_with('c') && node.name().len() == 4);
     for node in agents {
         let agent = cluster.process(node.name(), "supervisor-vrouter", "contrail-vrouter-agent");
-        assert_eq!(agent.stops, 1, "restarted once: {}", node.name());
+        assert_eq!(agent.stops, 1, "expected one restart: {}", node.name());
     }
     cluster.at_rest();
 }
 
-/// The same fleet under the lab's names: it has no gunicorn.
+/// The same fleet under the lab's names; it has no gunicorn.
 #[test]
 fn the_deployment_of_a_fleet() {
     let mut all = nodes("web", 2, 8, &[Role::WebUi]);

@@ -1,4 +1,4 @@
-//! Which nodes and services are meant, and what is asked first.
+//! The selection of nodes and services, and the confirmation of changes.
 
 use contrail_lab::{ClusterSpec, Release, Role, State};
 
@@ -8,7 +8,7 @@ fn demo() -> Cluster {
     Cluster::start(ClusterSpec::demo(12).timing(FAST))
 }
 
-/// The nodes that saw a connection, by their names without the number.
+/// The nodes that accepted a connection, by their names without the number.
 fn contacted(cluster: &Cluster) -> Vec<String> {
     let nodes = cluster.nodes().iter().filter(|node| node.counters().connections > 0);
     let mut names: Vec<String> =
@@ -17,8 +17,8 @@ fn contacted(cluster: &Cluster) -> Vec<String> {
     names
 }
 
-/// With neither --role nor --nodes a service goes to the roles that the catalogue gives it to; what the nodes list is
-/// the truth.
+/// Without --role and --nodes, a service is looked up in the roles that the catalogue lists for it; the nodes' own
+/// lists decide.
 #[test]
 fn a_service_goes_to_its_roles() {
     let cluster = demo();
@@ -30,7 +30,7 @@ fn a_service_goes_to_its_roles() {
         let expected = if word(&result["node"]).starts_with("a6s") { "changed" } else { "not_configured" };
         assert_eq!(ended(&result), expected, "{run}");
     }
-    // The table has only those that have it; `wide` has all.
+    // The table has only nodes that have the service; `wide` has all.
     let table = cluster.ctl(&format!("service {COLLECTOR} status")).expect(0);
     assert!(table.stdout.contains("a6s01") && !table.stdout.contains("db01"), "{table}");
     let wide = cluster.ctl(&format!("service {COLLECTOR} status -o wide")).expect(0);
@@ -83,7 +83,7 @@ fn node_sets() {
         let run =
             Running::start(cluster.command_with(&format!("ping -o json {options}"), &inventory)).finish().expect(code);
         if expected.is_empty() {
-            // a6s1 is not a6s01.
+            // a6s1 and a6s01 are different nodes.
             assert!(run.stderr.contains("a6s"), "{run}");
             continue;
         }
@@ -94,7 +94,7 @@ fn node_sets() {
     }
 }
 
-/// A node with two roles: the action goes to the supervisords of those that were named.
+/// A node with two roles: the action goes to the supervisords of the selected role.
 #[test]
 fn a_role_limits_the_supervisords() {
     let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics, Role::Control])));
@@ -107,7 +107,8 @@ fn a_role_limits_the_supervisords() {
     assert_eq!(cluster.process("n", "supervisor-control", "contrail-control").starts, 2, "{run}");
 }
 
-/// Named for a role or a node that has it not, a service is missing; named for none, it may be anywhere, but not nowhere.
+/// With a role or a node selected, a service is reported missing if it is not there. Without, any node may have it, but
+/// at least one must.
 #[test]
 fn a_service_that_is_not_there() {
     let cluster = demo();
@@ -123,11 +124,11 @@ fn a_service_that_is_not_there() {
     let hint = word(&run.result("a6s01")["failure"]["hint"]).to_owned();
     assert_eq!(ended(&run.result("a6s01")), "failed no_such_service", "{run}");
     assert!(hint.contains(COLLECTOR), "did you mean: {hint}");
-    // Nobody knows it: every node is asked, and it is a mistake.
+    // No role has it: every node is queried, and the name is a mistake.
     let run = cluster.ctl("service nonesuch status -o json").expect(1);
     assert!(run.outcomes().iter().all(|line| line.ends_with(" nonesuch failed no_such_service")), "{run}");
     assert_eq!(run.json()["summary"]["nodes"], 12, "{run}");
-    // Two services, one of which is there.
+    // Two services, one of which exists.
     let run = cluster.ctl(&format!("service {COLLECTOR} nonesuch status -w a6s01 -o json")).expect(1);
     assert_eq!(run.outcomes(), ["a6s01 contrail-collector ok", "a6s01 nonesuch failed no_such_service"], "{run}");
 }
@@ -147,7 +148,7 @@ fn globs_and_groups() {
     assert_eq!(services("service contrail-api:* status"), ["contrail-api:0"]);
     assert_eq!(services("service *-collector status"), ["contrail-collector", "contrail-snmp-collector"]);
     assert_eq!(services("service contrail-[ac]*-api status"), ["contrail-analytics-api"]);
-    // `all` and globs never mean an instance, unless they begin with `supervisor`.
+    // `all` and globs match an instance only if they begin with `supervisor`.
     let everything = services("service all status");
     let on_node: usize =
         cluster.node("n").instances().iter().map(|instance| cluster.node("n").processes(instance).len()).sum();
@@ -160,7 +161,7 @@ fn globs_and_groups() {
     );
 }
 
-/// An instance and one of its programs in one breath: both are restarted.
+/// An instance and one of its programs in the same command: both are restarted.
 #[test]
 fn an_instance_and_its_program() {
     let cluster = Cluster::start(uniform(1));
@@ -172,7 +173,7 @@ fn an_instance_and_its_program() {
     assert_eq!(run.result_of("n01", COLLECTOR)["pid"], now.0, "{run}");
 }
 
-/// The action may come first as well.
+/// The action may also come first.
 #[test]
 fn the_action_comes_first_or_last() {
     let cluster = Cluster::start(uniform(1));
@@ -182,7 +183,7 @@ fn the_action_comes_first_or_last() {
     assert_eq!(cluster.collector("n01").starts, 3);
 }
 
-/// Twice the same service is once.
+/// A service that is named twice is acted on once.
 #[test]
 fn a_service_that_is_named_twice() {
     let cluster = Cluster::start(uniform(1));
@@ -191,7 +192,7 @@ fn a_service_that_is_named_twice() {
     assert_eq!(cluster.collector("n01").starts, 2, "{run}");
 }
 
-/// What is in maintenance is shown, and not so much as connected to.
+/// Nodes in maintenance are listed, but never connected to.
 #[test]
 fn maintenance() {
     let cluster = Cluster::start(uniform(3));
@@ -209,7 +210,7 @@ fn maintenance() {
     assert!(table.expect(0).stdout.contains("disk, ask Ana"));
 }
 
-/// A change to the whole inventory is asked about, and without a terminal refused.
+/// A change to the whole inventory requires confirmation, and is refused without a terminal.
 #[test]
 fn the_whole_inventory_needs_a_yes() {
     let cluster = Cluster::start(uniform(3));
@@ -223,11 +224,11 @@ fn the_whole_inventory_needs_a_yes() {
     ] {
         let run = cluster.ctl(line).expect(2);
         assert!(run.stdout.is_empty(), "{run}");
-        assert!(run.stderr.contains("-y") || run.stderr.contains("--yes"), "says the remedy: {run}");
+        assert!(run.stderr.contains("-y") || run.stderr.contains("--yes"), "expected a hint with the fix: {run}");
     }
-    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.connections(), 0, "a node was contacted");
     assert_eq!(cluster.collector("n01").starts, 1);
-    // A part of it needs no yes, nor does a question.
+    // A part of the inventory needs no confirmation, and neither does a read-only command.
     cluster.ctl("service contrail-collector restart -w n[01-02]").expect(0);
     cluster.ctl("service contrail-collector restart -x n01").expect(0);
     cluster.ctl("service contrail-collector status").expect(0);
@@ -237,12 +238,12 @@ fn the_whole_inventory_needs_a_yes() {
     }
     let starts: Vec<u32> = cluster.nodes().iter().map(|node| cluster.collector(node.name()).starts).collect();
     assert_eq!(starts, [4, 5, 4]);
-    // One node is no fleet.
+    // An inventory of one node needs no confirmation.
     let alone = Cluster::start(uniform(1));
     alone.ctl("service contrail-collector restart").expect(0);
 }
 
-/// Whatever is typed wrong touches nothing.
+/// A mistake on the command line changes nothing.
 #[test]
 fn mistakes_touch_nothing() {
     let cluster = Cluster::start(uniform(2));
@@ -289,7 +290,7 @@ fn mistakes_touch_nothing() {
         let run = cluster.ctl(line).expect(2);
         assert!(run.stdout.is_empty() && !run.stderr.is_empty(), "{run}");
     }
-    // The options that come last would be read as the file: these stand alone.
+    // ctl would read the options at the end as the file, so these stand alone.
     for (options, word) in [
         ("--ssh-config /etc/passwd", "/etc/passwd:1"),
         ("--ssh-config /nonexistent", "/nonexistent"),
@@ -300,11 +301,11 @@ fn mistakes_touch_nothing() {
         let run = Running::start(command).finish().expect(2);
         assert!(run.stderr.contains(word), "{run}");
     }
-    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.connections(), 0, "a node was contacted");
 }
 
-/// A setting of ssh_config without which one would connect elsewhere or less safely is refused, and others are named; a
-/// bastion is not passed by.
+/// An unsupported ssh_config option that would change the destination or the security is rejected, others cause a
+/// warning; a bastion is never bypassed.
 #[test]
 fn what_is_not_honoured_is_refused_or_named() {
     let cluster = Cluster::start(uniform(2));
@@ -323,23 +324,23 @@ fn what_is_not_honoured_is_refused_or_named() {
     assert!(refused.stderr.contains("KnownHostsCommand"), "{refused}");
     let refused = run("Host *\n  ProxyJmup bastion\n").expect(2);
     assert!(refused.stderr.to_lowercase().contains("proxyjmup") && refused.stderr.contains(":2"), "{refused}");
-    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.connections(), 0, "a node was contacted");
 
-    // Others are named, once.
+    // Other options cause one warning.
     let named = run("Host *\n  RekeyLimit 1M\n  LogLevel DEBUG\n").expect(0);
     assert_eq!(named.stderr.matches("RekeyLimit").count(), 1, "{named}");
     assert!(!named.stderr.contains("LogLevel"), "{named}");
-    // Of a block that does not apply nothing is said.
+    // Options in a block that does not apply cause no warning.
     let quiet = run("Host elsewhere\n  CanonicalizeHostname yes\n  RekeyLimit 1M\n").expect(0);
     assert!(!quiet.stderr.contains("RekeyLimit"), "{quiet}");
 
     let before = cluster.connections();
     let behind = run("Host n01\n  ProxyJump no-such-bastion.invalid\n").expect(4);
     assert!(behind.stderr.contains("no-such-bastion.invalid"), "{behind}");
-    assert_eq!(cluster.connections(), before, "nobody went around the bastion");
+    assert_eq!(cluster.connections(), before, "a connection bypassed the bastion");
 }
 
-/// Starting what runs and stopping what is stopped is well.
+/// Starting a running service and stopping a stopped one both succeed.
 #[test]
 fn what_is_so_already_is_well() {
     let cluster = Cluster::start(uniform(1));
@@ -362,7 +363,7 @@ fn what_is_so_already_is_well() {
     assert_eq!(cluster.collector("n01").starts, 2, "{run}");
 }
 
-/// "already started" while in BACKOFF is not running.
+/// "already started" in BACKOFF does not mean running.
 #[test]
 fn already_started_in_backoff_is_not_running() {
     for via in ["rpc", "supervisorctl", "service"] {

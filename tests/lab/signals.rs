@@ -1,4 +1,4 @@
-//! Interrupted runs: the document is complete, what is in flight ends, and nothing that the run stopped stays stopped.
+//! Interrupted runs: the document is complete, nodes in progress finish, and services that the run stopped run again.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use contrail_lab::{ClusterSpec, Fault, Moment, Node, Release, State, Timing};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, eventually, is_free, uniform, word};
 
-/// A program that ends on TERM, and so at the pace that the lab is told.
+/// A program that ends on TERM, so the lab's timing controls how long it takes.
 const SLOW: &str = "contrail-analytics-nodemgr";
 
 /// A lab where [`SLOW`] takes a second and a half to stop.
@@ -19,7 +19,7 @@ fn count(cluster: &Cluster, name: &str, state: State) -> usize {
     cluster.nodes().iter().filter(|node| cluster.process(node.name(), ANALYTICS, name).state == state).count()
 }
 
-/// The first signal lets what is in flight end, and starts nothing new.
+/// The first signal lets nodes in progress finish, and starts no more.
 fn first_signal(signal: &str, code: i32) {
     let slow = Fault::SlowStart(Duration::from_millis(800));
     let cluster = Cluster::start(uniform(5).each(|node| node.faults.push(slow.clone())));
@@ -31,7 +31,7 @@ fn first_signal(signal: &str, code: i32) {
     let mut begun = 0;
     for node in cluster.nodes() {
         let (result, now) = (run.result(node.name()), cluster.collector(node.name()));
-        // It was let go before the run was over.
+        // The lock was released before the run ended.
         assert!(is_free(&node.guard()), "{:?}\n{run}", node.guard());
         if now.starts == 1 {
             assert_eq!(ended(&result), "not_started interrupted", "{run}");
@@ -65,10 +65,11 @@ fn hung_up_once() {
     first_signal("HUP", 129);
 }
 
-/// Sends the signal, and waits until it is said to have come: two in one breath may be delivered as one.
+/// Sends the signal, waits until ctl reports it, and sends it again. Two signals in quick succession may be delivered
+/// as one.
 fn twice(cluster: &Cluster, line: &str, in_flight: impl Fn() -> bool) -> Finished {
     let run = cluster.begin(line);
-    eventually("something in flight", || in_flight().then_some(()));
+    eventually("an action in progress", || in_flight().then_some(()));
     run.signal("INT");
     run.until_said("Press Ctrl-C again to stop waiting.");
     run.signal("INT");
@@ -76,7 +77,7 @@ fn twice(cluster: &Cluster, line: &str, in_flight: impl Fn() -> bool) -> Finishe
     run.finish().expect(130)
 }
 
-/// The second gives up waiting; what the run has stopped is started again, by the guard on the node.
+/// The second signal ends the wait; the guard on the node starts again what the run has stopped.
 #[test]
 fn interrupted_twice() {
     for via in ["rpc", "supervisorctl"] {
@@ -93,14 +94,14 @@ fn interrupted_twice() {
             cluster.wait_for(node.name(), ANALYTICS, SLOW, State::Running);
             let now = cluster.process(node.name(), ANALYTICS, SLOW);
             assert_eq!((now.starts, now.stops), if untouched { (1, 0) } else { (2, 1) }, "{via}\n{run}");
-            eventually("the node to be free", || is_free(&node.guard()).then_some(()));
+            eventually("the node to be unlocked", || is_free(&node.guard()).then_some(()));
             assert_eq!(node.guard().rescues, u32::from(!untouched), "{via}\n{run}");
         }
         assert_eq!(run.json()["summary"]["unknown"], 2, "{run}");
     }
 }
 
-/// A stop that was asked for is not undone.
+/// An explicit stop is not undone.
 #[test]
 fn interrupted_twice_a_stop_stays_a_stop() {
     let cluster = slow_to_stop(1);
@@ -111,7 +112,7 @@ fn interrupted_twice_a_stop_stays_a_stop() {
     assert_eq!(cluster.process("n01", ANALYTICS, SLOW).starts, 1, "{run}");
 }
 
-/// The second signal where the start hangs: the wait is over, and the process is on its way.
+/// The second signal while the start hangs: the wait ends, and the process is still starting.
 #[test]
 fn interrupted_twice_while_it_starts() {
     let slow = Fault::SlowStart(Duration::from_secs(3));
@@ -123,8 +124,8 @@ fn interrupted_twice_while_it_starts() {
     assert_eq!(cluster.collector("n01").starts, 2, "{run}");
 }
 
-/// Without a guard ctl itself tries to start again what it has stopped; a third leaves at once, with a document that
-/// is complete.
+/// Without a guard ctl itself tries to start again what it has stopped. A third signal exits at once, with a complete
+/// document.
 #[test]
 fn interrupted_three_times() {
     let spec = uniform(3).each(|node| node.faults.extend([Fault::HangAction, Fault::NoFlock]));
@@ -143,7 +144,7 @@ fn interrupted_three_times() {
     assert!(run.stderr.contains("Exiting now."), "{run}");
 }
 
-/// A first signal while nodes do not answer: nothing was changed, so nothing is waited for.
+/// The first signal while nodes do not answer: nothing was changed, so ctl does not wait.
 #[test]
 fn interrupted_while_it_connects() {
     let spec = uniform(3).each(|node| node.faults.push(Fault::SilentAfterAccept));
@@ -161,8 +162,8 @@ fn interrupted_while_it_connects() {
     assert!(run.stderr.contains(said), "{run}");
 }
 
-/// A second signal after the connection was cut for good, on a node without a guard: the start cannot be sent, and that
-/// is said.
+/// A second signal after the connection was lost for good, on a node without a guard: ctl cannot send the start, and
+/// reports this.
 #[test]
 fn what_could_not_be_started_again_is_told() {
     let cut = Fault::DropMidAction { after: Moment::Stop, come_back: false };
@@ -172,10 +173,13 @@ fn what_could_not_be_started_again_is_told() {
     let result = run.result("n01");
     assert_eq!(word(&result["outcome"]), "unknown", "{run}");
     let hint = word(&result["failure"]["hint"]);
-    assert!(hint.contains("start") && hint.contains(COLLECTOR) && hint.contains("n01"), "names the command\n{run}");
+    assert!(
+        hint.contains("start") && hint.contains(COLLECTOR) && hint.contains("n01"),
+        "expected the command in the message\n{run}"
+    );
 }
 
-/// The same with a guard: it has started it again, and nothing says that it may be stopped.
+/// The same with a guard: it has started the service again, and no message claims that it may be stopped.
 #[test]
 fn what_the_guard_starts_again_is_not_told_as_stopped() {
     let cut = Fault::DropMidAction { after: Moment::Stop, come_back: false };
@@ -189,8 +193,8 @@ fn what_the_guard_starts_again_is_not_told_as_stopped() {
     assert_eq!((now.starts, now.stops), (2, 1), "{run}");
 }
 
-/// The guards are spoken of where they start something again, whatever the first step of a rollout is; what an earlier part
-/// of a run has changed is not denied by its resume.
+/// The messages mention guards only where they start something again, whatever the first step of a rollout is. A resume
+/// does not deny the changes of the earlier part of the run.
 #[test]
 fn a_rollout_that_is_interrupted() {
     let exec = |line: &str| format!("  - {{name: exec, role: analytics, exec: {line}}}\n");
@@ -223,7 +227,7 @@ fn a_rollout_that_is_interrupted() {
     }
 }
 
-/// Nothing of the comparison is shown.
+/// No part of the comparison is printed.
 #[test]
 fn a_comparison_that_is_interrupted() {
     let cluster = Cluster::start(uniform(2));

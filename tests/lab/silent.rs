@@ -1,4 +1,5 @@
-//! Nodes that stop answering, wherever that is: the run ends in time, the others are served, and the silent one is named.
+//! Nodes that stop answering, at any point: the run ends in time, the other nodes are processed, and the silent one is
+//! named.
 
 use std::fmt::Write as _;
 use std::iter::zip;
@@ -10,19 +11,20 @@ use contrail_lab::{Fault, Request, State};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, eventually, uniform, word};
 
-/// The times of these runs. Nothing of a good node comes near them.
+/// The timeouts of these runs. A healthy node needs far less.
 const TIMES: &str = "--connect-timeout 6 --timeout 6";
 
-/// Labs of a test that run at once. They wait most of the time.
+/// Labs of one test that run at once. They mostly wait.
 const AT_ONCE: usize = 8;
 
-/// Labs of all tests here that may run at once: more would keep good nodes from answering within [`TIMES`].
+/// The number of labs of all these tests that may run at once. With more, healthy nodes would not answer within
+/// [`TIMES`].
 static FREE: Mutex<usize> = Mutex::new(10);
 
 /// Signalled when a lab has ended.
 static ENDED: Condvar = Condvar::new();
 
-/// Room for one lab. Dropping it gives the room back.
+/// A permit for one lab. Dropping it returns the permit.
 struct LabPermit;
 
 impl LabPermit {
@@ -41,17 +43,17 @@ impl Drop for LabPermit {
     }
 }
 
-/// What is run on the nodes.
+/// The command that runs on the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Restart,
-    /// By `supervisorctl`.
+    /// With `supervisorctl`.
     RestartByCommand,
     Exec,
     Status,
     StatusByCommand,
     Wait,
-    /// With the node searched.
+    /// A deep status, which scans the node.
     Depth,
     Check,
 }
@@ -79,12 +81,12 @@ impl Work {
         matches!(self, Self::Restart | Self::RestartByCommand | Self::Exec | Self::Check)
     }
 
-    /// How it ends on a good node.
+    /// The outcome on a healthy node.
     fn well(self) -> &'static str {
         if self.changes() { "changed" } else { "ok" }
     }
 
-    /// The result that tells of a node.
+    /// The result for a node.
     fn result(self, run: &Finished, node: &str) -> serde_json::Value {
         let results = run.results();
         let own = |result: &&serde_json::Value| {
@@ -94,19 +96,20 @@ impl Work {
         };
         let any = |result: &&serde_json::Value| result["node"] == node;
         let found = results.iter().find(own).or_else(|| results.iter().find(any));
-        found.unwrap_or_else(|| panic!("nothing of {node}\n{run}")).clone()
+        found.unwrap_or_else(|| panic!("no result for {node}\n{run}")).clone()
     }
 }
 
-/// One run of two nodes, one of which has a fault. Its errors go to `wrong`; gives how the one ended, and how
-/// long the run took.
+/// Runs a command on two nodes, one of which has a fault. Appends errors to `wrong`; returns the result of the silent
+/// node, and the duration.
 fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) -> (String, Finished, Duration) {
     let cluster = Cluster::start(uniform(2).fault(silent, fault.clone()));
     let before = cluster.collector(silent);
     let began = Instant::now();
     let run = Running::start(work.command(&cluster, TIMES)).finish();
     let took = began.elapsed();
-    let mut say = |what: String| writeln!(wrong, "{work:?} {fault:?}: {what}\n{run}\n").expect("a string");
+    let mut say =
+        |what: String| writeln!(wrong, "{work:?} {fault:?}: {what}\n{run}\n").expect("writing to a String cannot fail");
     let well = work.result(&run, good);
     if ended(&well) != work.well() {
         say(format!("{good}, which is well, ended as {}", ended(&well)));
@@ -117,12 +120,12 @@ fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) 
     {
         say("unknown, though nothing was begun".to_owned());
     }
-    // What was stopped is started again by the node itself.
+    // The node itself starts again what was stopped.
     cluster.wait_for(silent, ANALYTICS, COLLECTOR, State::Running);
     (ended(&result), run, took)
 }
 
-/// Runs every case, several at once, and tells of all that differ.
+/// Runs every case, several at once, and reports all that differ.
 #[track_caller]
 fn all<C: Sync>(cases: &[C], check: impl Fn(&C) -> String + Sync) {
     let mut wrong = String::new();
@@ -134,13 +137,13 @@ fn all<C: Sync>(cases: &[C], check: impl Fn(&C) -> String + Sync) {
         let check = &check;
         let running: Vec<_> = cases.iter().map(|case| scope.spawn(move || check(case))).collect();
         for case in running {
-            wrong += &case.join().expect("a case that runs to its end");
+            wrong += &case.join().expect("the case panicked");
         }
     });
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A request that is never answered, or refused: one line for each phase.
+/// Requests that are never answered, or refused: one line for each phase.
 #[test]
 fn each_request_left_unanswered() {
     use Request::{Arm, Command, Forwarding, Guard, HalfGuard, Session};
@@ -169,22 +172,23 @@ fn each_request_left_unanswered() {
         (StatusByCommand, Fault::CommandRefused, "failed command"),
         (Wait, unanswered(Forwarding), "timed_out timed_out"),
         (Depth, unanswered(Forwarding), "timed_out timed_out"),
-        // Arming: nothing was stopped.
+        // Arming: nothing was stopped yet.
         (Restart, unanswered(Arm), "timed_out timed_out"),
     ];
     all(&cases, |(work, fault, expected)| {
         let mut wrong = String::new();
         let (got, run, _) = one(*work, fault, "n01", "n02", &mut wrong);
         if got != *expected {
-            writeln!(wrong, "{work:?} {fault:?}: expected {expected}, got {got}\n{run}\n").expect("a string");
+            writeln!(wrong, "{work:?} {fault:?}: expected {expected}, got {got}\n{run}\n")
+                .expect("writing to a String cannot fail");
         }
         wrong
     });
 }
 
-/// The node says nothing from its message of number N on, for each N until the run is over before. Prints how long the
-/// slowest run took, which depends on the machine (`--nocapture` shows it).
-#[expect(clippy::print_stdout, reason = "the figure is for whoever measures")]
+/// The node sends nothing from its message number N on, for each N until the run completes before message N. Prints the
+/// duration of the slowest run, which depends on the machine (`--nocapture` shows it).
+#[expect(clippy::print_stdout, reason = "the measured duration is part of the output of this test")]
 fn from_each_message(work: Work) {
     let may_be = |got: &str| {
         let (outcome, kind) = got.split_once(' ').unwrap_or((got, ""));
@@ -196,28 +200,29 @@ fn from_each_message(work: Work) {
     let mut worst = (Duration::ZERO, 0);
     loop {
         let numbers: Vec<u32> = (first..).take(AT_ONCE).collect();
-        first += u32::try_from(AT_ONCE).expect("a few");
+        first += u32::try_from(AT_ONCE).expect("a small number");
         let ends: Vec<(String, String, Duration)> = std::thread::scope(|scope| {
             let run = |number: u32| {
-                // The one that is locked first, and the other.
+                // The node that is locked first, and the other one.
                 let (silent, good) = if number.is_multiple_of(2) { ("n01", "n02") } else { ("n02", "n01") };
                 let mut wrong = String::new();
                 let _permit = LabPermit::acquire();
                 let (got, run, took) = one(work, &Fault::SilentAfter(number), silent, good, &mut wrong);
                 if got != work.well() && !may_be(&got) {
-                    writeln!(wrong, "{work:?} from message {number} on: {got}\n{run}\n").expect("a string");
+                    writeln!(wrong, "{work:?} from message {number} on: {got}\n{run}\n")
+                        .expect("writing to a String cannot fail");
                 }
                 (got, wrong, took)
             };
             let running: Vec<_> = numbers.iter().map(|number| scope.spawn(move || run(*number))).collect();
-            running.into_iter().map(|run| run.join().expect("a run that ends")).collect()
+            running.into_iter().map(|run| run.join().expect("the run panicked")).collect()
         });
         ends.iter().for_each(|(_, said, _)| wrong += said);
         worst = zip(&ends, numbers).map(|((.., took), number)| (*took, number)).fold(worst, Ord::max);
         if ends.iter().all(|(got, ..)| got == work.well()) {
             break;
         }
-        assert!(first < 400, "it is never over\n{wrong}");
+        assert!(first < 400, "the run never completes\n{wrong}");
     }
     let (took, number) = worst;
     println!("silent: {work:?} took {:.1} s at worst, from message {number} on, with {TIMES}", took.as_secs_f64());
@@ -244,7 +249,7 @@ fn a_status_from_each_message_on() {
     from_each_message(Work::Status);
 }
 
-/// Of `logs` there is no document: it ends, and names the node.
+/// `logs` has no document: it ends, and names the node.
 #[test]
 fn logs_from_each_message_on() {
     let numbers: Vec<u32> = (0..24).collect();
@@ -263,7 +268,7 @@ fn logs_from_each_message_on() {
     });
 }
 
-/// The first Ctrl-C gives up a lock that is not answered, and says that nothing was begun.
+/// The first Ctrl-C ends the wait for a lock request, and says that nothing was started.
 #[test]
 fn the_first_signal_ends_the_way_to_the_guard() {
     let cases = [
@@ -287,7 +292,7 @@ fn the_first_signal_ends_the_way_to_the_guard() {
     });
 }
 
-/// What waits for a node ends with the connection, whatever the times.
+/// A wait for a node ends when its connection is lost, whatever the timeouts.
 #[test]
 fn a_connection_that_is_gone_is_not_waited_for() {
     use Request::{Arm, Command, Forwarding, Guard, Session};
@@ -318,7 +323,7 @@ fn a_connection_that_is_gone_is_not_waited_for() {
     });
 }
 
-/// A log that is followed: a node that does not answer is told, and the others are shown meanwhile.
+/// `logs --follow` reports a node that does not answer, and shows the others meanwhile.
 #[test]
 fn a_followed_log_of_a_node_that_does_not_answer() {
     for fault in [Fault::Unanswered(Request::Forwarding), Fault::SilentAfter(8)] {

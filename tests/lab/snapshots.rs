@@ -1,4 +1,4 @@
-//! Snapshots: a status is kept, compared with what comes later, and asked for by gates.
+//! Snapshots: a status is saved, compared with a later one, and used by gates.
 
 use contrail_lab::{ClusterSpec, Fault, Release, Role};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, list, nod
 
 const ENGINE: &str = "contrail-query-engine";
 
-/// Analytics nodes whose services say how they do their work.
+/// Analytics nodes whose services report a functional state.
 fn speaking(count: usize) -> ClusterSpec {
     uniform(count).each(|node| node.introspects = true)
 }
@@ -16,14 +16,14 @@ fn broken(program: &str) -> Fault {
     Fault::NonFunctional { program: program.to_owned(), description: "Database:Global connection down".to_owned() }
 }
 
-/// A cluster of `count` nodes, and what was kept of it while all was well.
+/// A cluster of `count` nodes, and a snapshot taken while everything was healthy.
 fn saved(count: usize) -> Cluster {
     let cluster = Cluster::start(speaking(count));
     cluster.ctl("status --save before.json -q").expect(0);
     cluster
 }
 
-/// The changes of a diff: `verdict change what on node`, sorted.
+/// The changes in a diff: `verdict change what on node`, sorted.
 #[track_caller]
 fn changes(run: &Finished) -> Vec<String> {
     let document = run.document();
@@ -54,17 +54,17 @@ fn what_is_kept_is_the_json_document() {
     let run = cluster.ctl("status --save before.json -o json").expect(0);
     let kept = std::fs::read_to_string(cluster.path("before.json")).expect("a file");
     assert_eq!(kept, run.stdout);
-    // What was redirected is a snapshot too.
+    // Redirected JSON output is a valid snapshot too.
     std::fs::write(cluster.path("redirected.json"), &run.stdout).expect("written");
     let run = cluster.ctl("snapshot diff before.json redirected.json").expect(0);
     assert_eq!(
         (run.stdout.as_str(), run.stderr.as_str()),
         ("nothing has changed\n", "0 worse, 0 better, 0 different; 2 nodes the same\n")
     );
-    // A form for people does not change what is kept.
+    // The output format does not change the saved snapshot.
     cluster.ctl("status --save other.json --all --out status.txt").expect(0);
     cluster.ctl("snapshot diff before.json other.json -q").expect(0);
-    // One that cannot be written is known before anything is asked.
+    // An unwritable snapshot file is rejected before any node is contacted.
     let connections = cluster.connections();
     let run = cluster.ctl("status --save no/such/folder.json").expect(2);
     assert!(run.stderr.contains("--save: cannot write to no/such"), "{run}");
@@ -99,7 +99,7 @@ fn what_has_become_of_a_cluster() {
 
     let run = cluster.ctl("snapshot diff before.json live").expect(1);
     let lines: Vec<&str> = run.stdout.lines().collect();
-    // Without what differs from run to run.
+    // Without the parts that differ from run to run.
     let short = |line: &&str| line.split(" (").flat_map(|part| part.split(": /")).next().unwrap_or_default().to_owned();
     assert_eq!(
         lines.iter().map(short).collect::<Vec<_>>(),
@@ -126,7 +126,7 @@ fn what_has_become_of_a_cluster() {
     ];
     assert_eq!(changes(&run), worse, "{run}");
 
-    // Kept now, and mended: the other way round.
+    // Save the broken state, then fix it: the diff shows the reverse.
     cluster.ctl("status --save broken.json -q").expect(4);
     for node in ["n01", "n03", "n04", "n05"] {
         cluster.node(node).clear_fault();
@@ -142,7 +142,7 @@ fn what_has_become_of_a_cluster() {
     ];
     assert_eq!(changes(&run), better, "{run}");
 
-    // Two files, in every form; one row a change in the wide one.
+    // Two files, in every format; one row for each change in the wide one.
     let run = cluster.ctl("snapshot diff before.json broken.json -o wide").expect(1);
     assert_eq!((run.stdout.lines().count(), run.stdout.split_whitespace().next()), (7, Some("VERDICT")), "{run}");
     let run = cluster.ctl("snapshot diff before.json broken.json -o csv --out diff.csv").expect(1);
@@ -181,14 +181,14 @@ fn only_what_both_were_asked_for_is_compared() {
         let run = cluster.ctl(&format!("snapshot diff {before} {after}")).expect(0);
         assert_eq!(run.stdout, "nothing has changed\n", "{run}");
     }
-    // What is broken elsewhere is nothing to a snapshot of collectors.
+    // Other broken services do not affect a snapshot of collectors.
     cluster.node("n01").set_fault(broken(ENGINE));
     cluster.ctl("snapshot diff collectors.json live").expect(0);
     cluster.ctl("snapshot diff before.json live -w n[02-03]").expect(0);
     cluster.ctl("snapshot diff before.json live").expect(1);
 
-    // A node that the inventory does not have any more has gone; one that it has besides came, unless
-    // the nodes of the snapshot were named.
+    // A node that was removed from the inventory is reported as gone, an additional node as new, unless the snapshot's
+    // nodes were selected explicitly.
     let inventory = cluster.inventory().replace("n03:", "n04:");
     let inventory = cluster.write("fewer.yaml", inventory);
     let line = "snapshot diff before.json live -o json";
@@ -206,7 +206,7 @@ fn only_what_both_were_asked_for_is_compared() {
     assert!(run.stderr.contains("none of the snapshot's nodes are in the inventory"), "{run}");
 }
 
-/// Core files of a node that was not searched are neither new nor gone.
+/// Core files of a node that was not scanned are neither new nor gone.
 #[test]
 fn what_was_not_searched_is_not_compared() {
     let cluster = Cluster::start(speaking(1).fault("n01", Fault::CoreFile(COLLECTOR.to_owned())));
@@ -294,16 +294,19 @@ fn a_gate_that_holds() {
     let changed = |node: &str| format!("{node} {COLLECTOR} changed");
     assert_eq!(run.outcomes(), ["n01", "n02", "n03"].map(changed), "{run}");
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1); 3]);
-    assert!(cluster.nodes().iter().all(|node| node.counters().connections == 2), "one for each run\n{run}");
+    assert!(
+        cluster.nodes().iter().all(|node| node.counters().connections == 2),
+        "expected one connection per run\n{run}"
+    );
     cluster.at_rest();
-    // A service that was not well before may stay so.
+    // A service that was not healthy before may stay so.
     cluster.node("n02").set_fault(broken(ENGINE));
     cluster.ctl("status --save before.json -q").expect(3);
     cluster.ctl(&line).expect(0);
-    // What the run itself stops may be stopped; other services may not.
+    // A service that the run itself stops may be stopped; other services may not.
     let line = format!("service {COLLECTOR} stop -w n01 --gate-snapshot before.json --gate-timeout 1s");
     cluster.ctl(&line).expect(0);
-    // A node that the snapshot does not know passes, with a word.
+    // A node that is not in the snapshot passes, with a note.
     cluster.ctl("status -w n01 --save one.json -q").expect(3);
     let line = format!("service {COLLECTOR} restart -w n[02-03] --stable 0s --gate-snapshot one.json");
     let run = cluster.ctl(&line).expect(0);
@@ -314,7 +317,7 @@ fn a_gate_that_holds() {
 #[test]
 fn a_gate_that_does_not_hold() {
     let cluster = saved(3);
-    // Another service than the one that is acted on.
+    // Another service than the one of the action.
     cluster.node("n02").set_fault(broken(ENGINE));
     let line = format!("service {COLLECTOR} restart -y --rolling --stable 0s --gate-snapshot before.json");
     let run = cluster.ctl(&format!("{line} --gate-timeout 2s -o json")).expect(5);
@@ -335,7 +338,7 @@ fn a_gate_that_does_not_hold() {
     );
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1), (2, 1), (1, 0)]);
     cluster.at_rest();
-    // So it is after a stop, though the collector itself may be down.
+    // The same holds after a stop, though the collector itself may be down.
     let line = format!("service {COLLECTOR} stop -w n02 --gate-snapshot before.json --gate-timeout 1s -o json");
     let run = cluster.ctl(&line).expect(1);
     let result = run.result("n02");
@@ -360,7 +363,7 @@ fn a_gate_that_is_met_in_the_end() {
     cluster.at_rest();
 }
 
-/// The first signal ends the waiting: what was done is told as done, and nothing more is begun.
+/// The first signal ends the wait: finished actions are reported as done, and no further node is started.
 #[test]
 fn a_signal_ends_the_waiting() {
     let cluster = saved(2);
@@ -376,8 +379,8 @@ fn a_signal_ends_the_waiting() {
     cluster.at_rest();
 }
 
-/// In a rollout: the file counts from the rollout's folder, a step that stops something leaves that out for later steps,
-/// and a resumed run keeps its gate.
+/// In a rollout: the path is relative to the rollout's directory, services that a step stops are left out in later
+/// steps, and a resumed run keeps its gate.
 #[test]
 fn a_rollout_with_such_gates() {
     let cluster = saved(2);
@@ -402,7 +405,7 @@ fn a_rollout_with_such_gates() {
     let kept = cluster.path("plans/before.json");
     let snapshot = std::fs::read_to_string(&kept).expect("a file");
 
-    // Without its snapshot, or with a newer one, the run is not gone on with.
+    // A run is not resumed if its snapshot is missing or newer.
     std::fs::remove_file(&kept).expect("removed");
     let run = Running::start(cluster.bare("runs resume last")).finish().expect(2);
     assert!(run.stderr.contains("plans/before.json: No such file"), "{run}");
@@ -419,7 +422,7 @@ fn a_rollout_with_such_gates() {
     cluster.at_rest();
 }
 
-/// What became of a service while its node was away is told when it is back.
+/// Changes that happened while a node was away are reported when it is back.
 #[test]
 fn a_watch_tells_what_happened_behind_its_back() {
     let cluster = Cluster::start(speaking(2));

@@ -1,4 +1,4 @@
-//! `update`: the configuration is reread, and only what is named and changed is applied.
+//! `update`: rereads the configuration, and applies only changes of the named services.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn nothing_has_changed() {
     }
 }
 
-/// Of what has changed only what was named is applied.
+/// Of all changes only the named ones are applied.
 #[test]
 fn only_what_is_named() {
     for via in ["rpc", "supervisorctl"] {
@@ -53,11 +53,11 @@ fn only_what_is_named() {
         let listed = on_node().processes(ANALYTICS);
         let has = |name: &str| listed.iter().any(|listed| listed == name);
         assert!(!has("contrail-snmp-collector"), "{listed:?}");
-        // What was not named is as it was.
+        // Unnamed services are unchanged.
         assert_eq!(cluster.process("n", ANALYTICS, TOPOLOGY).pid, before.1.pid, "{run}");
         assert!(has("contrail-query-engine") && !has("new-two"), "{listed:?}");
 
-        // `all` applies the rest.
+        // `all` applies the other changes.
         let run = cluster.ctl(&format!("service all update -o json --via {via}")).expect(0);
         assert_ne!(cluster.process("n", ANALYTICS, TOPOLOGY).pid, before.1.pid, "{run}");
         assert_eq!(cluster.collector("n").pid, now.pid, "{run}");
@@ -92,7 +92,7 @@ fn a_change_that_does_not_come_up() {
     assert!(["failed fatal", "failed abnormal_termination"].contains(&result.as_str()), "{run}");
 }
 
-/// A service that is neither there nor in the configuration.
+/// A service that is neither running nor in the configuration.
 #[test]
 fn a_program_that_nobody_knows() {
     let cluster = cluster(None);
@@ -102,7 +102,7 @@ fn a_program_that_nobody_knows() {
     assert_eq!(run.outcomes(), ["n nonesuch failed no_such_service"], "{run}");
 }
 
-/// A group that was taken out is put in again over a connection that is made again, and once.
+/// A group that was removed is added again over a new connection, exactly once.
 #[test]
 fn a_connection_cut_in_mid_update() {
     for via in ["rpc", "supervisorctl"] {
@@ -116,7 +116,7 @@ fn a_connection_cut_in_mid_update() {
     }
 }
 
-/// The init wrapper cannot reread anything.
+/// The init wrapper cannot reread a configuration.
 #[test]
 fn not_by_the_init_wrapper() {
     let cluster = cluster(None);
@@ -125,7 +125,8 @@ fn not_by_the_init_wrapper() {
     assert!(word(&run.result("n")["failure"]["message"]).contains("--via rpc"), "{run}");
 }
 
-/// What an update has started is held to the gate of its batch, as after a restart: the next node is not begun.
+/// A program started by an update is subject to the gate of its batch, as after a restart: the next node is not
+/// started.
 #[test]
 fn a_change_that_does_not_stay_up() {
     let unstable = Fault::Unstable { program: COLLECTOR.to_owned(), after: Duration::from_millis(300) };

@@ -1,4 +1,4 @@
-//! What is said while something is waited for, and what a signal does then.
+//! Messages during waits, and the effect of a signal on them.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use contrail_lab::{ClusterSpec, Fault, Release, Timing};
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, ended, uniform};
 use crate::terminal::{Left, Terminal};
 
-/// A program that ends on TERM, and so at the pace that the lab is told.
+/// A program that ends on TERM, so the lab's timing controls how long it takes.
 const SLOW: &str = "contrail-analytics-nodemgr";
 
 fn at_terminal(cluster: &Cluster, words: &str, columns: u16) -> Terminal {
     Terminal::start(&cluster.command(words), 24, columns, &cluster.path(""))
 }
 
-/// The longest wait before a run: a node that does not answer is named, with how long it is waited for still.
+/// While ctl waits for a node that does not answer, it names the node and the remaining time.
 #[test]
 fn a_node_that_does_not_answer_is_named_before_the_first_change() {
     for columns in [80, 40] {
@@ -27,11 +27,14 @@ fn a_node_that_does_not_answer_is_named_before_the_first_change() {
         });
         assert_eq!(terminal.finish(), Left::as_found(4));
         let text = terminal.text();
-        assert!(!text.contains("connecting to") && !text.contains("3 nodes ·"), "the display is gone: {text}");
+        assert!(
+            !text.contains("connecting to") && !text.contains("3 nodes ·"),
+            "expected the display to be erased: {text}"
+        );
     }
 }
 
-/// A lock that another run holds.
+/// A lock held by another run.
 #[test]
 fn a_lock_that_is_waited_for_is_said_with_its_holder() {
     const ANA: &str = "key=ffff run=20261122-101112-abcd user=ana host=jump since=2026-11-22T10:11:12Z reason=x";
@@ -39,7 +42,7 @@ fn a_lock_that_is_waited_for_is_said_with_its_holder() {
     assert!(cluster.node("n02").take_lock(ANA));
     let line = format!("service {COLLECTOR} restart -y --lock-wait 10m");
     let mut terminal = at_terminal(&cluster, &line, 160);
-    terminal.until_screen("who has it, and how long still", |text| {
+    terminal.until_screen("the holder, and the remaining time", |text| {
         let said = |line: &str| {
             line.starts_with("waiting for n02: locked by run 20261122-101112-abcd") && line.contains(" s of 600 s left")
         };
@@ -53,18 +56,19 @@ fn a_lock_that_is_waited_for_is_said_with_its_holder() {
     assert_eq!(said.count(), 1, "{run}");
 }
 
-/// A process that takes its time to stop.
+/// A process that takes long to stop.
 #[test]
 fn a_process_that_is_stopping_is_said_with_for_how_long() {
     let timing = Timing { scale: 0.5, stop: Duration::from_secs(4), ..FAST };
     let cluster = Cluster::start(ClusterSpec::uniform(2, Release::R3_2).timing(timing));
     let mut terminal = at_terminal(&cluster, &format!("service {SLOW} restart -y"), 80);
-    // Both are shown as one as soon as both were looked at.
+    // The nodes are shown as one after ctl has read both.
     terminal.until(&format!("stopping {SLOW} on n[01-02]: STOPPING for "));
     assert_eq!(terminal.finish(), Left::as_found(0));
 }
 
-/// A pause is said, and a signal ends it; what the signal does is said beside the display, and whatever is asked for.
+/// The display shows a pause, and a signal ends it; the signal's effect is printed next to the display, with every
+/// verbosity option.
 #[test]
 fn a_pause_is_said_and_ended_by_a_signal() {
     for (options, shows) in [("", true), ("-q", false), ("--no-progress", false)] {
@@ -86,7 +90,7 @@ fn a_pause_is_said_and_ended_by_a_signal() {
     }
 }
 
-/// What only reads ends at the first signal with what it has, and says so.
+/// A read-only command ends at the first signal with the results so far, and says so.
 #[test]
 fn a_reading_command_ends_at_the_first_signal() {
     let silent = Fault::SilentAfterAccept;
@@ -111,7 +115,7 @@ fn a_reading_command_ends_at_the_first_signal() {
     assert_eq!(ended(&run.result("n01")), "not_started interrupted", "{run}");
 }
 
-/// In a log: a line a batch, as `kubectl rollout status` prints them; nothing where nothing is changed.
+/// In a log: one line for each batch, as in `kubectl rollout status`; nothing for commands that change nothing.
 #[test]
 fn off_a_terminal_a_batch_is_a_line() {
     let cluster = Cluster::start(uniform(3));
