@@ -1,4 +1,4 @@
-//! start, stop, restart, status and update of services that behave, each way to a supervisord.
+//! start, stop, restart, status and update of services that work, with each backend.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ fn processes(cluster: &Cluster, name: &str) -> Vec<Process> {
     cluster.nodes().iter().map(|node| node.process(name).unwrap()).collect()
 }
 
-/// Every result is `outcome`, and says of the process what its supervisord says.
+/// Asserts that every result has this outcome, and the process state that supervisord reports.
 #[track_caller]
 fn agrees(result: &Value, node: &Node, outcome: &str) {
     let real = node.process(result["service"].as_str().unwrap()).unwrap();
@@ -26,7 +26,8 @@ fn agrees(result: &Value, node: &Node, outcome: &str) {
     assert!(result["failure"].is_null(), "{result:#}");
 }
 
-/// Restart, status, stop twice, start twice: what is already so is `ok`, everything else `changed`, and only what was named.
+/// Restart, status, two stops, two starts: an action without effect is `ok`, every other one `changed`, and only the
+/// named service is affected.
 fn life_of_a_service(cluster: &Cluster, options: &str, via: &str) {
     let run = |action: &str, outcome: &str| {
         let finished = cluster.ctl(&format!("service contrail-collector {action} -y -o json {options}")).expect(0);
@@ -54,7 +55,7 @@ fn life_of_a_service(cluster: &Cluster, options: &str, via: &str) {
     run("stop", "ok");
     run("start", "changed");
     assert!(processes(cluster, "contrail-collector").iter().all(|process| process.state == "RUNNING"));
-    // A restart of what does not run is a start.
+    // A restart of a stopped service starts it.
     cluster.node("a1").sh(&format!("supervisorctl -s {} stop contrail-collector", address(cluster)));
     run("restart", "changed");
     assert_eq!(processes(cluster, "contrail-analytics-api"), bystanders);
@@ -79,7 +80,7 @@ fn eight_nodes_as_root() {
 fn eight_nodes_with_sudo() {
     let cluster =
         Cluster::builder().nodes("a", 8, &NodeSpec::new(analytics())).defaults("user: ctlops, sudo: true").start();
-    // The sockets are root's: a relay that sudo starts speaks with them.
+    // Only root may open the sockets, so ctl uses a relay started with sudo.
     life_of_a_service(&cluster, "--role analytics", "rpc");
 }
 
@@ -114,7 +115,7 @@ fn ports_of_contrail_1_0() {
     life_of_a_service(&Cluster::of(2, &NodeSpec::new(analytics().listening(Listen::Tcp))), "", "rpc");
 }
 
-/// A file that an upgrade left in /tmp, with nobody behind it.
+/// A socket file left in /tmp by an upgrade, without a listener.
 #[test]
 fn a_stale_socket_does_not_mislead() {
     let cluster = Cluster::of(1, &NodeSpec::new(analytics()));
@@ -175,7 +176,7 @@ fn names_groups_and_globs_through_supervisorctl() {
     names_groups_and_globs("supervisorctl");
 }
 
-/// Processes of one group are restarted in turn, so that the service never goes dark.
+/// The processes of a group are restarted one after the other, so that the service stays available.
 fn a_group_never_goes_dark(via: &str) {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
     let node = cluster.node("a1");
@@ -185,7 +186,12 @@ fn a_group_never_goes_dark(via: &str) {
     let log = node.read("/var/log/contrail/supervisord-config.log");
     let at = |text: &str| log[old..].find(text).unwrap_or_else(|| panic!("no {text:?} in\n{}", &log[old..]));
     for process in ["0", "1"] {
-        assert_eq!(log[old..].matches(&format!("stopped: {process} ")).count(), 1, "stopped once: {}", &log[old..]);
+        assert_eq!(
+            log[old..].matches(&format!("stopped: {process} ")).count(),
+            1,
+            "expected one stop: {}",
+            &log[old..]
+        );
     }
     let (first, second) = if at("stopped: 0") < at("stopped: 1") { ("0", "1") } else { ("1", "0") };
     assert!(at(&format!("success: {first} entered RUNNING")) < at(&format!("stopped: {second}")), "{log}");
@@ -201,13 +207,13 @@ fn a_group_never_goes_dark_through_supervisorctl() {
     a_group_never_goes_dark("supervisorctl");
 }
 
-/// The init wrapper of a group takes all its processes, each once.
+/// The init wrapper of a group acts on all its processes, once each.
 #[test]
 fn a_group_through_service() {
     a_group_never_goes_dark("service");
 }
 
-/// The catalogue has contrail-dns in two instances; a node with one of them has one wrapper, which is run once.
+/// The catalogue lists contrail-dns in two instances. A node with one of them has one wrapper, which is run once.
 #[test]
 fn a_wrapper_is_run_once() {
     let instance = Instance::control().with(Program::steady("contrail-control")).with(Program::steady("contrail-dns"));
@@ -218,7 +224,7 @@ fn a_wrapper_is_run_once() {
     assert_eq!(finished.outcomes().iter().filter(|line| line.ends_with(" changed")).count(), 1, "{finished}");
 }
 
-/// sshd allows ten sessions on a connection, fewer where it was hardened, and asking every wrapper takes one each.
+/// sshd allows ten sessions on a connection, or fewer if hardened, and querying a wrapper takes one.
 #[test]
 fn wrappers_stay_within_max_sessions() {
     let cluster = Cluster::of(1, &NodeSpec::new(analytics()).sshd("MaxSessions 4"));
@@ -228,7 +234,7 @@ fn wrappers_stay_within_max_sessions() {
     }
 }
 
-/// The wrapper cannot name one process of a group; what was not named must not be touched.
+/// The wrapper cannot act on one process of a group, and ctl must not touch the others.
 #[test]
 fn one_process_of_a_group_through_service() {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
@@ -295,7 +301,7 @@ fn a_service_that_init_runs() {
     assert_ne!(pid(), "");
 }
 
-/// Several supervisords on one node, over its one connection.
+/// Several supervisords on one node are reached over its one connection.
 #[test]
 fn several_instances_share_a_connection() {
     let spec = NodeSpec::new(analytics()).and(config()).and(Instance::webui().with(Program::steady("contrail-webui")));
@@ -311,7 +317,7 @@ fn several_instances_share_a_connection() {
     assert_eq!(roles, ["supervisor-analytics", "supervisor-config", "supervisor-webui"]);
 }
 
-/// A role named by hand restricts the action to that role's supervisords.
+/// --role restricts the action to the supervisords of that role.
 #[test]
 fn the_action_goes_to_the_named_roles_only() {
     let spec = NodeSpec::new(analytics()).and(Instance::config().with(Program::steady("contrail-schema")));
@@ -322,7 +328,7 @@ fn the_action_goes_to_the_named_roles_only() {
     assert_eq!(cluster.node("a1").process("contrail-schema"), before);
 }
 
-/// A role of one's own: any supervisord can be described.
+/// A user-defined role: any supervisord can be described.
 #[test]
 fn a_role_that_contrail_does_not_know() {
     let instance = Instance::analytics().with(Program::steady("invoicer")).with(Program::steady("mailer"));
@@ -343,7 +349,7 @@ fn a_role_that_contrail_does_not_know() {
     assert_eq!(status.result_of("b1", "mailer")["state"], "RUNNING", "{status}");
 }
 
-/// update: rereads the configuration, then adds, removes and restarts only what is named and changed.
+/// update rereads the configuration, then adds, removes and restarts only services that are named and changed.
 fn update_touches_only_what_is_named(via: &str) {
     let cluster = Cluster::of(1, &NodeSpec::new(config()));
     let node = cluster.node("a1");
@@ -360,7 +366,7 @@ fn update_touches_only_what_is_named(via: &str) {
         assert_eq!(now.pid != before.pid, *name == "contrail-schema", "{name}\n{update}");
     }
 
-    // One that is new, and one that is gone.
+    // A new program, and a removed one.
     node.write_program("supervisor-config", &Program::steady("contrail-device-manager"));
     let added =
         cluster.ctl(&format!("service contrail-device-manager update --role config -y -o json --via {via}")).expect(0);
@@ -384,7 +390,7 @@ fn update_through_supervisorctl() {
     update_touches_only_what_is_named("supervisorctl");
 }
 
-/// Stopping contrail-api makes the node manager restart the whole instance; that is still a restart that worked.
+/// Stopping contrail-api makes the node manager restart the whole instance. The restart still counts as successful.
 fn a_cascade_is_a_change(via: &str) {
     let instance = Instance::config()
         .with(Program::steady("contrail-api").workers(1))
@@ -401,7 +407,7 @@ fn a_cascade_is_a_change(via: &str) {
     let after =
         eventually("another supervisord", || node.supervisord_pid("supervisor-config").filter(|pid| *pid != instance));
     assert_eq!(result["pid"], node.wait_for("contrail-api:0", "RUNNING").pid, "{finished}");
-    assert_eq!(node.supervisord_pid("supervisor-config"), Some(after), "restarted once");
+    assert_eq!(node.supervisord_pid("supervisor-config"), Some(after), "expected one restart");
 }
 
 #[test]
@@ -414,7 +420,7 @@ fn a_cascade_through_supervisorctl() {
     a_cascade_is_a_change("supervisorctl");
 }
 
-/// Restarting supervisor-vrouter can take the network, and with it the connection, down.
+/// Restarting supervisor-vrouter can take down the network, and the connection with it.
 #[test]
 fn a_restart_that_cuts_its_own_connection() {
     let instance = Instance::vrouter().with(Program::steady("contrail-vrouter-agent")).cutting_ssh();

@@ -1,6 +1,6 @@
-//! Hosts with several addresses, some of which do not answer, compared with what `ssh` reaches.
+//! Hosts with several addresses, some of which do not answer. ctl must reach the same address as `ssh`.
 //!
-//! The names stand in an /etc/hosts that only the client's mount namespace has.
+//! The names are in an /etc/hosts that exists only in the client's mount namespace.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,8 @@ fn spec() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
 }
 
-/// A listener whose queue is full: the kernel drops every further SYN. And one that accepts and never speaks.
+/// Two listeners: one with a full backlog, so that the kernel drops every further SYN, and one that accepts and never
+/// sends.
 struct DeadAddresses {
     runtime: tokio::runtime::Runtime,
     held: Vec<TcpStream>,
@@ -38,11 +39,11 @@ impl DeadAddresses {
                     Err(_) => return,
                 }
             }
-            panic!("the queue of {address} takes everything");
+            panic!("the backlog of {address} is not full");
         });
     }
 
-    /// Completes the TCP handshake and says nothing.
+    /// Completes the TCP handshake and sends nothing.
     fn mute(&mut self, address: Ipv4Addr, port: u16) {
         self.runtime.block_on(async { self.listeners.push(listen(address, port, 128)) });
     }
@@ -54,7 +55,7 @@ fn listen(address: Ipv4Addr, port: u16, backlog: u32) -> tokio::net::TcpListener
     socket.listen(backlog).unwrap()
 }
 
-/// One node, `a1`, and addresses of other kinds; the inventory knows `multi`, whose addresses each run says.
+/// One node, `a1`, and addresses of other kinds. The inventory has `multi`, whose addresses each run sets.
 struct Names {
     cluster: Cluster,
     dead: DeadAddresses,
@@ -82,7 +83,7 @@ impl Names {
         self.cluster.bare_address(number)
     }
 
-    /// Writes the inventory with one node, `multi`, and its further settings.
+    /// Writes an inventory with one node, `multi`, and these settings.
     fn inventory(&self, settings: &str) -> String {
         let path = self.cluster.path("multi.yaml");
         let text = format!(
@@ -93,7 +94,7 @@ impl Names {
         path.display().to_string()
     }
 
-    /// Runs a command where the names have these addresses, in this order.
+    /// Runs a command in a namespace where the names have these addresses, in this order.
     fn with_hosts(&self, hosts: &[(&str, Ipv4Addr)], words: &[&str]) -> Finished {
         let file = self.cluster.path("hosts");
         let mut text = "127.0.0.1 localhost\n".to_owned();
@@ -128,7 +129,7 @@ fn an_address_that_does_not_greet_does_not_hide_the_next() {
         }
     }
     names.ping(&[hole, mute, refused, good], &["--connect-timeout", "20s", "--retries", "0"]).expect(0);
-    // Nobody waited out the time to connect: those that lost are closed.
+    // No connection waited for the login timeout: those that lost the race are closed.
     let log = names.cluster.node("a1").sshd_log();
     assert!(!log.contains("Timeout before authentication"), "{log}");
 }
@@ -169,7 +170,7 @@ fn bastions_have_several_addresses_too() {
     }
 }
 
-/// Known hosts are shown and asked about by their name, whichever of the addresses answered.
+/// The host key prompt and known_hosts use the host's name, whichever of its addresses answered.
 #[test]
 fn the_key_of_a_host_with_a_silent_address_is_asked_about() {
     let mut names = Names::new();
@@ -181,7 +182,7 @@ fn the_key_of_a_host_with_a_silent_address_is_asked_about() {
     let (tty, out) = (names.cluster.path("tty"), names.cluster.path("out.json"));
     let (ctl, known_hosts) = (env!("CARGO_BIN_EXE_ctl"), known.display());
     let (tty, out) = (tty.display(), out.display());
-    // `script` hangs its terminal up when its input ends.
+    // `script` hangs up its terminal when its input ends.
     let script = format!(
         "until_true() {{ for i in $(seq 600); do \"$@\" 2>/dev/null && break; sleep 0.1; done; }}
          (until_true grep -q '(yes/no)' {tty}; echo yes; until_true test -s {out}) |

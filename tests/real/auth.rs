@@ -1,6 +1,6 @@
-//! Logging in, against OpenSSH's server and agent: what lets one in, and what is said when nothing does.
+//! Logins against OpenSSH's server and agent: the credentials that work, and the errors when none does.
 //!
-//! Mostly without the command line, through the same transport that it uses.
+//! Most tests use the transport directly, without the command line.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,7 +24,7 @@ use crate::harness::{Cluster, Node, NodeSpec, Running, listening};
 
 const ALL: [AuthMethod; 3] = [AuthMethod::PublicKey, AuthMethod::KeyboardInteractive, AuthMethod::Password];
 
-/// A node of which only sshd matters.
+/// A node that needs only sshd.
 fn one(spec: NodeSpec) -> Cluster {
     Cluster::builder().node("a1", spec).start()
 }
@@ -33,7 +33,7 @@ fn with_keys() -> NodeSpec {
     NodeSpec::default().sshd("TrustedUserCAKeys /etc/ssh/user_ca")
 }
 
-/// `password` alone, or with `UsePAM yes` what PAM asks.
+/// `password` only, or with `UsePAM yes` the prompts of PAM.
 fn with_passwords(more: &[&str]) -> NodeSpec {
     more.iter().fold(NodeSpec::default(), |spec, line| spec.sshd(line)).sshd("PermitRootLogin yes")
 }
@@ -41,7 +41,7 @@ fn with_passwords(more: &[&str]) -> NodeSpec {
 /// Gives `ctlops` a password.
 fn set_password(node: &Node, password: &str) {
     node.sh(&format!("echo 'ctlops:{password}' | chpasswd"));
-    // No more than is needed: what stands in Debian's own file may not work in a namespace.
+    // The minimum, because Debian's own file may not work in a namespace.
     let pam = "auth required pam_unix.so\naccount required pam_unix.so\npassword required pam_unix.so\n\
                session required pam_permit.so\n";
     fs::write(node.inside("/etc/pam.d/sshd"), pam).unwrap();
@@ -92,7 +92,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Who one is on the node.
+/// The user name on the node after a login.
 async fn who(transport: &SshTransport, endpoint: &Endpoint) -> Result<String, TransportError> {
     let session = transport.connect(endpoint).await?;
     Ok(session.exec("id -un", 100, |_| false).await?.stdout.trim().to_owned())
@@ -110,7 +110,7 @@ fn let_in(cluster: &Cluster, login: LoginSettings) {
 fn refused(transport: &SshTransport, endpoint: &Endpoint) -> Failure {
     let began = Instant::now();
     let error = block_on(who(transport, endpoint)).expect_err("no login");
-    // The margin is for a busy machine; what would hang, hangs for good.
+    // The margin is for a busy machine; a real hang never ends.
     assert!(began.elapsed() < endpoint.connect_timeout + Duration::from_secs(20));
     let failure = error.failure();
     assert!(failure.hint.as_ref().is_some_and(|hint| !hint.is_empty()), "{error}");
@@ -132,7 +132,7 @@ fn run(command: &str, words: &[&str]) {
     assert!(output.status.success(), "{command} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Makes a key with further words for `ssh-keygen`, and has the node take it.
+/// Makes a key with additional arguments for `ssh-keygen`, and adds it to the node's authorized_keys if `known`.
 fn make_key(cluster: &Cluster, name: &str, words: &[&str], known: bool) -> PathBuf {
     let path = cluster.path(name);
     let mut all = vec!["-q", "-C", name, "-f", path.to_str().unwrap()];
@@ -151,14 +151,14 @@ fn public(key: &Path) -> String {
     fs::read_to_string(format!("{}.pub", key.display())).unwrap()
 }
 
-/// Another line of authorized_keys.
+/// Adds a line to authorized_keys.
 fn take(cluster: &Cluster, line: &str) {
     let file = cluster.node("a1").inside("/etc/ssh/authorized_keys");
     let known = fs::read_to_string(&file).unwrap();
     fs::write(file, format!("{known}\n{line}\n")).unwrap();
 }
 
-/// Signs a key with an authority of which the node believes every word; the certificate lies beside the key.
+/// Signs a key with an authority that the node trusts; the certificate is next to the key.
 fn certify(cluster: &Cluster, key: &Path, words: &[&str]) -> PathBuf {
     let authority = cluster.path("authority");
     if !authority.exists() {
@@ -173,7 +173,7 @@ fn certify(cluster: &Cluster, key: &Path, words: &[&str]) -> PathBuf {
     PathBuf::from(format!("{}-cert.pub", key.display()))
 }
 
-/// An agent of its own.
+/// A separate ssh-agent.
 struct Agent {
     socket: PathBuf,
     running: Running,
@@ -199,7 +199,7 @@ impl Agent {
     }
 }
 
-/// A security key, and the agent that it is plugged into: signs as FIDO's do, with a key of a file.
+/// A security key, and the agent for it: it signs like a FIDO key, with a key from a file.
 struct Device {
     key: PrivateKey,
     blob: Vec<u8>,
@@ -235,7 +235,7 @@ impl Device {
         russh::keys::PublicKey::from_bytes(&self.blob).unwrap().to_openssh().unwrap()
     }
 
-    /// Answers until the test ends.
+    /// Answers requests until the test ends.
     fn serve(self, door: UnixListener) {
         std::thread::spawn(move || {
             for stream in door.incoming() {
@@ -263,7 +263,7 @@ impl Device {
             13 => {
                 let mut rest = &request[1..];
                 assert_eq!(get(&mut rest), self.blob);
-                // Touched, and for the seventh time.
+                // Touched, with signature counter 7.
                 let touched = [1, 0, 0, 0, 7];
                 let hash = |data: &[u8]| HashAlg::Sha256.digest(data);
                 let signed = [&hash(APPLICATION)[..], &touched, &hash(get(&mut rest))].concat();
@@ -293,7 +293,7 @@ const KINDS: [(&str, &[&str]); 6] = [
 fn every_kind_of_key_in_every_format() {
     let cluster = one(with_keys());
     for (kind, words) in KINDS {
-        // ssh-keygen writes ed25519 in its own format only.
+        // ssh-keygen writes ed25519 only in its own format.
         let formats: &[&str] = if kind == "ed25519" { &["RFC4716"] } else { &["RFC4716", "PEM", "PKCS8"] };
         for format in formats {
             let key = make_key(&cluster, &format!("{kind}-{format}"), &[words, &["-m", format]].concat(), true);
@@ -347,7 +347,7 @@ fn an_encrypted_key_that_the_agent_holds() {
     let unasked = transport(None);
     assert!(block_on(unasked.locked_identities([&endpoint].into_iter())).is_empty());
     assert_eq!(block_on(who(&unasked, &endpoint)).as_deref(), Ok("root"));
-    // The file with the private half may be away altogether, or only its public half be named.
+    // The private key file may be missing, or IdentityFile may name the public key.
     fs::rename(&key, cluster.path("away")).unwrap();
     let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[&key]) });
     let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[&cluster.path("plain.pub")]) });
@@ -363,7 +363,7 @@ fn certificates() {
         let key = make_key(&cluster, kind, words, false);
         let certificate = certify(&cluster, &key, &[]);
         println!("{kind}");
-        // Beside the key; by name; and the private half in the agent, which the certificate is not.
+        // A certificate next to the key, named explicitly, and with the private key only in the agent.
         let_in(&cluster, login("root", &[&key]));
         let elsewhere = cluster.path(&format!("{kind}.certificate"));
         fs::rename(&certificate, &elsewhere).unwrap();
@@ -377,8 +377,8 @@ fn certificates() {
     assert!(log.contains("Accepted publickey for root") && log.contains("RSA-CERT"), "{log}");
 }
 
-/// OpenSSH's regress test `multipubkey`: what `IdentityFile` and `CertificateFile` offer where the public key beside a private
-/// key is a certificate. Each time `ssh` decides the same.
+/// OpenSSH's regress test `multipubkey`: what `IdentityFile` and `CertificateFile` offer if the public key next to a
+/// private key is a certificate. `ssh` must decide the same each time.
 #[test]
 fn a_certificate_in_the_place_of_the_public_key() {
     let cluster = one(with_keys());
@@ -461,11 +461,11 @@ fn a_certificate_that_does_not_hold_now() {
         let failure = refused(&transport(None), &endpoint(&cluster, login("root", &[&key])));
         says(&failure, FailureKind::KeyFile, &["key-cert.pub", said], "signed again");
     }
-    // It is not offered; the key is, and lets in where it is known.
+    // The certificate is not offered. The key is, and is accepted where it is known.
     take(&cluster, &public(&key));
     let_in(&cluster, login("root", &[&key]));
     assert!(!cluster.node("a1").sshd_log().contains("CERT"), "{}", cluster.node("a1").sshd_log());
-    // An agent's is no better.
+    // A certificate in the agent is not offered either.
     let stranger = make_key(&cluster, "stranger", &["-t", "ed25519"], false);
     certify(&cluster, &stranger, &["-V", "20200101:20200102"]);
     let agent = Agent::start(&cluster, "agent");
@@ -485,7 +485,7 @@ fn an_agent_of_many_keys() {
     }
     let failure = refused(&transport(None), &endpoint(&cluster, agent.login("root", &[])));
     says(&failure, FailureKind::Auth, &["too many keys were refused", "agent key k1", "k6"], "IdentitiesOnly");
-    // Named, it goes first, whether the others come after it or not.
+    // A named key is offered first, with or without the others after it.
     let last = keys.last().unwrap();
     let_in(&cluster, agent.login("root", &[last]));
     let_in(&cluster, LoginSettings { identities_only: true, ..agent.login("root", &[last]) });
@@ -523,13 +523,13 @@ fn an_agent_that_fails() {
     let quick =
         |login: LoginSettings| Endpoint { connect_timeout: Duration::from_secs(4), ..endpoint(&cluster, login) };
 
-    // It knew the key, and hangs when it is to sign.
+    // The agent listed the key, and hangs when it should sign.
     let halted = transport(None);
     assert_eq!(block_on(who(&halted, &quick(agent.login("root", &[])))).as_deref(), Ok("root"));
     agent.running.signal("STOP");
     let failure = refused(&halted, &quick(agent.login("root", &[])));
     says(&failure, FailureKind::Agent, &["no answer from"], "ssh-add -l");
-    // It hangs from the start. A key file helps all the same.
+    // The agent hangs from the start. A key file still works.
     says(
         &refused(&transport(None), &quick(agent.login("root", &[]))),
         FailureKind::Agent,
@@ -550,7 +550,7 @@ fn an_agent_that_fails() {
         &["does not exist"],
         "SSH_AUTH_SOCK",
     );
-    // Refused keys that nobody named do not hide it; named ones do.
+    // Refused default keys do not hide the agent's problem; refused named keys do.
     let stranger = make_key(&cluster, "stranger", &["-t", "ed25519"], false);
     let by_default = LoginSettings { identities: vec![stranger.clone()], identities_named: false, ..gone.clone() };
     says(
@@ -596,7 +596,7 @@ fn an_agent_that_refuses() {
     let transport = transport(None);
     let endpoint = endpoint(&cluster, agent.login("root", &[]));
     assert_eq!(block_on(who(&transport, &endpoint)).as_deref(), Ok("root"));
-    // The key leaves while the run goes on.
+    // The key is removed from the agent during the run.
     let output = Command::new("ssh-add").arg("-D").env("SSH_AUTH_SOCK", &agent.socket).output().unwrap();
     assert!(output.status.success());
     says(&refused(&transport, &endpoint), FailureKind::Agent, &["refused to sign"], "ssh-add -l");
@@ -612,7 +612,7 @@ fn a_key_file_that_is_no_good() {
         let said = format!("can be read by others (mode {mode:04o})");
         says(&told(&key), FailureKind::KeyFile, &["key", &said], "chmod 600");
     }
-    // An agent may have it nevertheless.
+    // An agent may have the key anyway.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let agent = Agent::start(&cluster, "agent");
     agent.add(&key);
@@ -633,7 +633,7 @@ fn a_key_file_that_is_no_good() {
     }
     run("mkfifo", &[cluster.path("pipe").to_str().unwrap()]);
     says(&told(&cluster.path("pipe")), FailureKind::KeyFile, &["not a regular file"], "--identity");
-    // Of files that nobody named only what is there is told.
+    // Errors mention default key files only if they exist.
     let by_default = LoginSettings { identities_named: false, ..login("root", &[&missing]) };
     let failure = refused(&transport(None), &endpoint(&cluster, by_default));
     says(&failure, FailureKind::KeyFile, &["no key to offer"], "ssh-add");
@@ -671,7 +671,7 @@ fn algorithms_that_are_left_out() {
     assert_eq!(is(&accepted(&["ssh-ed25519"], &[&rsa, &ed25519])).as_deref(), Ok("root"));
     let failure = refused(&transport(None), &accepted(&["ssh-ed25519"], &[&rsa]));
     says(&failure, FailureKind::KeyFile, &["rsa is left out by PubkeyAcceptedAlgorithms"], "PubkeyAcceptedAlgorithms");
-    // With SHA-1 alone: this sshd refuses it, and it was meant so.
+    // With SHA-1 only, as configured here: this sshd refuses it.
     let failure = refused(&transport(None), &accepted(&["ssh-rsa"], &[&rsa]));
     says(&failure, FailureKind::Auth, &["permission denied"], "authorized_keys");
     let log = cluster.node("a1").sshd_log();
@@ -706,13 +706,13 @@ fn passwords() {
     );
     let failures = || cluster.node("a1").sshd_log().matches("Failed password").count();
     assert_eq!(failures(), 1);
-    // Not once more, so that no account is locked.
+    // The password is not sent again, so that the account is not locked.
     says(&refused(&wrong, &endpoint), FailureKind::Auth, &["not sent again"], "right password");
     assert_eq!(failures(), 1);
-    // None at all.
+    // No password at all.
     let failure = refused(&transport(None), &endpoint);
     says(&failure, FailureKind::Auth, &["no password was given", "the node accepts publickey,password"], "--ask-pass");
-    assert!(!cluster.node("a1").sshd_log().contains("sesame"), "sshd does not log passwords, nor do we");
+    assert!(!cluster.node("a1").sshd_log().contains("sesame"), "a log contains the password");
 }
 
 #[test]
@@ -733,7 +733,7 @@ fn questions() {
     node.sh("chage -d 2020-01-01 -E 2020-01-02 ctlops");
     let failure = refused(&transport(Some("open sesame")), &endpoint);
     says(&failure, FailureKind::Auth, &["rejects this account", "Your account has expired"], "chage -l");
-    // With a key it is the same.
+    // The same with a key.
     let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
     let failure = refused(&transport(None), &self::endpoint(&cluster, login("ctlops", &[&key])));
     says(&failure, FailureKind::Auth, &["rejects this account"], "chage -l");
@@ -767,13 +767,13 @@ fn more_than_one_method() {
 #[test]
 fn security_keys_only_through_the_agent() {
     let cluster = one(with_keys());
-    // A private key file of a device, as `ssh-keygen -t ed25519-sk` writes it, made without one.
+    // A private key file of a security key, as `ssh-keygen -t ed25519-sk` writes it. It was generated without one.
     let key = cluster.path("id_ed25519_sk");
     fs::write(&key, include_str!("data/id_ed25519_sk")).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let failure = refused(&transport(None), &endpoint(&cluster, login("root", &[&key])));
     says(&failure, FailureKind::KeyFile, &["security key", "only through the agent"], "ssh-add");
-    // An agent that has the device signs.
+    // An agent with the security key signs.
     let device = Device::new(&make_key(&cluster, "inside", &["-t", "ed25519"], false));
     take(&cluster, &device.authorized());
     let socket = cluster.path("device");

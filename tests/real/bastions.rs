@@ -1,4 +1,4 @@
-//! Nodes behind bastions and proxy commands, against OpenSSH's server.
+//! Nodes behind bastions and proxy commands, with OpenSSH's server.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -10,15 +10,15 @@ fn spec() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
 }
 
-/// Several processes stand on the way, and the machine may be busy.
+/// Long timeouts, because several processes are involved and the machine may be busy.
 const STATUS: &str = "service contrail-collector status -o json --connect-timeout 60s";
 
-/// `-J` of a bastion.
+/// The `-J` argument for a bastion.
 fn jump(bastion: &Bastion) -> String {
     format!("root@{}:{}", bastion.address(), bastion.endpoint.port())
 }
 
-/// The one failure kind of all results, and a message.
+/// The only failure kind of all results, and a message.
 fn failure(finished: &crate::harness::Finished) -> (String, String) {
     let results = finished.results();
     let kinds: std::collections::BTreeSet<_> =
@@ -38,7 +38,7 @@ fn one_connection_for_all_nodes_behind_it() {
         .expect(0);
     assert_eq!(finished.json()["summary"]["nodes_by_outcome"]["changed"], 4, "{finished}");
     assert_eq!(bastion.logins(), 1, "{}", bastion.log());
-    // Each node was reached from the bastion, and once.
+    // Each node was reached from the bastion, once.
     assert_eq!(cluster.connections(), 4);
 }
 
@@ -50,7 +50,7 @@ fn a_chain_of_bastions() {
     assert_eq!((outer.logins(), inner.logins()), (1, 1), "{}\n{}", outer.log(), inner.log());
 }
 
-/// A key that is named for the nodes opens the bastion too, after the one that ssh_config names for it.
+/// A key configured for the nodes is also tried at the bastion, after the one that ssh_config names for the bastion.
 #[test]
 fn the_nodes_key_at_the_bastion() {
     let cluster = Cluster::of(2, &spec());
@@ -83,10 +83,10 @@ fn bastions_of_the_inventory_and_of_ssh_config() {
     let text = fs::read_to_string(cluster.inventory()).unwrap();
     let text = text.replace("  a1: {", &format!("  a1: {{jump: \"{}\", ", jump(&one)));
     fs::write(cluster.inventory(), text).unwrap();
-    // The inventory is stronger than ssh_config for a1, and says nothing for a2.
+    // For a1 the inventory takes precedence over ssh_config; for a2 it has no setting.
     cluster.ctl(&format!("{STATUS} --ssh-config {}", config.display())).expect(0);
     assert_eq!((one.logins(), two.logins()), (1, 1), "{}\n{}", one.log(), two.log());
-    // The command line is the strongest.
+    // The command line takes precedence.
     cluster.ctl(&format!("{STATUS} --ssh-config {} -J none", config.display())).expect(0);
     assert_eq!((one.logins(), two.logins()), (1, 1));
 }
@@ -116,7 +116,7 @@ fn proxy_commands() {
     let (kind, message) = failure(&cluster.ctl(&line).expect(4));
     assert_eq!(kind, "proxy");
     assert!(message.contains("the way is closed") && message.contains('3'), "{message}");
-    assert_eq!(cluster.connections(), 2, "nobody went around it");
+    assert_eq!(cluster.connections(), 2, "a connection bypassed the bastion");
 }
 
 #[test]
@@ -125,14 +125,14 @@ fn bastions_that_fail() {
     let mut bastion = cluster.bastion(1, "AllowUsers root");
     let line = format!("{STATUS} -J {}", jump(&bastion));
 
-    // Refused.
+    // The bastion refuses connections.
     bastion.kill();
     let finished = cluster.ctl(&line).expect(4);
     let (kind, message) = failure(&finished);
     assert_eq!(kind, "proxy", "{finished}");
     assert!(message.contains(&bastion.address().to_string()) && message.contains("refused"), "{message}");
 
-    // Its key has changed.
+    // The host key of the bastion has changed.
     let known_hosts = cluster.home().join(".ssh/known_hosts");
     let known = fs::read_to_string(&known_hosts).unwrap();
     let other = fs::read_to_string(cluster.new_key("other").with_extension("pub")).unwrap();
@@ -148,7 +148,7 @@ fn bastions_that_fail() {
     assert!(message.contains("bastion"), "{message}");
     fs::write(&known_hosts, known).unwrap();
 
-    // It does not let this user in.
+    // The bastion rejects this user.
     let other_user = line.replace("root@", "nobody@");
     let (kind, message) = failure(&cluster.ctl(&other_user).expect(4));
     assert_eq!(kind, "auth");
@@ -174,7 +174,7 @@ fn a_node_that_the_bastion_does_not_reach() {
     assert_eq!(finished.result("x1")["failure"]["kind"], "unreachable_network", "{finished}");
 }
 
-/// Nodes whose restart is under way when the bastion dies are told rightly, and those not begun go over a new connection.
+/// Nodes in progress when the bastion dies have correct results, and nodes not yet started use a new connection.
 #[test]
 fn a_bastion_that_dies_in_the_middle() {
     let slow = NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)));
@@ -186,12 +186,12 @@ fn a_bastion_that_dies_in_the_middle() {
         jump(&bastion)
     );
     let running: Running = cluster.ctl_start(&line);
-    // Both of the first batch are past the setting of their guards, without which nothing is stopped.
+    // The guards of both nodes of the first batch are armed. Nothing is stopped before that.
     for node in ["a1", "a2"] {
         cluster.node(node).wait_for("contrail-collector", "STOPPING");
     }
     bastion.kill();
-    // It refuses for a while, as one that is starting again does: those under way have to ask for it more than once.
+    // It refuses connections for a while, like a bastion that is restarting, so that the nodes in progress must retry.
     std::thread::sleep(Duration::from_secs(2));
     bastion.listen();
     let finished = running.finish();
@@ -204,7 +204,7 @@ fn a_bastion_that_dies_in_the_middle() {
     assert!(bastion.logins() >= 2, "{}", bastion.log());
 }
 
-/// An inventory of hosts that are no more than an sshd.
+/// An inventory of hosts that run only an sshd.
 fn bare_hosts(places: &[(Ipv4Addr, u16)], rest: &str) -> String {
     let line = |(n, (address, port)): (usize, &(Ipv4Addr, u16))| {
         format!("  n{n}: {{address: \"{address}\", port: {port}, user: root, roles: [analytics]{rest}}}\n")
@@ -212,11 +212,11 @@ fn bare_hosts(places: &[(Ipv4Addr, u16)], rest: &str) -> String {
     format!("version: 1\nnodes:\n{}", places.iter().enumerate().map(line).collect::<String>())
 }
 
-/// sshd drops some of those that wait to log in: they come again, and fewer at once.
+/// sshd drops some unauthenticated connections: ctl retries them, with fewer at once.
 #[test]
 fn a_burst_of_logins_at_one_address() {
     let cluster = Cluster::of(1, &spec());
-    // sshd takes no more than 16 ports.
+    // sshd accepts at most 16 ports.
     let ports = 9001..=9015;
     let lines: String = ports.clone().map(|port| format!("Port {port}\n")).collect();
     let crowded = cluster.bastion(1, &format!("MaxStartups 2:70:4\n{lines}"));
@@ -227,11 +227,11 @@ fn a_burst_of_logins_at_one_address() {
         format!("exec -i {} -y -o json --connect-timeout 20s --host-key accept-new -- true", inventory.display());
     let finished = cluster.ctl(&line).expect(0);
     assert_eq!(finished.json()["summary"]["nodes_by_outcome"]["changed"], places.len(), "{finished}");
-    assert!(crowded.log().contains("MaxStartups"), "nobody was turned away:\n{}", crowded.log());
+    assert!(crowded.log().contains("MaxStartups"), "expected sshd to drop connections:\n{}", crowded.log());
     assert!(finished.stderr.contains("MaxStartups"), "{finished}");
 }
 
-/// Behind such a bastion they all go over one connection.
+/// Behind such a bastion all nodes use one connection.
 #[test]
 fn a_hundred_nodes_behind_a_bastion_with_few_startups() {
     let cluster = Cluster::of(1, &spec());
@@ -249,7 +249,7 @@ fn a_hundred_nodes_behind_a_bastion_with_few_startups() {
         .collect();
     let inventory = cluster.path("crowd.yaml");
     fs::write(&inventory, bare_hosts(&places, &format!(", jump: \"{}\"", jump(&bastion)))).unwrap();
-    // They run no supervisord; here it counts that they were asked.
+    // They run no supervisord; the test checks only that they were contacted.
     let line = format!("status -i {} -o json --connect-timeout 20s --host-key accept-new", inventory.display());
     let finished = cluster.ctl(&line);
     assert_eq!(finished.json()["summary"]["nodes"], 100, "{finished}");

@@ -1,10 +1,10 @@
-//! Faults at every phase of a rolling restart of eight real nodes, at random places from a fixed seed: the controller is
-//! killed, a connection is cut, a node falls silent without a word, two runs meet.
+//! Faults in every phase of a rolling restart of eight real nodes, at pseudo-random points with a fixed seed: the
+//! controller is killed, a connection is cut, a node falls silent, two runs collide.
 //!
-//! What must hold is read from the nodes: within 30 s of the fault, and the time that the program takes to stop and to
-//! come up, nothing is left stopped; then nothing is left locked; a run that is gone on with ends with a complete table and
-//! restarts nothing that was restarted. `tests/campaign` runs many more points (CTL_CAMPAIGN, a factor) and prints the counts
-//! and the worst time.
+//! The tests check the nodes themselves: within 30 s of the fault, plus the time that the program needs to stop and
+//! start, no service is stopped; after that no node is locked; a resumed run ends with a complete table and does not
+//! restart a service again. `tests/campaign` runs many more points (CTL_CAMPAIGN is a factor) and prints the counts and
+//! the worst time.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,21 +12,21 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Running, eventually};
 
-/// Time within which a service is started again after the controller or the connection is lost.
+/// Limit within which a service runs again after the controller or the connection is lost.
 const PROMISE: Duration = Duration::from_secs(30);
 
-/// Seconds that a slow program takes to stop.
+/// Seconds that a slow program needs to stop.
 const STOP_SECS: u32 = 3;
 
 const NODES: usize = 8;
 const RESTART: &str = "service contrail-collector restart --rolling -y -o json --reason campaign --connect-timeout 30s";
 
-/// How many times the number of points that every test run has.
+/// Factor on the number of points of a normal test run.
 fn factor() -> usize {
     std::env::var("CTL_CAMPAIGN").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// A sequence that looks random (xorshift), the same in every run.
+/// A pseudo-random sequence (xorshift), the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -38,24 +38,24 @@ impl Dice {
     }
 }
 
-/// Where the fault strikes.
+/// The phase in which the fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// All locks are held, nothing is changed.
+    /// All locks are held, nothing is changed yet.
     Locked,
     /// The stop was sent.
     Stopping,
-    /// It is stopped, or just about to be started.
+    /// The service is stopped, or is about to be started.
     Stopped,
     /// The start was sent.
     Starting,
-    /// It runs, and the gate waits.
+    /// The service runs, and the gate waits.
     Gate,
 }
 
 const PHASES: [Phase; 5] = [Phase::Locked, Phase::Stopping, Phase::Stopped, Phase::Starting, Phase::Gate];
 
-/// Eight nodes, of which every other takes its time to stop, and `start_secs` to be RUNNING.
+/// Eight nodes. On every other one the program stops slowly; it needs `start_secs` to be RUNNING.
 fn cluster(start_secs: u32) -> Cluster {
     let quick = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
     let slow = Program::slow_to_stop("contrail-collector", STOP_SECS).set("startsecs", &start_secs.to_string());
@@ -83,7 +83,7 @@ fn is_locked(node: &Node) -> bool {
     node.sh("flock -n /run/lock true && echo free || echo held").trim() == "held"
 }
 
-/// Waits until a run is in a phase on a node. The shortest of them may be over when it is seen: then the next has come.
+/// Waits until a run reaches a phase on a node. A short phase may be over before it is seen; then the next one counts.
 fn reach(phase: Phase, node: &Node, last: &Node, before: u32) {
     let is_there = || match (phase, state(node).as_str()) {
         (Phase::Locked, _) => is_locked(last),
@@ -96,7 +96,7 @@ fn reach(phase: Phase, node: &Node, last: &Node, before: u32) {
     eventually(&format!("{phase:?} on {}", node.name), || is_there().then_some(()));
 }
 
-/// Everything runs and nothing is locked.
+/// Asserts that everything runs and nothing is locked.
 fn is_whole_again(cluster: &Cluster, what: &str) {
     let bad = |node: &Node| state(node) != "RUNNING" || is_locked(node);
     eventually(&format!("{what}: all to run and none to be locked"), || {
@@ -104,7 +104,7 @@ fn is_whole_again(cluster: &Cluster, what: &str) {
     });
 }
 
-/// How long after the fault all of the nodes run again.
+/// Time from the fault until the program runs on all of the nodes.
 fn time_to_run<'a>(fault: Instant, nodes: impl IntoIterator<Item = &'a Node>, what: &str) -> Duration {
     for node in nodes {
         eventually(&format!("{what}: {} to run again", node.name), || (state(node) == "RUNNING").then_some(()));
@@ -117,7 +117,7 @@ fn begin(cluster: &Cluster, phase: Phase) -> Running {
     cluster.ctl_start(&format!("{RESTART} --stable {stable}"))
 }
 
-/// The newest run is gone on with: its table is whole, and nothing that was restarted is restarted again.
+/// Resumes the newest run: its table is complete, and no restarted service is restarted again.
 fn resume(cluster: &Cluster, before: &[u32], what: &str) {
     let id = cluster.ctl("runs list -o json").expect(0).json()["runs"][0]["run"].as_str().unwrap().to_owned();
     let now = pids(cluster);
@@ -135,7 +135,7 @@ fn is_all_changed(run: &Finished) -> bool {
     outcomes.len() == NODES && outcomes.iter().all(|outcome| outcome.ends_with(" changed"))
 }
 
-/// Points shared by clusters that are worked on side by side.
+/// Distributes points over clusters that run in parallel.
 fn side_by_side(
     points: usize,
     clusters: usize,
@@ -157,9 +157,9 @@ fn side_by_side(
                         return;
                     }
                     let took = point(&mut cluster, &mut dice, index);
-                    // A single test run does not measure: it may share its machine.
+                    // A single test run does not measure, because it may share its machine.
                     let limit = PROMISE + Duration::from_secs((STOP_SECS + start_secs).into());
-                    assert!(factor() == 1 || took < limit, "point {index}: it ran again only after {took:?}");
+                    assert!(factor() == 1 || took < limit, "point {index}: the service was down for {took:?}");
                     let mut worst = worst.lock().unwrap();
                     *worst = took.max(*worst);
                 }
@@ -215,14 +215,14 @@ fn a_connection_is_cut() {
     });
 }
 
-/// A node whose SSH daemon says nothing any more and closes nothing, as if its packets were dropped, and takes no new
-/// connection: its guard acts after 20 s of silence.
+/// A node whose sshd sends nothing but closes nothing, as if its packets were dropped, and accepts no connection: its
+/// guard acts after 20 s of silence.
 #[test]
 fn a_node_falls_silent() {
-    // It is long enough in STARTING to be silenced there, also on a busy machine.
+    // The program stays in STARTING long enough to be silenced there, even on a busy machine.
     side_by_side(2 * factor(), 2, 4, 11, |cluster, dice, index| {
         let phase = [Phase::Stopping, Phase::Starting][index % 2];
-        // One of those that take their time, so that it is silent before it is over.
+        // A node with a slow stop, so that it falls silent before the stop is over.
         let place = 2 * dice.roll(2) + 1;
         let name = cluster.nodes()[place].name.clone();
         let what = format!("point {index}, silent at {phase:?} on {name}");
@@ -251,8 +251,8 @@ fn resume_or_retry(cluster: &Cluster, what: &str) {
     assert_eq!(resumed.results().len(), NODES, "{what}: {resumed}");
 }
 
-/// Exactly one of two runs that begin at once changes the nodes; the other names it and changes nothing. Each node's
-/// supervisord says how often the service was stopped.
+/// Exactly one of two concurrent runs changes the nodes; the other names it and changes nothing. Each node's
+/// supervisord log gives the number of stops.
 #[test]
 fn two_runs_meet() {
     side_by_side(4 * factor(), 2, 1, 3, |cluster, _, index| {
@@ -283,7 +283,7 @@ fn two_runs_meet() {
     });
 }
 
-/// How often its supervisord has seen the service end.
+/// The number of exits of the service in supervisord's log.
 fn stops(node: &Node) -> usize {
     let log = node.sh("cat /var/log/contrail/supervisord-analytics.log");
     log.lines().filter(|line| line.contains("stopped: contrail-collector")).count()

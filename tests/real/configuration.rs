@@ -1,5 +1,5 @@
-//! A configuration that supervisord cannot read: said as what it is, and nothing is changed. And an inventory that somebody
-//! else has written.
+//! An unreadable supervisord configuration is reported as such, and nothing is changed; an inventory that belongs to
+//! another user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -22,7 +22,7 @@ fn a_configuration_that_cannot_be_read() {
         assert!(message.starts_with("supervisord cannot read its configuration: "), "{run}");
         assert!(message.contains("broken.ini"), "{run}");
         assert!(failure["hint"].as_str().unwrap().contains("`ctl service contrail-collector update -w a2`"), "{run}");
-        // A plan that looks ahead says the same.
+        // A live plan reports the same.
         let run =
             cluster.ctl(&format!("service contrail-collector update --dry-run=live -o json --via {via}")).expect(0);
         let updates = run.json()["plan"]["live"]["updates"].clone();
@@ -33,8 +33,8 @@ fn a_configuration_that_cannot_be_read() {
     assert_eq!(broken.process("contrail-collector").unwrap(), before);
 }
 
-/// An inventory of another user: refused where it lies in a folder that all may write to and nobody has named it, used with
-/// a warning where it is named. The files of root are fine.
+/// An inventory of another user is rejected if it is used implicitly from a world-writable directory, and used with a
+/// warning if it is named. Files of root are accepted.
 #[test]
 fn an_inventory_of_another_user() {
     let cluster = Cluster::of(1, &NodeSpec::new(Instance::analytics()));

@@ -1,4 +1,4 @@
-//! `Match` of OpenSSH newer than 9.2: what depends on this machine is taken from this machine.
+//! `Match` criteria of OpenSSH newer than 9.2 that depend on this machine.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::harness::{Running, Sshds};
 
 #[test]
 fn criteria_that_ask_this_machine() {
-    // For its directory and its network only.
+    // Used only for its directory and network.
     let sshds = Sshds::new();
     let config = sshds.path("ssh_config");
     let user = |criteria: &str| {

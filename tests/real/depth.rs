@@ -1,5 +1,5 @@
-//! What `ctl status` reads beyond supervisord's states, from real nodes. `glance.rs` has every state; here is what it takes
-//! to read them: where services listen, what sshd lets through, what lies about, who does not stay up.
+//! The parts of `ctl status` beyond supervisord's states, on real nodes. `glance.rs` covers every state; this file
+//! covers the sources: ports, sshd restrictions, stray files, and services that exit repeatedly.
 
 use serde_json::Value;
 
@@ -24,13 +24,13 @@ fn said(run: &Finished, node: &str, service: &str) -> String {
 fn findings(run: &Finished, node: &str) -> Vec<String> {
     let document = run.json();
     let facts = document["nodes"].as_array().unwrap().iter().find(|facts| facts["node"] == node);
-    let facts = facts.unwrap_or_else(|| panic!("no facts of {node}\n{run}"));
+    let facts = facts.unwrap_or_else(|| panic!("no facts about {node}\n{run}"));
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let all = facts["findings"].as_array().unwrap().iter();
     all.map(|finding| format!("{}: {}", text(&finding["kind"]), text(&finding["message"]))).collect()
 }
 
-/// sshd that forwards to sockets and not to ports, as is often wanted: nothing is said of the services' own work.
+/// sshd forwards to sockets but not to ports, a common setting: no functional state is reported.
 #[test]
 fn forwarding_to_ports_may_be_forbidden() {
     let spec = analytics(Program::introspecting("contrail-collector", 8089))
@@ -45,7 +45,7 @@ fn forwarding_to_ports_may_be_forbidden() {
     );
 }
 
-/// sshd that has room for one session at a time.
+/// sshd allows one session at a time.
 #[test]
 fn one_session_is_enough() {
     let instance = Instance::webui().with(Program::steady("contrail-webui"));
@@ -70,14 +70,14 @@ fn a_port_that_the_node_was_told() {
     let run = cluster.ctl("status -o json").expect(3);
     assert_eq!(said(&run, "a1", "contrail-collector"), "active (-)");
     assert_eq!(said(&run, "a1", "contrail-query-engine"), "initializing (nothing is listening on port 8091)");
-    // The command line counts more than the file.
+    // The command line takes precedence over the file.
     node.sh("printf '[DEFAULTS]\\nhttp_server_port=8192\\n' >/etc/contrail/contrail-query-engine.conf");
     node.sh("sed -i 's|^command=.*|& --http_server_port 8191|' /etc/contrail/supervisord_analytics_files/contrail-query-engine.ini");
     let run = cluster.ctl("status -o json").expect(0);
     assert_eq!(said(&run, "a1", "contrail-query-engine"), "active (-)");
 }
 
-/// The socket of a supervisord that was killed, in whose place another listens elsewhere: as after an upgrade.
+/// The socket of a killed supervisord whose replacement listens elsewhere, as after an upgrade.
 #[test]
 fn a_socket_that_a_dead_supervisord_left() {
     let cluster = Cluster::of(
@@ -87,7 +87,7 @@ fn a_socket_that_a_dead_supervisord_left() {
     let node = cluster.node("a1");
     assert_eq!(findings(&cluster.ctl("status -o json").expect(0), "a1"), Vec::<String>::new());
     node.sh("kill -9 $(cat /var/run/supervisord-analytics.pid)");
-    // Dead and not replaced: that is told of the supervisord, and once.
+    // Dead and not replaced: this is reported once, for the supervisord.
     let run = cluster.ctl("status -o json").expect(3);
     assert_eq!(run.outcomes(), ["a1 supervisor-analytics failed supervisor_down"], "{run}");
     assert_eq!(findings(&run, "a1"), Vec::<String>::new());
@@ -106,10 +106,10 @@ fn who_does_not_stay_up() {
         .with(Program::steady("contrail-broadview"));
     let cluster = Cluster::of(1, &NodeSpec::new(instance));
     let log = || cluster.node("a1").read("/var/log/contrail/supervisord-analytics.log");
-    eventually("three ends", || (log().matches("exited: contrail-collector (").count() > 2).then_some(()));
+    eventually("three exits", || (log().matches("exited: contrail-collector (").count() > 2).then_some(()));
     for via in ["rpc", "supervisorctl"] {
-        // It is EXITED for a moment, again and again.
-        let run = eventually("a look at it while it is up", || {
+        // It is repeatedly EXITED for a moment.
+        let run = eventually("a status while it is up", || {
             let run = cluster.ctl(&format!("status -o json --via {via}")).expect(3);
             (run.result_of("a1", "contrail-collector")["state"] == "RUNNING").then_some(run)
         });
@@ -123,7 +123,7 @@ fn who_does_not_stay_up() {
     }
 }
 
-/// Without a log one sees it by looking twice.
+/// Without a log, two reads reveal it.
 #[test]
 fn who_does_not_stay_up_though_nobody_noted_it() {
     let instance = Instance::analytics()
@@ -137,7 +137,7 @@ fn who_does_not_stay_up_though_nobody_noted_it() {
         node.supervisord_pid("supervisor-analytics").filter(|pid| Some(*pid) != before)
     });
     node.wait_for("contrail-broadview", "RUNNING");
-    let run = eventually("a look at it while it is up", || {
+    let run = eventually("a status while it is up", || {
         let run = cluster.ctl("status -o json");
         let result = run.result_of("a1", "contrail-collector");
         let is_told = said(&run, "a1", "contrail-collector").starts_with("failed (it does not stay up: ");
@@ -146,7 +146,7 @@ fn who_does_not_stay_up_though_nobody_noted_it() {
     assert_eq!(run.result_of("a1", "contrail-broadview")["functional"], Value::Null, "{run}");
 }
 
-/// Only root may look there: through sudo it is looked.
+/// Only root may read these directories: the scan uses sudo.
 #[test]
 fn a_node_is_searched_through_sudo() {
     let spec = analytics(Program::steady("contrail-broadview"));

@@ -1,10 +1,10 @@
-//! Why a service did not come up: its exit status or signal, and the end of its log, from real supervisords.
+//! Evidence of a failed start: the exit status or signal of a service, and the end of its log, from real supervisords.
 
 use crate::harness::{Cluster, Finished, Instance, NodeSpec, Program};
 
 const TRACEBACK: &str = r#"echo "Traceback (most recent call last):" >&2; echo "  File \"collector.py\", line $$" >&2; echo "IOError: no disk" >&2"#;
 
-/// Comes up, and after the next start does what the test wants.
+/// A program that comes up once, and runs `what` at the next start.
 fn trapped(name: &str, what: &str) -> Program {
     let command = format!("/bin/bash -c 'if [ -e /run/trap ]; then {what}; fi; exec sleep 1000000'");
     Program::running(name, &command).set("startretries", "1")
@@ -29,7 +29,7 @@ fn a_traceback_is_shown_once_for_all_nodes() {
     let finished = cluster.ctl("service contrail-webui restart -y").expect(1);
     let notes = &finished.stderr;
     assert_eq!(notes.matches("exit status 7; the end of its stderr log:\n").count(), 1, "{finished}");
-    assert_eq!(notes.matches("    IOError: no disk\n").count(), 1, "once: {finished}");
+    assert_eq!(notes.matches("    IOError: no disk\n").count(), 1, "expected the text once: {finished}");
     assert!(notes.contains("  same on a2, except for numbers\n") || notes.contains("on a[1-2]: "), "{finished}");
 
     // The journal has it too.
@@ -53,7 +53,7 @@ fn a_signal_is_named() {
         assert_eq!(evidence["exit_status"], serde_json::Value::Null);
         let ended = evidence["ended"].as_str().unwrap();
         assert!(ended.starts_with("terminated by SIGSEGV"), "{finished}");
-        // Nothing is on stderr.
+        // stderr is empty.
         assert_eq!(evidence["stream"], "stdout");
         assert_eq!(evidence["lines"].as_array().unwrap().last().unwrap(), "last words", "{finished}");
     }
@@ -84,7 +84,7 @@ fn one_that_ends_in_the_stable_window_and_one_that_supervisorctl_told_of() {
     }
 }
 
-/// What never ran has written nothing; and a log that is not UTF-8 is evidence as well.
+/// A program that never ran has no log; a log that is not UTF-8 is valid evidence.
 #[test]
 fn what_there_is_not_and_what_is_not_text() {
     let instance = Instance::webui()

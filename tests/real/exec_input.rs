@@ -1,4 +1,4 @@
-//! `ctl exec` against real login shells: its standard input, what rc files do to it, and how a command ended.
+//! `ctl exec` with real login shells: standard input, rc files, and how commands end.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -10,12 +10,12 @@ fn spec() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
 }
 
-/// Bytes of every kind, which no pipe holds at once.
+/// All byte values, and more than a pipe buffers.
 fn bytes() -> Vec<u8> {
     (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
 }
 
-/// `ctl exec -y -o json WORDS`, its standard input a file with `input`.
+/// `ctl exec -y -o json WORDS` with `input` in a file as standard input.
 fn with_file(cluster: &Cluster, words: &[&str], input: &[u8]) -> Running {
     let path = cluster.path("input");
     fs::write(&path, input).unwrap();
@@ -33,9 +33,9 @@ fn stdout(finished: &Finished, node: &str) -> String {
     finished.result(node)["stdout"].as_str().unwrap_or_else(|| panic!("no stdout\n{finished}")).to_owned()
 }
 
-/// How many processes on a node have `words` in their command line.
+/// The number of processes on a node that have `words` in their command line.
 fn running(node: &Node, words: &str) -> usize {
-    // Of which this one is none.
+    // Split the words, so that the search does not find itself.
     let (first, rest) = words.split_at(1);
     node.sh(&format!(
         "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\000' ' ' | grep -o -a '[{first}]{rest}' | wc -l; true"
@@ -45,12 +45,12 @@ fn running(node: &Node, words: &str) -> usize {
     .unwrap()
 }
 
-/// root's login shell is bash, which reads this.
+/// Writes the rc file of bash, root's login shell.
 fn bashrc(node: &Node, text: &str) {
     fs::write(node.inside("/run/home/root/.bashrc"), text).unwrap();
 }
 
-/// Every byte of a file or a pipe reaches each node, through sudo as well; where there is none, the command reads nothing.
+/// Every byte of a file or a pipe reaches each node, also through sudo; without input, the command reads nothing.
 #[test]
 fn input_reaches_every_node() {
     for defaults in ["user: root", "user: ctlops, sudo: true"] {
@@ -80,7 +80,7 @@ fn input_reaches_every_node() {
     }
 }
 
-/// A command need not read its input, nor read it before it prints.
+/// A command need not read its input, and may print before it reads.
 #[test]
 fn a_command_reads_when_it_likes() {
     let cluster = Cluster::of(1, &spec());
@@ -89,16 +89,16 @@ fn a_command_reads_when_it_likes() {
     let late = with_file(&cluster, &["--", "head -c 2000000 /dev/zero | tr '\\0' x; wc -c >&2"], &bytes());
     let late = late.finish().expect(0);
     assert_eq!(late.result("a1")["stderr"].as_str().unwrap_or_default().trim(), "300000", "{}", late.stderr);
-    eventually("nothing of it to be left", || (running(cluster.node("a1"), "ctl-watch") == 0).then_some(()));
+    eventually("the processes to end", || (running(cluster.node("a1"), "ctl-watch") == 0).then_some(()));
 }
 
-/// A command that is ended while its input is not read leaves nothing behind, whoever ends it.
+/// A command that is ended with unread input leaves nothing behind, whatever ended it.
 #[test]
 fn a_command_with_unread_input_is_ended() {
     let cluster = Cluster::of(1, &spec());
     let node = cluster.node("a1");
     let gone = || {
-        eventually("the command to be gone", || {
+        eventually("the command to end", || {
             (running(node, "sleep 4321") + running(node, "ctl-watch") + running(node, "base64") == 0).then_some(())
         })
     };
@@ -121,7 +121,7 @@ fn a_command_with_unread_input_is_ended() {
     gone();
 }
 
-/// More than the limit is refused before a node is touched.
+/// Input over the limit is rejected before any node is contacted.
 #[test]
 fn too_much_input_is_refused() {
     let cluster = Cluster::of(1, &spec());
@@ -134,7 +134,7 @@ fn too_much_input_is_refused() {
     assert_eq!(cluster.connections(), 0, "{refused}");
 }
 
-/// A pipe that does not end is named, and what to do about it.
+/// The error names a pipe that does not end, and has a hint.
 #[test]
 fn input_that_does_not_end_is_named() {
     let cluster = Cluster::of(1, &spec());
@@ -149,7 +149,7 @@ fn input_that_does_not_end_is_named() {
     assert!(finished.stdout.contains("there\n"), "{finished}");
 }
 
-/// A run that was given input goes on with the same input only.
+/// A run with input can be resumed only with the same input.
 #[test]
 fn a_run_with_input_is_resumed_with_it() {
     let cluster = Cluster::of(2, &spec());
@@ -179,7 +179,7 @@ fn a_run_with_input_is_resumed_with_it() {
     drop(resumed);
 }
 
-/// What rc files print is not the command's, and they are read once by each login shell that sshd starts.
+/// The output of rc files is not part of the command's output, and each login shell reads them once.
 #[test]
 fn a_chatty_login_shell_is_not_heard() {
     let cluster = Cluster::of(1, &spec());
@@ -192,7 +192,7 @@ fn a_chatty_login_shell_is_not_heard() {
     assert_eq!(node.read("/run/read"), "x\nx\n", "{said}");
 }
 
-/// A signal is no exit code, and an exit code no signal.
+/// Signals and exit codes are reported separately.
 #[test]
 fn a_signal_has_its_name() {
     for defaults in ["user: root", "user: ctlops", "user: ctlops, sudo: true"] {
@@ -221,7 +221,7 @@ fn a_signal_has_its_name() {
     }
 }
 
-/// A login shell that does not let the command run is a failure with what it said, for a check too.
+/// If a login shell does not run the command, the result is a failure with the shell's output, also for a check.
 #[test]
 fn what_a_login_shell_prevents_did_not_run() {
     let cluster = Cluster::of(1, &spec());
@@ -242,8 +242,8 @@ fn what_a_login_shell_prevents_did_not_run() {
     exec(&cluster, &["--no-guard", "--", "touch /run/done"]).expect(0);
 }
 
-/// A process that goes on printing after its command has ended holds up neither a command, nor a check, nor a question.
-/// The output until then is kept.
+/// A process that keeps printing after its command has ended does not delay a command, a check or a query. The output
+/// until then is kept.
 #[test]
 fn what_is_left_behind_is_not_waited_for() {
     let cluster = Cluster::of(1, &spec());
@@ -256,7 +256,7 @@ fn what_is_left_behind_is_not_waited_for() {
     assert_eq!(run.outcomes(), ["a1 contrail-collector ok"], "{run}");
 }
 
-/// A login shell that ends and leaves its streams open is waited for no longer than the command may take.
+/// If a login shell ends and leaves its streams open, ctl waits no longer than the command's timeout.
 #[test]
 fn streams_that_stay_open_have_the_time_of_the_command() {
     let cluster = Cluster::of(1, &spec());
@@ -265,11 +265,11 @@ fn streams_that_stay_open_have_the_time_of_the_command() {
     assert_eq!(run.outcomes(), ["a1 - timed_out timed_out"], "{run}");
 }
 
-/// A shell that takes some of the input and ends is noticed, however often it has asked for more.
+/// A shell that reads part of the input and exits is detected, however much it has read.
 #[test]
 fn a_shell_that_dies_while_input_is_sent() {
     let cluster = Cluster::of(1, &spec());
-    // sshd opens its window every 96 KiB or so.
+    // sshd extends its window about every 96 KiB.
     bashrc(
         cluster.node("a1"),
         "case $BASH_EXECUTION_STRING in *ctl-exec*) head -c 20000000 >/dev/null; echo gone; exit 3 ;; esac\n",

@@ -1,6 +1,6 @@
-//! What is executed on a node to ask or to act, where it does not run, dies, or where the login shell prints before it.
+//! Commands that query or act on a node and do not run, die, or follow other output of the login shell.
 //!
-//! Forwarding is forbidden on every node here, so that supervisord is reached by commands alone.
+//! Forwarding is forbidden on every node here, so that ctl reaches supervisord only with commands.
 
 use std::fmt::Write as _;
 
@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program};
 use crate::sudo::{PASSWORD, with_password};
 
-/// A busy machine is no unreachable node.
+/// A busy machine must not look like an unreachable node.
 const PATIENT: &str = "connect_timeout: 60s";
 
 const NOLOGIN: &str = r#"ForceCommand echo "This account is currently not available."; exit 1"#;
 
-/// A program that is FATAL stands first in the list, where what a shell prints would swallow it.
+/// A FATAL program is first in the list, where output of the shell could hide it.
 fn spec() -> NodeSpec {
     let programs = Instance::analytics()
         .with(Program::dies_at_once("contrail-alarm-gen", 0))
@@ -22,7 +22,7 @@ fn spec() -> NodeSpec {
     NodeSpec::new(programs).sshd("DisableForwarding yes")
 }
 
-/// Puts a script in the place of the node's supervisorctl; `@REAL@` in it is the real one.
+/// Replaces the node's supervisorctl with a script; `@REAL@` in it is the real one.
 fn replace_supervisorctl(node: &Node, script: &str) {
     let script = script.replace("@REAL@", "/run/supervisorctl.real");
     let path = "$(readlink -f \"$(command -v supervisorctl)\")";
@@ -32,16 +32,16 @@ fn replace_supervisorctl(node: &Node, script: &str) {
     ));
 }
 
-/// Puts lines into the file that root's login shell reads first.
+/// Adds lines to the file that root's login shell reads first.
 fn write_rc(node: &Node, line: &str) {
     node.sh(&format!("printf '%s\\n' '{line}' >/run/home/root/.bashrc"));
 }
 
-/// All results of a node are failures of a command or of what it said; the messages as one text.
+/// Asserts that all results of a node are `command` or `protocol` failures; returns the messages as one text.
 #[track_caller]
 fn all_failed(finished: &Finished, node: &str) -> String {
     let results: Vec<Value> = finished.results().into_iter().filter(|result| result["node"] == node).collect();
-    assert!(!results.is_empty(), "nothing of {node}\n{finished}");
+    assert!(!results.is_empty(), "no result for {node}\n{finished}");
     let mut text = String::new();
     for result in results {
         let failure = &result["failure"];
@@ -52,7 +52,7 @@ fn all_failed(finished: &Finished, node: &str) -> String {
     text
 }
 
-/// Reads and changes that must not be taken for done.
+/// Asserts that reads and changes are not reported as successful.
 fn nothing_is_well(cluster: &Cluster, said: &[(&str, &str)]) {
     let status = cluster.ctl("status -o json").expect(1);
     for (node, said) in said {
@@ -83,7 +83,7 @@ fn nothing_is_well(cluster: &Cluster, said: &[(&str, &str)]) {
     }
 }
 
-/// A login shell that runs nothing, or ends before the command.
+/// A login shell that runs nothing, or exits before the command.
 #[test]
 fn what_did_not_run_is_not_all_well() {
     let cluster =
@@ -98,7 +98,7 @@ fn what_did_not_run_is_not_all_well() {
     nothing_is_well(&cluster, &said);
 }
 
-/// A supervisorctl that dies, ends with a code that tells nothing, prints something else, or nothing.
+/// A supervisorctl that dies, exits with an unknown code, or prints something else or nothing.
 #[test]
 fn a_supervisorctl_that_does_not_answer_is_not_all_well() {
     let cluster = Cluster::builder().nodes("a", 5, &spec()).defaults(PATIENT).start();
@@ -112,7 +112,7 @@ fn a_supervisorctl_that_does_not_answer_is_not_all_well() {
     for (node, script, _) in said {
         replace_supervisorctl(cluster.node(node), script);
     }
-    // Nothing at all, and ended well: what a supervisord without programs answers.
+    // No output and exit code 0, like a supervisord without programs.
     let silent = cluster.ctl("status -w a4 -o json");
     assert_eq!(silent.result("a4")["message"], "it runs no programs", "{silent}");
     let wrong: Vec<_> = said.iter().filter(|(node, ..)| *node != "a4").map(|(node, _, said)| (*node, *said)).collect();
@@ -128,7 +128,7 @@ fn a_supervisorctl_that_does_not_answer_is_not_all_well() {
     }
 }
 
-/// Every process is read, and everything works, whatever stands before it.
+/// Asserts that every process is read and every action works, despite the output of the shell.
 fn all_is_read(cluster: &Cluster, run: impl Fn(&str, i32) -> Finished) {
     let nodes: Vec<&str> = cluster.nodes().iter().map(|node| node.name.as_str()).collect();
     let status = run("status -o json", 3);
@@ -156,7 +156,7 @@ fn all_is_read(cluster: &Cluster, run: impl Fn(&str, i32) -> Finished) {
     assert!(!logs.stdout.contains("Authorized"), "{logs}");
 }
 
-/// What a shell prints without the end of a line swallows nothing.
+/// Output of a shell without a line end hides nothing.
 #[test]
 fn what_a_shell_prints_before_is_not_read() {
     let greeting = r#"ForceCommand printf "Authorized use only. "; eval "$SSH_ORIGINAL_COMMAND""#;
@@ -176,7 +176,7 @@ fn what_a_shell_prints_before_is_not_read() {
     all_is_read(&cluster, |line, code| cluster.ctl(line).expect(code));
 }
 
-/// The same behind sudo, which asks for nothing, or for a password.
+/// The same behind sudo, with and without a password.
 #[test]
 fn what_a_shell_prints_before_sudo_is_not_read() {
     let greeting =
@@ -191,7 +191,7 @@ fn what_a_shell_prints_before_sudo_is_not_read() {
     });
 }
 
-/// What dies behind sudo, or is not run by it, says so too.
+/// A command that dies behind sudo, or that sudo does not run, is reported too.
 #[test]
 fn what_dies_behind_sudo_is_not_all_well() {
     let cluster = Cluster::builder()
@@ -208,7 +208,7 @@ fn what_dies_behind_sudo_is_not_all_well() {
     }
 }
 
-/// A warning of Python's is no process, and none of it is lost.
+/// A Python warning is not parsed as a process, and is not lost.
 #[test]
 fn a_warning_is_not_an_answer() {
     let cluster = Cluster::builder()

@@ -1,4 +1,4 @@
-//! What goes wrong on nodes and on the way to them, and what the result says of it.
+//! Faults on nodes and on the connections to them, and their results.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn steady() -> NodeSpec {
     analytics(Program::steady("contrail-collector"))
 }
 
-/// The bar of the issue: sixteen nodes, five of them bad in five ways.
+/// Sixteen nodes, five of which fail in five ways.
 #[test]
 fn eleven_of_sixteen() {
     let mut cluster = Cluster::builder()
@@ -56,7 +56,7 @@ fn eleven_of_sixteen() {
     }
 }
 
-/// A connection that is lost in mid-action is made again, and what became of the action is read.
+/// After a connection is lost during an action, ctl reconnects and reads the result of the action.
 #[test]
 fn a_cut_connection_is_made_again() {
     let cluster = Cluster::of(2, &analytics(Program::slow_to_stop("contrail-collector", 2)));
@@ -69,12 +69,12 @@ fn a_cut_connection_is_made_again() {
     let after = cluster.node("a1").process("contrail-collector").unwrap();
     assert!(after.state == "RUNNING" && after.pid != before.pid, "{finished}");
     assert_eq!(finished.result("a1")["pid"], after.pid, "{finished}");
-    // Once for the action, once to read: the action was not repeated.
+    // One connection for the action, one to read: the action was not repeated.
     let log = cluster.node("a1").read("/var/log/contrail/supervisord-analytics.log");
     assert_eq!(log.matches("stopped: contrail-collector").count(), 1, "{log}");
 }
 
-/// The same for a plain stop, whose result can be read but must not be asked for again.
+/// The same for a plain stop. Its result can be read, but it must not be sent again.
 #[test]
 fn a_cut_stop_is_read_again() {
     let cluster = Cluster::of(1, &analytics(Program::slow_to_stop("contrail-collector", 2)));
@@ -86,7 +86,7 @@ fn a_cut_stop_is_read_again() {
     assert_eq!(finished.result("a1")["state"], "STOPPED", "{finished}");
 }
 
-/// Programs that will not run, by each way to supervisord.
+/// Programs that fail to start, with each backend.
 fn bad_starts(options: &str) {
     let instance = Instance::webui()
         .with(Program::running("contrail-webui", "/nonexistent/contrail-webui").set("autostart", "false"))
@@ -102,19 +102,19 @@ fn bad_starts(options: &str) {
         result["failure"]["kind"].as_str().unwrap().to_owned()
     };
     assert_eq!(kind(&run("service contrail-webui start", 1)), "spawn_error");
-    // supervisord 4 answers SPAWN_ERROR to a program that ends at once, supervisord 3 ABNORMAL_TERMINATION; and it may
-    // have given up trying when the state is read.
+    // For a program that exits at once, supervisord 4 answers SPAWN_ERROR, supervisord 3 ABNORMAL_TERMINATION; and it
+    // may have given up when the state is read.
     let died = ["spawn_error", "abnormal_termination", "fatal"];
     let start = kind(&run("service contrail-webui-middleware start", 1));
     assert!(died.contains(&start.as_str()), "{start}");
-    // A restart of what is FATAL tries again, and fails again.
+    // A restart of a FATAL program tries again, and fails again.
     cluster.node("a1").wait_for("contrail-webui-middleware", "FATAL");
     let restart = kind(&run("service contrail-webui-middleware restart", 1));
     assert!(died.contains(&restart.as_str()), "{restart}");
     cluster.node("a1").wait_for("contrail-webui-middleware", "FATAL");
     let status = run("service contrail-webui-middleware status", 3);
     assert_eq!(status.result("a1")["state"], "FATAL", "{status}");
-    // What is fine is not touched by what is not.
+    // Healthy services are not affected by failed ones.
     let all = run("service all start", 1);
     assert_eq!(all.result_of("a1", "redis-webui")["outcome"], "ok", "{all}");
 }
@@ -134,7 +134,7 @@ fn bad_starts_through_service() {
     bad_starts("--via service");
 }
 
-/// "already started" is no success while the program is in BACKOFF.
+/// "already started" is not a success while the program is in BACKOFF.
 #[test]
 fn backoff_is_not_running() {
     let cluster = Cluster::of(1, &analytics(Program::dies_at_once("contrail-collector", 1000)));
@@ -167,7 +167,7 @@ fn a_supervisord_that_is_down() {
     assert_eq!(restart.outcomes(), ["a1 contrail-collector changed", "a2 contrail-collector failed supervisor_down"]);
 }
 
-/// What cleans /tmp takes the socket, and supervisord lives on: to start it would be the wrong advice.
+/// A cleanup of /tmp removes the socket while supervisord keeps running: the hint must not suggest to start it.
 #[test]
 fn a_supervisord_whose_socket_is_gone() {
     let instance = Instance::analytics().listening(Listen::Tmp).with(Program::steady("contrail-collector"));
@@ -199,12 +199,12 @@ fn a_service_that_nobody_has() {
     );
     let node_by_hand = cluster.ctl("service contrail-nonesuch restart -w a1 -o json").expect(1);
     assert_eq!(node_by_hand.outcomes(), ["a1 contrail-nonesuch failed no_such_service"]);
-    // Named for no role and no node: every node is asked, and that none has it is a mistake.
+    // Without --role and --nodes every node is queried. If no node has the service, the name is a mistake.
     let nowhere = cluster.ctl("service contrail-nonesuch status -o json").expect(1);
     assert_eq!(nowhere.outcomes(), by_hand.outcomes());
 }
 
-/// The seed's manual page gives the collector to config and web-ui too; what the nodes say is the truth.
+/// The initial manual page lists the collector for config and web-ui too; the nodes' own lists decide.
 #[test]
 fn what_the_nodes_list_is_the_truth() {
     let cluster = Cluster::builder()
@@ -225,7 +225,7 @@ fn sudo_that_is_not_allowed() {
     assert_eq!(finished.outcomes(), ["a1 contrail-collector failed permission"]);
 }
 
-/// RHEL's sudoers asked for a terminal, which `ssh host sudo …` does not have.
+/// RHEL's sudoers required a terminal, which `ssh host sudo …` does not have.
 #[test]
 fn sudo_that_wants_a_terminal() {
     let cluster = Cluster::of(1, &steady().sudoers("Defaults requiretty"));
@@ -242,13 +242,13 @@ fn forwarding_that_is_forbidden() {
     assert_eq!(finished.result("a1")["outcome"], "changed", "{finished}");
     assert_eq!(finished.result("a1")["via"], "supervisorctl", "{finished}");
     let told = cluster.ctl("service contrail-collector status -v").expect(0);
-    assert!(told.stderr.contains("not by XML-RPC"), "-v says why\n{told}");
-    // Nobody may be told that the supervisord is down when only the way to it is closed.
+    assert!(told.stderr.contains("not by XML-RPC"), "expected the reason with -v\n{told}");
+    // A closed route to supervisord must not be reported as supervisor_down.
     let strict = cluster.ctl("service contrail-collector restart -o json --via rpc").expect(1);
     assert_ne!(strict.result("a1")["failure"]["kind"], "supervisor_down", "{strict}");
 }
 
-/// A node that hangs costs the run its timeout, not more, and the others nothing.
+/// A hanging node takes no longer than the timeout, and does not affect the others.
 #[test]
 fn a_hanging_stop_is_timed_out() {
     for via in ["rpc", "supervisorctl"] {
@@ -256,13 +256,13 @@ fn a_hanging_stop_is_timed_out() {
             Cluster::builder().node("a1", analytics(Program::deaf("contrail-collector"))).node("a2", steady()).start();
         let finished =
             cluster.ctl(&format!("service contrail-collector restart -y -o json --timeout 10s --via {via}")).expect(1);
-        // A busy machine may leave no time for supervisorctl to say once more how it is: that is told as unknown.
+        // On a busy machine no time may be left to query the state again; it is then reported as unknown.
         let outcomes = finished.outcomes();
         let of_the_deaf = outcomes.first().map(String::as_str);
         let is_told = of_the_deaf == Some("a1 contrail-collector timed_out timed_out")
             || (via == "supervisorctl" && of_the_deaf == Some("a1 contrail-collector unknown timed_out"));
         assert!(is_told && outcomes.get(1).is_some_and(|other| other == "a2 contrail-collector changed"), "{finished}");
-        // Only that it ends by its own timeout, far from supervisord's ten minutes.
+        // The run ends by its own timeout, well before supervisord's ten minutes.
         assert!(finished.took < Duration::from_secs(50), "{finished}");
     }
 }

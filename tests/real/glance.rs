@@ -1,19 +1,19 @@
-//! The cluster at a glance: twelve real nodes in which every state that Contrail and supervisord know is there at once,
-//! and what `ctl status` says of each.
+//! The status of a whole cluster: twelve real nodes that have every state of Contrail and supervisord at once, and the
+//! output of `ctl status` for each.
 //!
-//! [`STATES`] is the list of them, with what has to be shown: in JSON, and in the row of `-o contrail-status`. No state
-//! is one that passes: what starts starts for days, what stops never does, what is tried again cannot be spawned. The
-//! only one that cannot be made is supervisord's UNKNOWN, which is its word for a defect of its own.
+//! [`STATES`] lists the states with the expected output: in JSON, and in the row of `-o contrail-status`. No state is
+//! transient: a program that starts needs days for it, one that stops never ends, one that is retried cannot be
+//! spawned. Only supervisord's UNKNOWN is missing, which stands for an internal error and cannot be produced.
 //!
-//! What a node is in is asked of its own supervisord first, so a row here is never believed because `ctl` says so.
+//! The tests first query a node's own supervisord for the state, so that no expected row relies on `ctl`.
 
 use serde_json::Value;
 
 use crate::harness::{Cluster, Finished, Instance, Listen, NodeSpec, Program};
 
-/// One state, where it is, and what shows it.
+/// A state, its location, and its expected output.
 struct State {
-    /// What it is, in the words of supervisord (in capitals) and contrail-status.
+    /// The name of the state, as in supervisord (in capitals) or contrail-status.
     what: &'static str,
     node: &'static str,
     service: &'static str,
@@ -21,9 +21,9 @@ struct State {
     state: &'static str,
     /// `functional` of the JSON; empty for null.
     functional: &'static str,
-    /// Part of `functional_reason`; empty for null, [`ANY`] for whatever it is.
+    /// Part of `functional_reason`; empty for null, [`ANY`] for any value.
     reason: &'static str,
-    /// How the row of `-o contrail-status` goes on after the name.
+    /// The row of `-o contrail-status` after the name.
     row: &'static str,
 }
 
@@ -47,12 +47,12 @@ const fn process(
     State { what: state, node: place.0, service: place.1, state, functional, reason, row }
 }
 
-/// A reason that is told in supervisord's words, which hold a date.
+/// A reason in supervisord's words, which contains a date.
 const ANY: &str = "*";
 
 /// Every state.
 const STATES: &[State] = &[
-    // supervisord's own: facts 3a.
+    // The states of supervisord.
     process(("an2", "contrail-collector"), "STOPPED", "inactive", "", "inactive"),
     process(("an2", "contrail-broadview"), "STOPPED", "inactive", "Not started", "inactive (Not started)"),
     process(("an2", "contrail-snmp-collector"), "STARTING", "initializing", "", "initializing"),
@@ -75,7 +75,7 @@ const STATES: &[State] = &[
         "failed (can't find command '/nonexistent/program')",
     ),
     process(("db2", "kafka"), "FATAL", "failed", "Exited too quickly", "failed (Exited too quickly"),
-    // What contrail-status makes of a service that runs: facts 4b, step 3.
+    // The states that contrail-status derives for a running service.
     running("active", ("cfg1", "contrail-api:0"), "active", "", "active "),
     running(
         "active, by the second of several NodeStatus",
@@ -249,7 +249,7 @@ fn cluster() -> Cluster {
         .start()
 }
 
-/// Brings every node where [`STATES`] says it is, and waits until its own supervisord says so too.
+/// Brings every node into the states of [`STATES`], and waits until its own supervisord reports them.
 fn arrange(cluster: &Cluster) {
     let an1 = cluster.node("an1");
     an1.introspect("contrail-collector", "Non-Functional\nDatabase:an1:Global connection down");
@@ -276,7 +276,7 @@ fn arrange(cluster: &Cluster) {
     for state in STATES.iter().filter(|state| !state.state.is_empty()) {
         cluster.node(state.node).wait_for(state.service, state.state);
     }
-    // What is wrong with a node and not with a service.
+    // Findings of a node, which do not belong to a service.
     an1.sh("echo >/var/crashes/core.contrail-collec.1234; echo >/var/crashes/core.contrail-query-.99; echo >/var/crashes/note");
     cluster
         .node("ctl1")
@@ -291,7 +291,7 @@ fn field<'a>(result: &'a Value, name: &str) -> &'a str {
     result[name].as_str().unwrap_or_default()
 }
 
-/// The rows that `-o contrail-status` has for a node, without the node's own line and the empty one after the last.
+/// The rows of a node in `-o contrail-status`, without the header of the node and the empty row after the last.
 fn rows_of<'a>(text: &'a str, node: &str) -> Vec<&'a str> {
     let head = format!("{node}:");
     let rows = text.lines().skip_while(|line| *line != head).skip(1);
@@ -317,7 +317,7 @@ fn every_state_is_shown_right() {
     exit_codes_tell(&cluster);
 }
 
-/// What is shown otherwise than the list says.
+/// The differences between the output and the expected state.
 fn what_is_wrong(wanted: &State, json: &Finished, text: &Finished) -> Vec<String> {
     let State { what, node, service, state, functional, reason, row } = wanted;
     let mut wrong = Vec::new();
@@ -339,7 +339,7 @@ fn what_is_wrong(wanted: &State, json: &Finished, text: &Finished) -> Vec<String
     wrong
 }
 
-/// An instance that works, is dead, has lost its socket, is not there; and what init runs.
+/// Supervisords that work, are dead, have lost their socket, or do not exist; and services run by init.
 fn supervisords_are_told_apart(json: &Finished, text: &Finished) {
     for (node, service, kind, message, row) in [
         (
@@ -370,7 +370,7 @@ fn supervisords_are_told_apart(json: &Finished, text: &Finished) {
         let row = format!("{:<30}{row}", format!("{service}:"));
         let rows = rows_of(&text.stdout, node);
         let at = rows.iter().position(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{row}\n{text}"));
-        // What a supervisord that cannot be asked would run is not made up.
+        // No rows are invented for the programs of a supervisord that cannot be queried.
         assert_eq!(rows.get(at + 1).copied().unwrap_or_default(), "", "{text}");
     }
     for (node, rows) in [
@@ -397,14 +397,15 @@ fn supervisords_are_told_apart(json: &Finished, text: &Finished) {
     }
     let heads: Vec<&str> = text.stdout.lines().filter(|line| is_head(line)).collect();
     let nodes = ["db1", "db2", "cfg1", "cfg2", "an1", "an2", "ctl1", "ctl2", "web1", "web2", "c1", "c2"];
-    assert_eq!(heads, nodes.map(|node| format!("{node}:")), "the order of the inventory");
+    assert_eq!(heads, nodes.map(|node| format!("{node}:")), "expected the order of the inventory");
 }
 
 /// The findings of a node with this kind: message and details of each.
 fn findings(json: &Finished, node: &str, kind: &str) -> Vec<(String, Vec<String>)> {
     let document = json.json();
-    let nodes = document["nodes"].as_array().unwrap_or_else(|| panic!("no nodes\n{json}"));
-    let facts = nodes.iter().find(|facts| facts["node"] == node).unwrap_or_else(|| panic!("no {node}\n{json}"));
+    let nodes = document["nodes"].as_array().unwrap_or_else(|| panic!("no nodes in the document\n{json}"));
+    let facts =
+        nodes.iter().find(|facts| facts["node"] == node).unwrap_or_else(|| panic!("no facts about {node}\n{json}"));
     let all = facts["findings"].as_array().unwrap();
     let of_kind = all.iter().filter(|finding| finding["kind"] == kind);
     let words = |value: &Value| value.as_str().unwrap().to_owned();
@@ -413,7 +414,7 @@ fn findings(json: &Finished, node: &str, kind: &str) -> Vec<(String, Vec<String>
         .collect()
 }
 
-/// What lies about on a node.
+/// The stray files of a node.
 fn findings_are_told(json: &Finished, text: &Finished) {
     let cores = ["/var/crashes/core.contrail-collec.1234", "/var/crashes/core.contrail-query-.99"];
     let [(_, details)] = findings(json, "an1", "core_files").try_into().unwrap();
@@ -438,13 +439,13 @@ fn findings_are_told(json: &Finished, text: &Finished) {
     }
 }
 
-/// A script need not read a word.
+/// The exit codes for scripts.
 fn exit_codes_tell(cluster: &Cluster) {
     for (line, code) in [
         ("status -w db1,cfg1", 0),
-        // Standing by is well.
+        // A service on standby counts as healthy.
         ("status contrail-schema contrail-svc-monitor contrail-device-manager -r config", 0),
-        // Initializing, a timeout, and each state that is not RUNNING.
+        // Initializing, a timeout, and each state other than RUNNING.
         ("status contrail-api -w cfg2", 3),
         ("status contrail-discovery -w cfg2", 3),
         ("status contrail-collector -w an2", 3),
@@ -453,7 +454,7 @@ fn exit_codes_tell(cluster: &Cluster) {
         ("status contrail-topology -w an2", 3),
         ("status contrail-alarm-gen -w an2", 3),
         ("status contrail-analytics-nodemgr -w an2", 3),
-        // supervisord dead, without its socket, not there.
+        // supervisord dead, without its socket, or missing.
         ("status -w web1", 3),
         ("status -w ctl2", 3),
         ("status -w web2 -r analytics", 3),

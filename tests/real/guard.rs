@@ -1,4 +1,4 @@
-//! What a run keeps to itself and never leaves behind: locks, guards, the journal, commands with an end.
+//! Guarantees around a run: locks, guards, the journal, and limited commands that leave nothing behind.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn collector(node: &Node) -> (u32, String) {
     (process.pid, process.state)
 }
 
-/// The lock as any user of the node sees it.
+/// Whether the node is locked, as any user of the node can see.
 fn is_locked(node: &Node) -> bool {
     node.sh("flock -n /run/lock true && echo free || echo held").trim() == "held"
 }
@@ -23,8 +23,8 @@ fn state(node: &Node, wanted: &str) -> Option<()> {
     (collector(node).1 == wanted).then_some(())
 }
 
-/// The controller is killed in mid-restart: the guard starts what was stopped and lets the node go, and the run that is
-/// gone on with restarts nothing twice.
+/// The controller is killed during a restart: the guard starts the service and releases the lock, and the resumed run
+/// restarts nothing again.
 fn killed_in_mid_restart(via: &str) {
     let cluster = Cluster::of(3, &analytics());
     let before: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
@@ -33,14 +33,14 @@ fn killed_in_mid_restart(via: &str) {
     ));
     let second = cluster.node("a2");
     eventually("the second node to stop", || state(second, "STOPPING"));
-    assert!(cluster.nodes().iter().all(is_locked), "every node is locked, also the one that is not begun");
+    assert!(cluster.nodes().iter().all(is_locked), "expected a lock on every node, including the one not started yet");
     run.signal("KILL");
     drop(run.finish());
     eventually("the guard to start it", || state(second, "RUNNING"));
-    eventually("the locks to be free", || (!cluster.nodes().iter().any(is_locked)).then_some(()));
+    eventually("the locks to be released", || (!cluster.nodes().iter().any(is_locked)).then_some(()));
     let guarded: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
     assert_ne!(guarded[1], before[1]);
-    assert_eq!(guarded[2], before[2], "the third was not begun");
+    assert_eq!(guarded[2], before[2], "the third node was changed");
 
     let list = cluster.ctl("runs list -o json").expect(0).json();
     assert_eq!(list["runs"][0]["state"], "interrupted");
@@ -53,7 +53,7 @@ fn killed_in_mid_restart(via: &str) {
         "{resumed}"
     );
     let after: Vec<u32> = cluster.nodes().iter().map(|node| collector(node).0).collect();
-    assert_eq!(after[..2], guarded[..2], "restarted once is enough: {resumed}");
+    assert_eq!(after[..2], guarded[..2], "expected one restart: {resumed}");
     assert_ne!(after[2], guarded[2], "{resumed}");
     assert_eq!(resumed.json()["run"], id.as_str());
     let again = cluster.ctl(&format!("runs resume {id}")).expect(0);
@@ -70,11 +70,11 @@ fn killed_in_mid_restart_through_supervisorctl() {
     killed_in_mid_restart("supervisorctl");
 }
 
-/// A second run is told who has the node, changes nothing, and leaves nothing locked; also for another user.
+/// A second run reports the lock's holder, changes nothing, and leaves no lock behind; also as another user.
 #[test]
 fn two_runs_do_not_meet() {
     let cluster = Cluster::of(2, &analytics());
-    // It keeps the nodes until it is let go.
+    // The first run keeps the locks until this file exists.
     let check = "until [ -e /run/go ]; do sleep 0.1; done";
     let words = "service contrail-collector restart -y -o json --reason first --check";
     let first = Running::start(cluster.ctl_command(words.split(' ').chain([check])));
@@ -99,7 +99,7 @@ fn two_runs_do_not_meet() {
     assert!(before.len() == 2 && !cluster.nodes().iter().any(is_locked));
 }
 
-/// A command whose time is over is ended with all its children, and what it printed is kept.
+/// A command that times out is ended with all its children, and its output is kept.
 #[test]
 fn a_command_is_ended_on_the_node() {
     let cluster = Cluster::of(2, &analytics());
@@ -109,14 +109,14 @@ fn a_command_is_ended_on_the_node() {
     for node in cluster.nodes() {
         let result = run.result(&node.name);
         assert_eq!((&result["outcome"], &result["stdout"]), (&"timed_out".into(), &"before\n".into()), "{run}");
-        eventually("no sleep on the node", || {
+        eventually("every sleep to end", || {
             node.sh("pgrep -f 'sleep 60[01]' || echo none").contains("none").then_some(())
         });
         assert!(!is_locked(node));
     }
 }
 
-/// Without `flock` a node is not changed, unless the operator goes without.
+/// Without `flock` a node is not changed, unless the operator uses --no-guard.
 #[test]
 fn a_node_that_cannot_be_guarded() {
     let cluster = Cluster::of(1, &analytics());
@@ -130,8 +130,8 @@ fn a_node_that_cannot_be_guarded() {
     assert_ne!(collector(node).0, before);
 }
 
-/// A command on eight nodes whose time is over, one of them cut off meanwhile: nothing of it is left anywhere, and what was
-/// printed before is kept.
+/// A command on eight nodes times out while one of them is disconnected: no process of it is left anywhere, and its
+/// output so far is kept.
 #[test]
 fn a_command_is_ended_also_where_the_connection_was_cut() {
     let cluster = Cluster::of(8, &NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector"))));
@@ -139,14 +139,14 @@ fn a_command_is_ended_also_where_the_connection_was_cut() {
     let words = ["exec", "-y", "--connect-timeout", "30s", "--timeout", "2s", "-o", "json", "--", command];
     let run = Running::start(cluster.ctl_command(words));
     let cut = cluster.node("a5");
-    eventually("the command to run there", || node_runs(cut, "sleep 600").then_some(()));
+    eventually("the command to start", || node_runs(cut, "sleep 600").then_some(()));
     cut.cut_connections();
     let run = run.finish().expect(1);
     for node in cluster.nodes() {
         let result = run.result(&node.name);
         let expected = if node.name == "a5" { "unknown" } else { "timed_out" };
         assert_eq!((&result["outcome"], &result["stdout"]), (&expected.into(), &"before\n".into()), "{run}");
-        eventually("nothing to be left", || (!node_runs(node, "sleep 600") && !is_locked(node)).then_some(()));
+        eventually("all processes to end", || (!node_runs(node, "sleep 600") && !is_locked(node)).then_some(()));
     }
 }
 
@@ -154,7 +154,8 @@ fn node_runs(node: &Node, command: &str) -> bool {
     !node.sh(&format!("pgrep -f '^{command}' || echo none")).contains("none")
 }
 
-/// A look at every node each 20 ms, past `ctl` and past SSH: never is more of the role down than its cap allows.
+/// Samples every node every 20 ms, without `ctl` and without SSH: the number of nodes that are down never exceeds the
+/// cap.
 #[test]
 fn a_cap_is_never_passed() {
     let program = Program::slow_to_stop("contrail-schema", 1);
@@ -175,11 +176,11 @@ fn a_cap_is_never_passed() {
         over.store(true, Ordering::SeqCst);
         prober.join().unwrap()
     });
-    assert_eq!(most, 1, "config is capped at one");
+    assert_eq!(most, 1, "more nodes of config were down than the cap allows");
 }
 
-/// A connection is lost, and its guard outlives it: nothing is done until that has ended and the next has the lock, which it
-/// keeps.
+/// After a connection is lost, its guard still runs: ctl waits until that guard has ended and the new one has the lock,
+/// and keeps it.
 #[test]
 fn the_guard_of_a_lost_connection_is_waited_for() {
     let cluster = Cluster::of(2, &analytics());
@@ -196,7 +197,7 @@ fn the_guard_of_a_lost_connection_is_waited_for() {
     assert!(!runs(second));
     second.sh(&format!("kill -CONT {old}"));
     eventually("the command to run on the second node", || runs(second).then_some(()));
-    eventually("the old guard to be gone", || {
+    eventually("the old guard to end", || {
         second.sh(&format!("for pid in {old}; do [ ! -d /proc/$pid ] || echo left; done")).is_empty().then_some(())
     });
     assert!(is_locked(second));

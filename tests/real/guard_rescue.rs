@@ -1,24 +1,25 @@
-//! The guard's rescue is tried before anything is stopped: where it could not work nothing is stopped, and where it was
-//! tried it works, whatever the supervisord wants to hear and whoever may run what on the node.
+//! The guard checks its rescue before anything is stopped: if the check fails, nothing is stopped; if it succeeds, the
+//! rescue works, whatever authentication supervisord requires and whatever privileges the user has.
 
 use std::fs;
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, eventually};
 
-/// With what an INI file, a shell and a format string each read in their own way.
+/// Contains characters that are special in an INI file, a shell and a format string.
 const PASSWORD: &str = r#"s3c%ret;$x"q\'"#;
 
-/// The same as supervisord 4.2 has it in its configuration.
+/// The same password as escaped in the configuration of supervisord 4.2.
 const IN_CONFIGURATION: &str = r#"s3c%%ret;$x"q\'"#;
 
-/// Matches the password, and not itself.
+/// A pattern that matches the password, but not itself.
 const TRACE: &str = "s3c[%]ret";
 
 fn analytics() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)))
 }
 
-/// A supervisord of a role of one's own, which asks for a password; `password` is what the inventory's file says.
+/// A supervisord of a user-defined role that requires a password; `password` is the content of the inventory's password
+/// file.
 fn billing(password: &str, defaults: &str) -> (Cluster, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), format!("{password}\n")).unwrap();
@@ -35,7 +36,7 @@ fn billing(password: &str, defaults: &str) -> (Cluster, tempfile::NamedTempFile)
     (cluster, file)
 }
 
-/// Fails if the password stands anywhere on the node where others could read it.
+/// Asserts that other users cannot read the password anywhere on the node.
 #[track_caller]
 fn no_trace(node: &Node) {
     let script = format!(
@@ -62,11 +63,11 @@ fn killed_while_stopping(cluster: &Cluster, node: &Node, service: &str, line: &s
         no_trace(node);
         node.process(service).filter(|now| now.state == "RUNNING" && now.pid != before)
     });
-    eventually("the lock to be free", || (!is_locked(node)).then_some(()));
+    eventually("the lock to be released", || (!is_locked(node)).then_some(()));
     no_trace(node);
 }
 
-/// Nothing was stopped, and why is told.
+/// Asserts that nothing was stopped, and that the reason is reported.
 #[track_caller]
 fn refused(run: &Finished, node: &str, kind: &str, said: &str) {
     let failure = &run.result(node)["failure"];
@@ -76,7 +77,7 @@ fn refused(run: &Finished, node: &str, kind: &str, said: &str) {
     assert!(failure["hint"].as_str().unwrap().contains("--no-guard"), "{run}");
 }
 
-/// The password goes over the held channel, and stands in no argument, environment or file of the node.
+/// The password is sent over the held channel, and appears in no argument, environment or file of the node.
 #[test]
 fn a_supervisord_with_a_password_is_rescued() {
     let (cluster, _file) = billing(PASSWORD, "");
@@ -86,14 +87,14 @@ fn a_supervisord_with_a_password_is_rescued() {
     assert!(!run.stderr.contains("s3c%") && !run.stdout.contains("s3c%"), "{run}");
 }
 
-/// The same behind sudo, whose user is another than the one that has the password.
+/// The same behind sudo, with a user other than the one who has the password.
 #[test]
 fn a_supervisord_with_a_password_behind_sudo_is_rescued() {
     let (cluster, _file) = billing(PASSWORD, "user: ctlops, sudo: true");
     killed_while_stopping(&cluster, cluster.node("b1"), "invoicer", "service invoicer restart --role billing -y");
 }
 
-/// What an INI file takes for the beginning of a comment: nothing is stopped.
+/// A password that contains the start of an INI comment: nothing is stopped.
 #[test]
 fn a_password_that_cannot_be_handed_over() {
     let instance = Instance::billing().with(Program::slow_to_stop("invoicer", 3));
@@ -114,7 +115,7 @@ fn a_password_that_cannot_be_handed_over() {
     assert_eq!(node.process("invoicer").unwrap(), before, "{run}");
 }
 
-/// An update takes a group out and puts it in again: its rescue is tried as well.
+/// An update removes and adds a group: its rescue is checked too.
 #[test]
 fn an_update_with_a_password_is_rescued() {
     let (cluster, _file) = billing(PASSWORD, "");
@@ -124,7 +125,8 @@ fn an_update_with_a_password_is_rescued() {
     killed_while_stopping(&cluster, node, "invoicer", "service invoicer update --role billing -y");
 }
 
-/// Its interpreter is gone: the shell says so, and nothing is stopped, on this node alone.
+/// The interpreter of supervisorctl is missing: the shell's error is reported, and nothing is stopped on this node; the
+/// others are not affected.
 #[test]
 fn a_supervisorctl_that_cannot_run() {
     let cluster = Cluster::of(2, &analytics());
@@ -142,7 +144,7 @@ fn a_supervisorctl_that_cannot_run() {
     assert_eq!(run.result("a2")["outcome"], "changed", "{run}");
 }
 
-/// It prints what is no answer, and says that all went well.
+/// supervisorctl prints an invalid answer and exits with 0.
 #[test]
 fn a_supervisorctl_that_answers_nothing() {
     let cluster = Cluster::of(1, &analytics());
@@ -154,7 +156,7 @@ fn a_supervisorctl_that_answers_nothing() {
     assert_eq!(node.process("contrail-collector").unwrap(), before, "{run}");
 }
 
-/// sudo lets the user do all but this.
+/// sudo allows the user everything except this command.
 #[test]
 fn a_sudo_that_refuses_the_rescue() {
     let spec = analytics().sudoers("ctlops ALL=(ALL:ALL) NOPASSWD: ALL, !/usr/bin/supervisorctl");
@@ -166,7 +168,7 @@ fn a_sudo_that_refuses_the_rescue() {
     assert_eq!(node.process("contrail-collector").unwrap(), before, "{run}");
 }
 
-/// A node manager's own password, which is not the one that the node has in its file for `supervisorctl`.
+/// A node manager's password differs from the one in the node's configuration file for `supervisorctl`.
 #[test]
 fn a_configuration_on_the_node_without_the_password() {
     let instance = Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3));
@@ -183,7 +185,7 @@ fn a_configuration_on_the_node_without_the_password() {
     assert_eq!(node.process("contrail-collector").unwrap(), before, "{run}");
 }
 
-/// One command does both and goes on by itself; the guard does not disturb it.
+/// One init command stops and starts, and runs to its end without ctl; the guard does not interfere.
 #[test]
 fn a_restart_through_the_init_wrapper() {
     let cluster = Cluster::of(1, &analytics());
@@ -191,7 +193,7 @@ fn a_restart_through_the_init_wrapper() {
     killed_while_stopping(&cluster, node, "contrail-collector", "service contrail-collector restart --via service -y");
 }
 
-/// A controller that dies while init restarts a whole supervisord.
+/// The controller dies while init restarts a whole supervisord.
 #[test]
 fn a_restart_of_an_instance() {
     let cluster = Cluster::of(1, &analytics());

@@ -1,4 +1,4 @@
-//! Whose home is meant: where `ssh` asks the password database, `ctl` does; its own files are where `HOME` says.
+//! The home directory: where `ssh` uses the password database, `ctl` does too; for its own files `ctl` uses `HOME`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{Cluster, Finished, Instance, NodeSpec, Program, Running};
 
-/// In both homes, with the name of the home in it.
+/// The ssh_config in both homes; it contains the name of the home.
 const CONFIG: &str = "Host asked
   User NAME
   Include ~/.ssh/more
@@ -18,7 +18,7 @@ const CONFIG: &str = "Host asked
   ProxyCommand nc %d NAME
 ";
 
-/// A cluster, and a home that only `HOME` names: its keys and its known hosts are wrong.
+/// A cluster, and a second home that only `HOME` refers to, with wrong keys and known hosts.
 struct Homes {
     cluster: Cluster,
     elsewhere: PathBuf,
@@ -63,13 +63,13 @@ fn settings_come_from_the_home_that_ssh_takes() {
         };
         assert_eq!(lines(&ours), lines(&theirs), "{ours}\n{theirs}");
     }
-    // `ssh` leaves `Include` to glob(3), which goes by the variable.
+    // `ssh` expands `Include` with glob(3), which uses the variable.
     for line in ["\nuser database\n", "\nhostname variable.example.net\n"] {
         assert!(ours.stdout.contains(line), "{ours}");
     }
 }
 
-/// The key and the host's key are found in the one home, the journal is kept in the other.
+/// The keys and known hosts come from one home, the journal from the other.
 #[test]
 fn keys_come_from_the_home_that_ssh_takes_and_the_journal_from_home() {
     let homes = Homes::new();
@@ -78,13 +78,13 @@ fn keys_come_from_the_home_that_ssh_takes_and_the_journal_from_home() {
     assert!(!homes.cluster.home().join(".local").exists());
 }
 
-/// `ssh` refuses to run for a user the password database does not have; `HOME` is then all there is.
+/// `ssh` refuses to run for a user who is not in the password database; `ctl` then falls back to `HOME`.
 #[test]
 fn home_counts_for_a_user_whom_the_password_database_does_not_have() {
     let homes = Homes::new();
     let passwd = homes.cluster.path("passwd.nobody");
     fs::write(&passwd, "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n").unwrap();
-    // Other sources than the file may have root as well.
+    // Sources other than the file may know root as well.
     let sources = homes.cluster.path("nsswitch.conf");
     fs::write(&sources, "passwd: files\n").unwrap();
     let with = |program| {

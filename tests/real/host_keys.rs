@@ -1,4 +1,4 @@
-//! Host keys: each decision compared with that of OpenSSH's own client, in front of OpenSSH's server.
+//! Host keys: each decision is compared with that of OpenSSH's client, for the same OpenSSH server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use contrail_ctl::transport::{
 
 use crate::harness::{Running, Sshd, Sshds};
 
-/// The sshds of the matrix; all show the same keys, and differ in their certificates. Those of `two-…` have two keys of that
-/// kind, and a certificate for the second.
+/// The sshds of the matrix. All have the same keys, but different certificates. Those named `two-…` have two keys of
+/// that kind, and a certificate for the second.
 const SERVERS: [&str; 20] = [
     "plain",
     "rsa",
@@ -38,31 +38,31 @@ const SERVERS: [&str; 20] = [
     "two-ec-principal",
 ];
 
-/// What `ctl` and `ssh` are told beside the files.
+/// Settings of `ctl` and `ssh` other than the files.
 #[derive(Clone, Copy)]
 enum Setting {
     Alias(&'static str),
     /// New names are hashed.
     Hash,
-    /// The files are hashed before.
+    /// The known_hosts files are hashed before.
     Hashed,
-    /// `RevokedHostKeys`, with this text.
+    /// `RevokedHostKeys`, with this content.
     Revoked(&'static str),
-    /// The same, as a key revocation list of this specification.
+    /// The same, as a key revocation list from this specification.
     Krl(&'static str),
-    /// `RevokedHostKeys` names a file that is not there.
+    /// `RevokedHostKeys` names a file that does not exist.
     RevokedMissing,
     MinRsaBits(u32),
 }
 
-/// One cell: what the files hold, and what `ctl` is to say under the strict policy.
+/// One cell: the content of the files, and the expected decision of `ctl` under the strict policy.
 struct Case {
     server: &'static str,
-    /// The user's file, the user's second file and the machine's file, with `{…}` for names and keys.
+    /// The user's file, the user's second file and the global file, with `{…}` for names and keys.
     files: [&'static str; 3],
     settings: &'static [Setting],
     expected: &'static str,
-    /// `ssh` lets this one pass, and `ctl` on purpose does not.
+    /// `ssh` accepts this host, and `ctl` rejects it on purpose.
     stricter: bool,
 }
 
@@ -78,7 +78,8 @@ const fn stricter(case: Case) -> Case {
     Case { stricter: true, ..case }
 }
 
-/// The cells of a kind of key of which the host has two, the second with a certificate: only in that does sshd show it.
+/// The cells for a kind of which the host has two keys, the second with a certificate: sshd presents that key only in
+/// the certificate.
 macro_rules! two_keys {
     ($kind:literal) => {
         [
@@ -225,11 +226,11 @@ fn written_matrix() -> Vec<Case> {
     ]
 }
 
-/// The sshds and the keys of the matrix.
+/// The sshds and keys of the matrix.
 struct Fixture {
     sshds: Sshds,
     servers: Vec<Sshd>,
-    /// What stands for the keys in the files.
+    /// The values of the placeholders for keys.
     keys: Vec<(&'static str, String)>,
     runtime: tokio::runtime::Runtime,
 }
@@ -302,7 +303,7 @@ impl Fixture {
         Self { sshds, servers, keys, runtime }
     }
 
-    /// What a text of the matrix says for this server.
+    /// A text of the matrix with the values for this server.
     fn text(&self, text: &str, server: &Sshd) -> String {
         let mut text = text.to_owned();
         for (word, key) in &self.keys {
@@ -312,7 +313,7 @@ impl Fixture {
         text.replace("{name}", &format!("[{address}]:{port}")).replace("{bare}", &address).replace("{port}", &port)
     }
 
-    /// The files of a cell, in a directory of their own.
+    /// Writes the files of a cell into their own directory.
     fn write(&self, case: &Case, server: &Sshd, directory: &str) -> [PathBuf; 3] {
         let directory = self.sshds.path(directory);
         drop(fs::remove_dir_all(&directory));
@@ -338,7 +339,7 @@ impl Fixture {
         })
     }
 
-    /// The file of revoked keys, if there is one.
+    /// The file of revoked keys, if any.
     fn revoked(&self, case: &Case, server: &Sshd) -> Option<PathBuf> {
         let path = self.sshds.path("revoked");
         drop(fs::remove_file(&path));
@@ -360,7 +361,7 @@ impl Fixture {
         None
     }
 
-    /// Whether OpenSSH's client lets the host pass, and what it says.
+    /// Whether OpenSSH's client accepts the host, and its output.
     fn ssh(&self, case: &Case, server: &Sshd, files: &[PathBuf; 3], policy: HostKeyPolicy) -> (bool, String) {
         let mut command = Command::new("ssh");
         let policy = match policy {
@@ -436,7 +437,7 @@ impl Fixture {
         }
     }
 
-    /// What the transport says: one word, and the message.
+    /// The decision of the transport: a keyword, and the message.
     fn ours(&self, endpoint: &Endpoint) -> (&'static str, String) {
         let transport = SshTransport::new(RunSshSettings::default()).0;
         match self.runtime.block_on(transport.connect(endpoint)) {
@@ -445,9 +446,9 @@ impl Fixture {
         }
     }
 
-    /// What the program says, where a command line can say all of it: one word, and its output.
+    /// The decision of the program, if options can express the case: a keyword, and its output.
     fn program(&self, server: &Sshd, file: &PathBuf, policy: HostKeyPolicy) -> (String, String) {
-        // A file that is named must be there.
+        // A file named in an option must exist.
         if !file.exists() {
             fs::write(file, "").unwrap();
         }
@@ -469,7 +470,7 @@ impl Fixture {
         let kind = finished.result("n1")["failure"]["kind"].as_str().unwrap_or("ok").to_owned();
         let word = match kind.strip_prefix("host_key_") {
             Some(word) => word.to_owned(),
-            // Behind the login there is no supervisord and no command runs: that is all that a good login ends in.
+            // After the login there is no supervisord and no command runs, so these failures mean a successful login.
             None if ["supervisor_down", "command", "protocol", "ok"].contains(&kind.as_str()) => "ok".to_owned(),
             None => kind,
         };
@@ -488,8 +489,8 @@ fn word(error: &TransportError) -> &'static str {
     words.into_iter().find_map(|(is, word)| is.then_some(word)).unwrap_or("another error")
 }
 
-/// Every cell under both policies: the same decision as OpenSSH's, and the same lines in the files afterwards. Where
-/// `ctl` is stricter on purpose, the matrix says so, and OpenSSH must not be as strict, or it would not be a difference.
+/// Every cell under both policies: `ctl` makes the same decision as OpenSSH, and leaves the same lines in the files.
+/// Where `ctl` is stricter on purpose, the matrix says so, and OpenSSH must in fact be less strict.
 #[test]
 fn the_matrix() {
     let fixture = Fixture::start();
@@ -512,7 +513,7 @@ fn the_matrix() {
             if word != expected {
                 wrong.push(format!("{what}: expected {expected}, is {word}: {message}"));
             }
-            // With accept-new even what is unknown for want of a good certificate passes, in both.
+            // With accept-new both accept a host that is unknown because it has no valid certificate.
             let differs = case.stricter && word != "ok";
             differences += u32::from(differs);
             if passes != (word == "ok" || differs) {
@@ -520,7 +521,7 @@ fn the_matrix() {
             }
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 let (ours, theirs) = (fs::read_to_string(ours).ok(), fs::read_to_string(theirs).ok());
-                // Each hash has another salt.
+                // Each hash has a different salt.
                 let hashes = case.settings.iter().any(|setting| matches!(setting, Setting::Hash | Setting::Hashed));
                 let same = if hashes {
                     let ends = |text: Option<String>| -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The journal of runs against real nodes: a disk that fills up, and what a run was.
+//! The journal of runs on real nodes: a disk that fills up, and the description of a run.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ fn spec() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
 }
 
-/// A disk that is full in mid-run is named, once; nothing more is started, and what was started comes to its end.
+/// A disk that fills up during a run is reported once; no further node is started, and nodes in progress finish.
 #[test]
 fn a_full_disk_is_named_once() {
     let cluster = Cluster::of(2, &spec());
     let state = cluster.path("state");
     fs::create_dir_all(&state).unwrap();
     let line = "touch /run/up; while [ ! -e /run/go ]; do sleep 0.1; done";
-    // The file system is seen by this run alone.
+    // Only this run sees the file system.
     let mut command = cluster.at_home("sh");
     let script = r#"mount -t tmpfs -o size=1m tmpfs "$XDG_STATE_HOME"; exec "$@""#;
     let ctl = [env!("CARGO_BIN_EXE_ctl"), "exec", "-y", "--serial", "1", "--", line];
@@ -26,7 +26,7 @@ fn a_full_disk_is_named_once() {
         (!cluster.node("a1").sh("ls /run/up 2>/dev/null || true").is_empty()).then_some(())
     });
     let seen = format!("/proc/{}/root{}/fill", run.id(), state.display());
-    assert!(fs::write(&seen, vec![0; 2 << 20]).is_err(), "the disk is larger than was asked for");
+    assert!(fs::write(&seen, vec![0; 2 << 20]).is_err(), "the disk is larger than requested");
     cluster.node("a1").sh("touch /run/go");
     let finished = run.finish();
     assert_eq!(finished.stderr.matches("no space left on device").count(), 1, "{finished}");
@@ -35,7 +35,7 @@ fn a_full_disk_is_named_once() {
     assert_eq!(cluster.node("a2").sh("ls /run/up 2>/dev/null || true"), "", "{finished}");
 }
 
-/// `runs show` begins with what the run was.
+/// `runs show` begins with the description of the run.
 #[test]
 fn a_run_says_what_it_was() {
     let cluster = Cluster::of(1, &spec());

@@ -1,4 +1,4 @@
-//! Logs that supervisord keeps nowhere, and sockets under other names: what looks like nothing and is not.
+//! Logs that supervisord does not store, and sockets with several names: two cases that must not be misreported.
 
 use crate::harness::{Cluster, Finished, Instance, Listen, NodeSpec, Program};
 
@@ -8,7 +8,8 @@ fn failure_message(finished: &Finished, service: &str) -> String {
     result["failure"]["message"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A program that writes to supervisord's own output, or to syslog: no empty log, and no word of supervisorctl's as its line.
+/// For a program that logs to supervisord's own output or to syslog, ctl reports a failure, and neither an empty log
+/// nor a message of supervisorctl as a log line.
 #[test]
 fn a_log_that_goes_to_no_file_is_a_failure() {
     let places = [("stdout", "/dev/stdout"), ("fd", "/dev/fd/1"), ("syslog", "syslog"), ("none", "NONE")];
@@ -42,16 +43,20 @@ fn a_log_that_goes_to_no_file_is_a_failure() {
     }
 }
 
-/// The words of the findings of `a1` that are stale sockets.
+/// The messages of the stale socket findings of `a1`.
 fn stale(cluster: &Cluster) -> Vec<String> {
     let run = cluster.ctl("status -o json");
     let document = run.json();
-    let findings = document["nodes"][0]["findings"].as_array().unwrap_or_else(|| panic!("no findings\n{run}")).clone();
+    let findings = document["nodes"][0]["findings"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no findings in the document\n{run}"))
+        .clone();
     let of_sockets = findings.iter().filter(|finding| finding["kind"] == "stale_socket");
     of_sockets.map(|finding| finding["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// One supervisord, and its socket under other names: by links and by bind mounts, of the folder and of the socket itself.
+/// One supervisord whose socket has several names: through links and bind mounts of the directory and of the socket
+/// itself.
 #[test]
 fn a_socket_under_another_name_is_not_stale() {
     let names = [

@@ -1,11 +1,11 @@
-//! `ctl logs` against real supervisords: every way a log can be, and everything that happens to one while it is followed.
+//! `ctl logs` with real supervisords: all kinds of logs, and everything that can happen to a log that is followed.
 
 use crate::following::Following;
 use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
 const WEBUI: &str = "/var/log/contrail/webui.log";
 
-/// A program whose stdout the test writes itself, through a pipe, so that supervisord writes the log.
+/// A program whose stdout the test writes through a pipe, so that supervisord writes the log.
 fn told(name: &str) -> Program {
     let pipe = format!("/run/tell-{name}");
     let command = format!(
@@ -14,7 +14,7 @@ fn told(name: &str) -> Program {
     Program::running(name, &command).set("stdout_logfile", &format!("/var/log/contrail/{name}.log"))
 }
 
-/// Lets a told program print `text`, in which backslashes escape as in printf's `%b`.
+/// Makes such a program print `text`, with escapes as in printf's `%b`.
 fn tell(cluster: &Cluster, node: &str, name: &str, text: &str) {
     cluster.node(node).sh(&format!("printf '%s\\n' '{text}' >/run/tell-{name}"));
 }
@@ -27,7 +27,7 @@ fn one(program: Program) -> Cluster {
     Cluster::of(1, &node(program))
 }
 
-/// A log that is there, and that nobody writes to but the test.
+/// An existing log that only the test writes.
 fn written(log: &str) -> Program {
     Program::steady("contrail-webui").set("stdout_logfile", log)
 }
@@ -35,7 +35,7 @@ fn written(log: &str) -> Program {
 #[test]
 fn the_last_lines_are_those_of_the_file() {
     let cluster = one(written(WEBUI));
-    // 20,000 lines, 3 bytes a character: wherever a piece begins, it may cut one.
+    // 20,000 lines with 3-byte characters, so that a chunk may begin within a character.
     cluster.node("a1").sh(&format!("i=1; while [ $i -le 20000 ]; do echo \"線 $i 終\"; i=$((i+1)); done >{WEBUI}"));
     for count in [0_usize, 1, 10, 999, 20_000, 100_000] {
         let finished = cluster.ctl(&format!("logs contrail-webui -n {count}")).expect(0);
@@ -46,7 +46,7 @@ fn the_last_lines_are_those_of_the_file() {
         assert_eq!(finished.stderr, "", "{finished}");
     }
     let log = cluster.node("a1").sshd_log();
-    assert!(!log.contains("ctype session"), "no command is run for it: {log}");
+    assert!(!log.contains("ctype session"), "expected no command: {log}");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn what_is_written_is_followed_over_a_restart() {
     assert_eq!(logs.notes(), Vec::<String>::new());
 }
 
-/// supervisord rotates several times before anybody can look, and no line is lost or comes twice.
+/// supervisord rotates several times between two polls, and no line is lost or repeated.
 #[test]
 fn nothing_is_lost_when_supervisord_rotates() {
     let program = told("contrail-webui").set("stdout_logfile_maxbytes", "20000").set("stdout_logfile_backups", "10");
@@ -77,7 +77,7 @@ fn nothing_is_lost_when_supervisord_rotates() {
     tell(&cluster, "a1", "contrail-webui", "first\\n");
     logs.until_line("a1: first");
     for part in 0..4 {
-        // Some 60 KB at a time: there are lines in several files by then.
+        // About 60 KB at a time, so that several files have lines by then.
         cluster.node("a1").sh(&format!(
             "i=0; while [ $i -lt 1200 ]; do printf 'line %04d of the log, and some more words ...\\\\n\\n' $(({part} * 1200 + i)); i=$((i+1)); done >/run/tell-contrail-webui"
         ));
@@ -100,7 +100,7 @@ fn a_log_that_is_cleared_is_read_from_its_beginning() {
     logs.until_line("a1: old");
     let clear = "supervisorctl -s unix:///var/run/supervisord_webui.sock clear contrail-webui";
     cluster.node("a1").sh(clear);
-    // As long as what was there: its size alone would not tell.
+    // As long as the old content, so that the size alone does not reveal the change.
     tell(&cluster, "a1", "contrail-webui", "new\\n");
     logs.until_line("a1: new");
     logs.interrupt();
@@ -122,7 +122,7 @@ fn a_lost_connection_loses_and_doubles_no_line() {
     cluster.node_mut("a1").listen();
     logs.until_line("a1: two");
     logs.until_note("a1: connected again");
-    // And once more, with nothing written meanwhile.
+    // Once more, with nothing written meanwhile.
     cluster.node("a1").cut_connections();
     logs.until_note("a1: the connection was lost and restored");
     tell(&cluster, "a1", "contrail-webui", "three\\n");
@@ -173,7 +173,7 @@ fn a_node_that_is_away_at_first_is_waited_for() {
     assert!(finished.stderr.starts_with("a2: refused: "), "{finished}");
 }
 
-/// Written in Latin-1, and read by a command: supervisord on Python 3 cannot tell it.
+/// A log in Latin-1 is read with a command, because supervisord on Python 3 cannot return it.
 #[test]
 fn a_log_that_is_not_utf_8_is_read_by_a_command() {
     let cluster = one(told("contrail-webui"));
@@ -196,7 +196,7 @@ fn a_log_that_is_not_utf_8_is_read_by_a_command() {
     assert!(finished.stderr.contains("a1: no_log: its log is not UTF-8"), "{finished}");
 }
 
-/// UTF-8 that becomes something else only while it is followed, and a character that comes in two parts.
+/// A UTF-8 log that stops being UTF-8 while it is followed, and a character that arrives in two parts.
 #[test]
 fn the_middle_of_a_character_is_waited_for() {
     let cluster = one(told("contrail-webui"));
@@ -225,7 +225,7 @@ fn logs_that_are_none() {
         let follows = cluster.ctl(&line.replace("logs", "logs -f")).expect(1);
         assert!(follows.stderr.contains("a1 contrail-webui: "), "nothing is left to follow: {follows}");
     }
-    // There, and empty: supervisord makes the file when it starts the program.
+    // The log exists and is empty: supervisord creates the file when it starts the program.
     let finished = cluster.ctl("logs contrail-webui-middleware").expect(0);
     assert_eq!(finished.stdout, "", "{finished}");
     assert_eq!(finished.stderr, "contrail-webui-middleware on a1: nothing was written to it yet\n");
@@ -239,7 +239,7 @@ fn logs_that_are_none() {
     assert!(finished.stderr.contains("no selected node has a service 'contrail-nonsense'"), "{finished}");
 }
 
-/// Where nothing but supervisorctl reaches supervisord, as on nodes whose sshd forwards nothing.
+/// If only supervisorctl reaches supervisord, as on nodes whose sshd forbids forwarding.
 #[test]
 fn supervisorctl_shows_and_follows_logs_too() {
     let mut cluster = one(told("contrail-webui").set("stderr_logfile", "/var/log/contrail/webui.err"));
@@ -250,7 +250,7 @@ fn supervisorctl_shows_and_follows_logs_too() {
     cluster.node("a1").sh("echo broken >/var/log/contrail/webui.err");
     let finished = cluster.ctl(&format!("{} --stderr", command.join(" "))).expect(0);
     assert_eq!(finished.stdout, "a1: broken\n", "{finished}");
-    // Lines that are longer than most.
+    // Unusually long lines.
     cluster
         .node("a1")
         .sh("i=0; while [ $i -lt 20 ]; do printf '%02000d\\n' $i; i=$((i+1)); done >/var/log/contrail/webui.err");
@@ -265,7 +265,7 @@ fn supervisorctl_shows_and_follows_logs_too() {
     logs.until_line("a1: one, grün");
     tell(&cluster, "a1", "contrail-webui", " a line\\ntwo\\n");
     logs.until_line("a1: two");
-    // More than supervisorctl would show of what was written before, and while nobody could look.
+    // More than supervisorctl shows of older output, written while the node is unreachable.
     cluster.node_mut("a1").refuse();
     cluster.node("a1").cut_connections();
     logs.until_note("a1: ");
@@ -284,8 +284,8 @@ fn supervisorctl_shows_and_follows_logs_too() {
         .chain(["a1: last".to_owned()])
         .collect();
     assert!(logs.lines() == wanted, "{logs}");
-    // Nothing is left of it on the node.
-    eventually("no supervisorctl on the node", || {
+    // No process is left on the node.
+    eventually("supervisorctl to end on the node", || {
         cluster
             .node("a1")
             .sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true")
@@ -318,7 +318,7 @@ fn stderr_and_the_processes_of_a_group() {
     let all = ["a1 contrail-api:0: out", "a1 contrail-api:1: out", "a1 contrail-schema: here"];
     assert_eq!(sorted("logs contrail-*"), all);
     let lines = cluster.ctl("logs contrail-schema -o jsonl").expect(0).stdout;
-    let line = lines.lines().find(|line| line.contains(r#""event":"log""#)).expect("a line");
+    let line = lines.lines().find(|line| line.contains(r#""event":"log""#)).expect("expected a line");
     assert_eq!(
         line,
         r#"{"schema":"ctl/1","event":"log","node":"a1","role":"config","supervisor":"supervisor-config","service":"contrail-schema","stream":"stdout","line":"here"}"#
@@ -327,8 +327,8 @@ fn stderr_and_the_processes_of_a_group() {
     assert_eq!(document.result("a1")["lines"], serde_json::json!(["here"]));
 }
 
-/// Everything that needs root on the node goes through sudo: the relay to the socket, the file that is not UTF-8, the old
-/// file of a rotation, and supervisorctl.
+/// Everything that needs root on the node uses sudo: the relay to the socket, the file that is not UTF-8, the rotated
+/// file, and supervisorctl.
 #[test]
 fn logs_through_sudo() {
     let cluster = Cluster::builder()
@@ -350,7 +350,7 @@ fn logs_through_sudo() {
     }
     drop(ways.drain(..2));
     let mut logs = ways.remove(0);
-    // The end of the old file and the beginning of the new one, before anybody can look.
+    // The end of the old file and the beginning of the new one, written between two polls.
     cluster.node("a1").sh(
         "i=0; while [ $i -lt 60 ]; do printf 'line %02d of the log\\\\n\\n' $i; i=$((i+1)); done >/run/tell-contrail-webui",
     );

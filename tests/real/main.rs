@@ -1,14 +1,14 @@
-//! The promises of `ctl` kept against the real parts: OpenSSH's sshd, supervisord and its `supervisorctl`, Debian's
-//! `service`, sudo, ssh-agent. One binary; `tests/run` installs the parts and runs it as root.
+//! Tests of the guarantees of `ctl` with real programs: OpenSSH's sshd, supervisord and its `supervisorctl`, Debian's
+//! `service`, sudo, ssh-agent. One binary; `tests/run` installs them and runs it as root.
 //!
-//! Every test has a cluster of its own on its own loopback network (see `harness`), so tests run side by side. A
-//! timing is never asserted, beyond that a run ends; waiting is for a condition, with a deadline. What a node did is
-//! read from the node (its supervisord, its logs), never from `ctl`'s word alone.
+//! Every test has its own cluster on its own loopback network (see `harness`), so tests run in parallel. No test
+//! asserts timing, except that a run ends; tests wait for a condition, with a deadline. They read effects from the node
+//! (its supervisord, its logs), never only from the output of `ctl`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "a test that cannot go on ends, and says where the logs are"
+    reason = "in a test, a panic is a failure and says where the logs are"
 )]
 
 mod actions;

@@ -1,5 +1,5 @@
-//! Nodes of Contrail's time: CentOS 6 with OpenSSH 5.3 and Ubuntu 14.04 with 6.6, as far as a newer sshd can play them:
-//! it is confined to what those two knew.
+//! Old nodes: CentOS 6 with OpenSSH 5.3 and Ubuntu 14.04 with 6.6. A newer sshd stands in for them, restricted to the
+//! algorithms that these two have.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use contrail_ctl::transport::{
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program};
 
-/// OpenSSH 5.3, without what a newer sshd has lost (arcfour, blowfish, cast128, ripemd160).
+/// OpenSSH 5.3, without the algorithms that newer sshds no longer support (arcfour, blowfish, cast128, ripemd160).
 fn centos_6(spec: NodeSpec) -> NodeSpec {
     spec.with_host_keys(&["rsa"])
         .sshd(
@@ -26,7 +26,7 @@ fn centos_6(spec: NodeSpec) -> NodeSpec {
         .sshd("AllowStreamLocalForwarding no")
 }
 
-/// OpenSSH 6.6, likewise; it has no ecdsa host key here, so that the known one decides what is asked for.
+/// OpenSSH 6.6, likewise. It has no ecdsa host key here, so that the known key decides which one is requested.
 fn ubuntu_14_04(spec: NodeSpec) -> NodeSpec {
     spec.with_host_keys(&["rsa", "ed25519"])
         .sshd(
@@ -47,7 +47,7 @@ fn ubuntu_14_04(spec: NodeSpec) -> NodeSpec {
         .sshd("AllowStreamLocalForwarding no")
 }
 
-/// What one connection may negotiate.
+/// The algorithms that a connection may negotiate.
 #[derive(Clone, Copy, Default)]
 struct Allowed<'a> {
     host_keys: Option<&'a str>,
@@ -56,7 +56,7 @@ struct Allowed<'a> {
     macs: Option<&'a str>,
 }
 
-/// For CentOS 6: the least that must be said.
+/// The minimum settings for CentOS 6.
 const FOR_CENTOS_6: Allowed<'_> =
     Allowed { host_keys: Some("ssh-ed25519,rsa-sha2-512,ssh-rsa"), macs: None, kex: None, ciphers: None };
 
@@ -101,7 +101,7 @@ fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
     }
 }
 
-/// Runs it on a runtime of its own.
+/// Runs the future on its own runtime.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
@@ -111,7 +111,7 @@ async fn connect(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Result<
     transport.connect(&endpoint(cluster, node, allowed)).await
 }
 
-/// Connects, and has more carried than one packet holds: each side must have the other's keys right.
+/// Connects, and transfers more than one packet, which fails if the two sides derive different keys.
 #[track_caller]
 fn works(cluster: &Cluster, node: &str, allowed: Allowed<'_>) {
     let said = block_on(async {
@@ -124,14 +124,14 @@ fn works(cluster: &Cluster, node: &str, allowed: Allowed<'_>) {
     assert!(said.stdout.ends_with("20000\nend\n"));
 }
 
-/// What is said when the two sides have nothing in common: message and hint.
+/// The message and hint if the two sides have no algorithm in common.
 #[track_caller]
 fn disagrees(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> (String, String) {
-    let error = block_on(connect(cluster, node, allowed)).map(|_| ()).expect_err("nothing in common");
+    let error = block_on(connect(cluster, node, allowed)).map(|_| ()).expect_err("expected no algorithm in common");
     assert!(matches!(error, TransportError::Negotiation { .. }), "{error:?}");
     let failure = error.failure();
     assert_eq!(failure.kind, FailureKind::Negotiation);
-    (failure.message, failure.hint.expect("a hint"))
+    (failure.message, failure.hint.expect("expected a hint"))
 }
 
 #[test]
@@ -182,12 +182,12 @@ fn each_old_algorithm_works() {
 fn groups_of_2048_bits() {
     let spec = centos_6(NodeSpec::default()).sshd("ModuliFile /etc/ssh/small");
     let cluster = Cluster::builder().node("old", spec).with_rsa_key().start();
-    // The file names a group by its highest bit.
+    // The file identifies a group of 2048 bits by its highest bit.
     cluster.node("old").sh("awk '$5 == 2047' /etc/ssh/moduli >/etc/ssh/small; test -s /etc/ssh/small");
     for kex in ["diffie-hellman-group-exchange-sha256", "diffie-hellman-group-exchange-sha1"] {
         works(&cluster, "old", Allowed { kex: Some(kex), ..FOR_CENTOS_6 });
     }
-    // Else it has fallen back to a fixed group, which in 5.3 has 2048 bits whatever was asked for.
+    // Otherwise it used a fixed group, which has 2048 bits in 5.3 in any case.
     let log = cluster.node("old").sshd_log();
     assert!(!log.contains("no suitable primes"), "{log}");
 }
@@ -210,12 +210,13 @@ fn ubuntu_14_04_needs_none_unless_its_rsa_key_is_the_known_one() {
         works(&cluster, "old", Allowed { ciphers: Some(ciphers), ..Allowed::default() });
     }
 
-    // A controller that met the node long ago knows its RSA key alone.
+    // A controller that connected to the node long ago has only its RSA key.
     let known_hosts = cluster.home().join(".ssh/known_hosts");
     let lines = std::fs::read_to_string(&known_hosts).unwrap();
     let rsa: String = lines.lines().filter(|line| line.contains(" ssh-rsa ")).map(|line| format!("{line}\n")).collect();
     std::fs::write(&known_hosts, rsa).unwrap();
-    let error = block_on(connect(&cluster, "old", Allowed::default())).map(|_| ()).expect_err("another key is shown");
+    let error =
+        block_on(connect(&cluster, "old", Allowed::default())).map(|_| ()).expect_err("expected a host key error");
     assert!(
         matches!(error, TransportError::HostKeyUnknown { .. } | TransportError::HostKeyChanged { .. }),
         "{error:?}"
@@ -253,7 +254,7 @@ fn a_run_over_old_and_older_nodes() {
     );
     let hint = finished.result("a1")["failure"]["hint"].clone();
     assert!(hint.as_str().is_some_and(|hint| hint.contains("`HostKeyAlgorithms +ssh-rsa`")), "{finished}");
-    // Sockets are not forwarded there.
+    // sshd of CentOS 6 does not forward to sockets.
     for (node, via) in [("a2", "supervisorctl"), ("a3", "supervisorctl"), ("a4", "supervisorctl"), ("a5", "rpc")] {
         assert_eq!(finished.result(node)["via"], via, "{finished}");
     }

@@ -1,8 +1,9 @@
-//! Programs that are made to end: the same answer whichever way supervisord is reached.
+//! Programs that are meant to end: the same result with each backend.
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program};
 
-/// Listed in the role's `oneshot`, or made to end by their `startsecs` alone; and one that is to stay and does not.
+/// Programs listed in the role's `oneshot`, programs that are one-shot only because of their `startsecs`; and one that
+/// should keep running and does not.
 fn analytics() -> Instance {
     let ends = |name: &str, startsecs: &str| {
         Program::running(name, "/bin/sh -c 'sleep 2'").set("startsecs", startsecs).set("autorestart", "false")
@@ -19,7 +20,7 @@ fn analytics() -> Instance {
 
 const LISTED: &str = "roles:\n  analytics: {oneshot: [contrail-topology, contrail-snmp-collector, contrail-alarm-gen]}";
 
-/// What becomes of each when it is started or restarted.
+/// The outcome of a start or restart of each.
 const EXPECTED: [(&str, &str); 7] = [
     ("contrail-collector", "changed"),
     ("contrail-topology", "changed"),
@@ -60,7 +61,7 @@ fn every_action(via: &str) {
     for (index, (name, expected)) in EXPECTED.into_iter().enumerate() {
         assert_eq!(ended(&run, name), expected, "{name}\n{run}");
         assert_eq!(run.result_of("a1", name)["via"], via, "{run}");
-        assert_eq!(spawned(node, name), before[index] + 1, "{name} is spawned once\n{run}");
+        assert_eq!(spawned(node, name), before[index] + 1, "expected one spawn of {name}\n{run}");
     }
     let started = "contrail-topology contrail-snmp-collector contrail-alarm-gen contrail-query-engine";
     let run = cluster.ctl(&format!("service {started} start -y -o json --via {via}")).expect(1);
@@ -68,12 +69,12 @@ fn every_action(via: &str) {
         let expected = EXPECTED.iter().find(|(other, _)| *other == name).unwrap().1;
         assert_eq!(ended(&run, name), expected, "{name}\n{run}");
     }
-    // To stop what has ended changes nothing.
+    // A stop of a program that has ended changes nothing.
     let run = cluster.ctl(&format!("service contrail-topology stop -y -o json --via {via}")).expect(0);
     assert_eq!(ended(&run, "contrail-topology"), "ok", "{run}");
 }
 
-/// What reads: well is what the inventory names and what has ended as expected.
+/// Read-only commands: a program is healthy if the inventory lists it and it has ended as expected.
 fn every_question(via: &str) {
     let cluster = cluster();
     let run =

@@ -1,10 +1,10 @@
-//! A supervisord of another's making, whose list has entries that the real one would not write.
+//! A supervisord of another implementation, whose list has entries that the real one would not send.
 
 use std::fs;
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, listening};
 
-/// A node with such a supervisord in the place of the real one.
+/// A node with such a supervisord instead of the real one.
 fn cluster(more: &str) -> Cluster {
     let cluster = Cluster::of(1, &NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector"))));
     let node = cluster.node("a1");
@@ -17,7 +17,7 @@ fn cluster(more: &str) -> Cluster {
     cluster
 }
 
-/// One bad entry is only itself: unknown where its state is, and the others are read.
+/// A bad entry affects only itself: its state is reported as unknown, and the others are read.
 #[test]
 fn a_bad_entry_spoils_no_other() {
     let cluster = cluster("");
@@ -38,13 +38,14 @@ fn a_bad_entry_spoils_no_other() {
     assert_eq!(stop.result("a1")["failure"]["kind"], "protocol", "{stop}");
 }
 
-/// Entries without a name are said to be there.
+/// Entries without a name are reported.
 #[test]
 fn an_entry_without_a_name_is_reported() {
     let cluster = cluster("unnamed");
     let status = cluster.ctl("status -o json --via rpc").expect(1);
     assert_eq!(status.result_of("a1", "contrail-collector")["state"], "RUNNING", "{status}");
-    let unnamed = status.results().into_iter().find(|result| result["outcome"] == "failed").expect("a failure");
+    let unnamed =
+        status.results().into_iter().find(|result| result["outcome"] == "failed").expect("expected a failure");
     assert!(unnamed["failure"]["message"].as_str().unwrap_or_default().contains("3 entries"), "{status}");
     let one = cluster.ctl("service contrail-collector status -o json --via rpc").expect(0);
     assert_eq!(one.result("a1")["state"], "RUNNING", "{one}");

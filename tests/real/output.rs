@@ -1,4 +1,4 @@
-//! What is printed, and what is asked first, with real nodes behind it.
+//! Output and confirmation with real nodes.
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, Running, parsed};
 
@@ -6,7 +6,7 @@ fn webui() -> NodeSpec {
     NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui")))
 }
 
-/// A changing run over the whole inventory needs a yes.
+/// A change to the whole inventory requires confirmation.
 #[test]
 fn the_whole_inventory_needs_a_yes() {
     let cluster = Cluster::of(2, &webui());
@@ -16,16 +16,19 @@ fn the_whole_inventory_needs_a_yes() {
     {
         let refused = cluster.ctl(line).expect(2);
         assert!(refused.stdout.is_empty(), "{refused}");
-        assert!(refused.stderr.contains("--yes") || refused.stderr.contains("-y"), "says the remedy: {refused}");
+        assert!(
+            refused.stderr.contains("--yes") || refused.stderr.contains("-y"),
+            "expected a hint with the fix: {refused}"
+        );
     }
-    assert_eq!(cluster.connections(), 0, "no node was contacted");
+    assert_eq!(cluster.connections(), 0, "a node was contacted");
     assert_eq!(cluster.node("a1").process("contrail-webui"), before);
-    // A part of it, or a question, does not.
+    // A part of it, or a read-only command, does not.
     cluster.ctl("service contrail-webui restart -w a1").expect(0);
     cluster.ctl("service contrail-webui status").expect(0);
 }
 
-/// At a terminal the number of nodes must be typed.
+/// On a terminal, the user must type the number of nodes.
 #[test]
 fn the_question_at_a_terminal() {
     let cluster = Cluster::of(2, &webui());
@@ -39,7 +42,7 @@ fn the_question_at_a_terminal() {
     }
 }
 
-/// A reader that has seen enough ends the output, not the work.
+/// A reader that closes the pipe ends the output, not the run.
 #[test]
 fn a_closed_stdout_ends_quietly() {
     let cluster = Cluster::of(3, &webui());
@@ -54,7 +57,7 @@ fn a_closed_stdout_ends_quietly() {
         ]);
         let finished = Running::start(command).finish().expect(0);
         assert_eq!(finished.stdout.lines().count(), 1, "{finished}");
-        // The line that sums up may be there; no complaint about the pipe may.
+        // The summary line is allowed; an error about the pipe is not.
         assert!(finished.stderr.lines().count() <= 1, "{finished}");
         assert!(!finished.stderr.to_lowercase().contains("pipe"), "{finished}");
     }
@@ -64,10 +67,10 @@ fn a_closed_stdout_ends_quietly() {
     }
 }
 
-/// What a node says may hold control characters; a terminal must never get them.
+/// Text from a node may contain control characters, which must never reach a terminal.
 #[test]
 fn control_characters_are_made_visible() {
-    // supervisord puts the command into its message: "can't find command '…'".
+    // supervisord includes the command in its message: "can't find command '…'".
     let evil = Program::running("contrail-webui", "/nonexistent/\u{1b}]0;owned\u{7}\u{1b}[31mred");
     let cluster = Cluster::of(1, &NodeSpec::new(Instance::webui().with(evil)));
     cluster.node("a1").wait_for("contrail-webui", "FATAL");
@@ -80,7 +83,7 @@ fn control_characters_are_made_visible() {
             }
         }
         let wide = cluster.ctl(&format!("service contrail-webui start --via {via} -o wide --color never")).expect(1);
-        assert!(wide.stdout.contains("owned"), "the message is shown: {wide}");
+        assert!(wide.stdout.contains("owned"), "expected the message: {wide}");
     }
 }
 
@@ -92,7 +95,7 @@ fn every_form_of_output() {
         let finished = status(format);
         assert!(finished.stdout.contains("a1") && finished.stdout.contains("a2"), "{finished}");
         assert!(finished.stdout.contains("contrail-webui") && finished.stdout.contains("RUNNING"), "{finished}");
-        assert!(!finished.stdout.contains('\u{1b}'), "no colour off a terminal: {finished}");
+        assert!(!finished.stdout.contains('\u{1b}'), "expected no color without a terminal: {finished}");
         if node_on_a_line {
             assert!(finished.stdout.lines().any(|line| line.contains("a1") && line.contains("RUNNING")), "{finished}");
         }
@@ -111,7 +114,7 @@ fn every_form_of_output() {
     assert_eq!(written["summary"]["ok"], 2);
 }
 
-/// Progress is for a terminal, on stderr, and leaves stdout clean.
+/// Progress appears only on a terminal, on stderr, and never on stdout.
 #[test]
 fn progress_only_at_a_terminal() {
     let cluster = Cluster::of(1, &webui());

@@ -1,4 +1,4 @@
-//! What is asked at a terminal before the first connection that counts.
+//! Prompts on a terminal before the first real connection.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn spec() -> NodeSpec {
 
 const STATUS: &str = "service contrail-collector status";
 
-/// As ssh-keygen shows the node's key: "256 SHA256:…".
+/// The fingerprint of the node's key as ssh-keygen prints it: "256 SHA256:…".
 fn fingerprint(cluster: &Cluster, node: &str) -> String {
     let text = cluster.node(node).sh("ssh-keygen -lf /etc/ssh/host_key0");
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -28,7 +28,7 @@ fn unknown_hosts_are_shown_together_once() {
     let known_hosts = cluster.home().join(".ssh/known_hosts");
     let before = fs::read_to_string(&known_hosts).unwrap();
 
-    // No is no.
+    // The answer "no" is respected.
     let mut screen = cluster.at_a_terminal(STATUS);
     screen.answer("(yes/no)", "perhaps");
     screen.answer("Please type yes or no.", "no");
@@ -47,7 +47,7 @@ fn unknown_hosts_are_shown_together_once() {
     assert_eq!(trusted.results().len(), 4, "{trusted}");
     let after = fs::read_to_string(&known_hosts).unwrap();
     assert_eq!(after.lines().count(), before.lines().count() + 2);
-    // Now nothing is asked, and `ssh` knows them too.
+    // Now there is no prompt, and `ssh` knows the keys too.
     let again = cluster.at_a_terminal(STATUS).finish().expect(0);
     assert!(!again.stderr.contains("(yes/no)"), "{again}");
     let mut ssh = cluster.ssh("root", "a4", &["-o", "StrictHostKeyChecking=yes"]);
@@ -86,7 +86,7 @@ fn a_passphrase_is_asked_for_once() {
     assert_eq!(finished.stderr.matches("Passphrase for").count(), 2, "{finished}");
     assert!(!finished.stderr.contains("horse"), "{finished}");
 
-    // Without a terminal nothing is asked.
+    // Without a terminal there is no prompt.
     let finished = cluster.ctl(&format!("{STATUS} -o json")).expect(4);
     let failure = finished.result("a1")["failure"].clone();
     assert_eq!(failure["kind"], "key_file", "{finished}");
@@ -114,7 +114,7 @@ fn a_password_is_asked_for_once() {
     let failure = finished.result("a1")["failure"].clone();
     assert_eq!(failure["kind"], "auth", "{finished}");
     assert!(failure["message"].as_str().unwrap().contains("password"), "{finished}");
-    // It was sent once to each node, which are not to lock the account.
+    // The password was sent once to each node, so that no account is locked.
     for node in cluster.nodes() {
         let log = node.sshd_log();
         assert_eq!(log.matches("Failed password").count(), 1, "{log}");

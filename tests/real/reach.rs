@@ -1,4 +1,4 @@
-//! Logins and host keys, against OpenSSH's server and agent.
+//! Logins and host keys with OpenSSH's server and agent.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ fn spec() -> NodeSpec {
 fn a_key_in_the_agent() {
     let cluster = Cluster::builder().nodes("a", 3, &spec()).with_agent().start();
     cluster.ctl("service contrail-collector restart -y").expect(0);
-    // Without the agent there is nothing to log in with.
+    // Without the agent there are no credentials.
     let mut command = cluster.ctl_command(["service", "contrail-collector", "status", "-o", "json"]);
     command.env_remove("SSH_AUTH_SOCK");
     let finished = crate::harness::Running::start(command).finish().expect(4);
@@ -25,11 +25,11 @@ fn an_identity_that_is_named() {
     let key = cluster.path("moved-key");
     fs::rename(cluster.home().join(".ssh/id_ed25519"), &key).unwrap();
     let refused = cluster.ctl("service contrail-collector status -o json").expect(4);
-    assert_eq!(refused.outcomes(), ["a1 contrail-collector unreachable key_file"], "nothing to offer");
+    assert_eq!(refused.outcomes(), ["a1 contrail-collector unreachable key_file"], "expected no credentials");
     cluster.ctl(&format!("service contrail-collector status --identity {}", key.display())).expect(0);
     let missing = cluster.ctl("service contrail-collector status -o json --identity /nonexistent/key").expect(4);
     assert_eq!(missing.outcomes(), ["a1 contrail-collector unreachable key_file"]);
-    // A key that the node does not know.
+    // A key that the node does not accept.
     let stranger = cluster.new_key("stranger");
     let line = format!("service contrail-collector restart -o json --identity {}", stranger.display());
     let before = cluster.node("a1").process("contrail-collector");
@@ -56,7 +56,7 @@ fn host_keys_that_are_not_known() {
             "a4 contrail-collector unreachable host_key_revoked",
         ]
     );
-    // Whoever did not prove its key got no login.
+    // There was no login to a host that did not prove its key.
     for node in ["a2", "a3", "a4"] {
         let log = cluster.node(node).sshd_log();
         assert!(!log.contains("Accepted publickey"), "{log}");
@@ -77,7 +77,7 @@ fn host_keys_that_are_not_known() {
     let after = fs::read_to_string(&known_hosts).unwrap();
     let added = after.strip_prefix(&before).unwrap_or_else(|| panic!("rewritten:\n{after}"));
     assert_eq!(added.lines().count(), 1, "{added}");
-    // What ctl has written, OpenSSH and ctl itself believe.
+    // OpenSSH and ctl itself accept the keys that ctl has written.
     let mut ssh = cluster.ssh("root", "a2", &["-o", "StrictHostKeyChecking=yes"]);
     ssh.arg("true");
     crate::harness::Running::start(ssh).finish().expect(0);
@@ -101,8 +101,8 @@ fn ping_says_what_is_wrong() {
     assert_eq!(cluster.ctl("ping -w a1 -o json").expect(4).result("a1")["failure"]["kind"], "refused");
 }
 
-/// A peer that died without a word is given up after ServerAliveInterval × ServerAliveCountMax, long before the time for
-/// the action is over.
+/// A peer that dies silently is given up after ServerAliveInterval × ServerAliveCountMax, long before the timeout of
+/// the action.
 #[test]
 fn a_dead_peer_is_noticed() {
     let mut cluster = Cluster::of(1, &spec());
@@ -110,7 +110,7 @@ fn a_dead_peer_is_noticed() {
     fs::write(&config, "Host *\n  ServerAliveInterval 1\n  ServerAliveCountMax 2\n").unwrap();
     let line = format!("exec -y -o json --timeout 30m --ssh-config {} -- sleep 1800", config.display());
     let running = cluster.ctl_start(&line);
-    crate::harness::eventually("the command", || {
+    crate::harness::eventually("the command to start", || {
         cluster.node("a1").sh("pgrep -f '^sleep 1800' || true").trim().parse::<u32>().ok()
     });
     cluster.node_mut("a1").refuse();
@@ -121,7 +121,7 @@ fn a_dead_peer_is_noticed() {
     assert_eq!(result["outcome"], "unknown", "{finished}");
 }
 
-/// What ssh_config says about host keys reaches the decision; the decisions themselves are compared with `ssh` elsewhere.
+/// The host key settings of ssh_config are applied; other tests compare the decisions with `ssh`.
 #[test]
 fn host_keys_as_ssh_config_says() {
     let cluster = Cluster::of(1, &spec());
@@ -157,7 +157,7 @@ fn host_keys_as_ssh_config_says() {
         let finished = cluster.ctl(&format!("ping -i {} --ssh-config {config} -o json", inventory.display()));
         let failure = finished.results().remove(0)["failure"].clone();
         let kind = failure["kind"].as_str().unwrap_or_default().to_owned();
-        // No supervisord runs there: who is told so was let in.
+        // No supervisord runs there, so a supervisor failure means that the login succeeded.
         if kind.starts_with("supervisor") { "in".to_owned() } else { kind }
     };
     let name = format!("[{}]:{}", sshd.address(), sshd.endpoint.port());
@@ -167,7 +167,11 @@ fn host_keys_as_ssh_config_says() {
     assert_eq!(decide(&format!("{name} {ca}\n"), "", ""), "host_key_changed");
     assert_eq!(decide(&format!("alias {host}\n"), "", "  HostKeyAlias alias"), "in");
     assert_eq!(decide(&format!("@cert-authority web {ca}\n"), "", "  HostKeyAlias web"), "in");
-    assert_eq!(decide(&format!("@cert-authority * {ca}\n"), "", ""), "host_key_unknown", "it is for another name");
+    assert_eq!(
+        decide(&format!("@cert-authority * {ca}\n"), "", ""),
+        "host_key_unknown",
+        "the certificate is for another host name"
+    );
     let revoked = format!("  RevokedHostKeys {}", path("revoked"));
     assert_eq!(decide(&format!("{name} {host}\n"), "", &revoked), "host_key_revoked");
     assert_eq!(decide("", "", "  StrictHostKeyChecking accept-new\n  HashKnownHosts yes"), "in");

@@ -1,4 +1,4 @@
-//! The harness itself, shown with OpenSSH's client and without `ctl`: what these prove, the other tests may rely on.
+//! Tests of the harness itself, with OpenSSH's client and without `ctl`. The other tests rely on these properties.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ fn ssh_reaches_a_node_and_its_supervisord() {
     let names: Vec<&str> = status.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names, ["contrail-api:0", "contrail-api:1", "contrail-collector"], "{status}");
 
-    // The nodes share nothing but the machine.
+    // The nodes share only the machine.
     run(cluster.ssh("root", "a1", &[]), &["touch /tmp/mine /etc/contrail/mine /run/mine"]).expect(0);
     assert!(!cluster.node("a2").inside("/run/mine").exists());
     assert!(cluster.node("a1").inside("/tmp/mine").exists());
@@ -104,7 +104,7 @@ fn programs_misbehave_as_ordered() {
     node.wait_for("contrail-control", "RUNNING");
     node.wait_for("contrail-named", "FATAL");
     node.wait_for("contrail-missing", "FATAL");
-    // Release 1.0x: over the node's own localhost, which is not the machine's.
+    // Release 1.0x: over the node's own localhost, which differs from the machine's.
     let mut stop = cluster.ssh("root", "a1", &[]);
     stop.arg("supervisorctl -s http://localhost:9003 stop contrail-dns");
     let mut stop = Running::start(stop);
@@ -173,7 +173,7 @@ fn a_dropped_cluster_leaves_no_process() {
     eventually("the node's pid 1 to be gone", || (!root.join("run").exists()).then_some(()));
 }
 
-/// Every node has Contrail's fixed ports on a localhost of its own.
+/// Every node has Contrail's fixed ports on its own localhost.
 #[test]
 fn introspect_ports_are_the_nodes_own() {
     let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
@@ -191,7 +191,7 @@ fn introspect_ports_are_the_nodes_own() {
     }
 }
 
-/// What a server of introspect is ordered to do, it does, from the next question on.
+/// An introspect server follows an order from the next request on.
 #[test]
 fn introspect_servers_obey() {
     let instance = Instance::analytics().with(Program::introspecting("contrail-collector", 8089));
@@ -201,7 +201,7 @@ fn introspect_servers_obey() {
         Running::typing(cluster.ssh("root", "a1", &["-W", "localhost:8089"]), request).finish().stdout
     };
     let well = ask();
-    assert!(well.contains("200 OK") && well.contains(">Functional<"), "before any order: {well}");
+    assert!(well.contains("200 OK") && well.contains(">Functional<"), "before the first order: {well}");
     for (order, wanted) in [
         ("Non-Functional\nno <b> & no c", ">no &lt;b&gt; &amp; no c</description>"),
         ("Connections\nDatabase\td-1\tDown\nZookeeper\tz\tUp", "Database:d-1 connection down"),
@@ -228,15 +228,15 @@ fn introspect_servers_obey() {
     cluster.node("a1").introspect("contrail-collector", "Hang");
     let request = "GET /Snh_SandeshUVECacheReq?x=NodeStatus HTTP/1.0\r\n\r\n";
     let mut hanging = Running::typing(cluster.ssh("root", "a1", &["-W", "localhost:8089"]), request);
-    // Whoever comes after it is served.
+    // Later requests are answered.
     let hangs = || cluster.node("a1").read("/run/introspect-contrail-collector.hangs");
-    eventually("the question to be taken", || (!hangs().is_empty()).then_some(()));
+    eventually("the request to arrive", || (!hangs().is_empty()).then_some(()));
     cluster.node("a1").introspect("contrail-collector", "Functional");
     assert!(ask().contains(">Functional<"));
     assert!(hanging.is_running());
 }
 
-/// States that pass in a moment elsewhere stand still here.
+/// States that are transient elsewhere are stable here.
 #[test]
 fn states_are_held_still() {
     let instance = Instance::control()

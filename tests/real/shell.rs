@@ -1,4 +1,4 @@
-//! Nothing that is typed reaches a shell as code: users and hosts of the command line, where ssh_config hands them to one.
+//! No input reaches a shell as code: users and hosts of the command line, where ssh_config passes them to one.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ fn client() -> Cluster {
     Cluster::of(1, &NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector"))))
 }
 
-/// An ssh_config with a `ProxyCommand` and a `Match exec` that get what is typed, and that leave `ran` behind.
+/// An ssh_config with a `ProxyCommand` and a `Match exec` that receive the input, and create the file `ran`.
 fn config(cluster: &Cluster, ran: &Path) -> String {
     let path = cluster.path("ssh_config");
     let text = format!(
@@ -30,7 +30,7 @@ fn users_and_hosts_that_are_typed() {
         all.extend(words);
         cluster.ctl_words(&all)
     };
-    // The command is run for what is harmless, so that its absence below says something.
+    // With harmless input the command runs, so that its absence below proves something.
     assert_eq!(run(&["-u", "ops"]).expect(4).result("a1")["failure"]["kind"], "proxy");
     assert!(ran.exists());
     let mark = injected.display();
@@ -63,7 +63,7 @@ fn users_and_hosts_that_are_typed() {
         assert!(!ran.exists() && !cluster.path("ran.match").exists(), "a shell was run for {user:?}");
         assert!(!injected.exists(), "{user:?} ran as code");
     }
-    // Hosts that `ssh` refuses too.
+    // Hosts that `ssh` rejects too.
     for host in ["$(id)", "a;b", "-a", "a b", "`id`", "a\\b", "a|b", "a{b}"] {
         let jump = format!("ops@{host}");
         run(&["-J", &jump]).expect(2);
@@ -71,11 +71,12 @@ fn users_and_hosts_that_are_typed() {
         let mut ssh = std::process::Command::new("ssh");
         cluster.environment(&mut ssh);
         ssh.args(["-F", "none", "-G", "-l", "ops", "--", host]);
-        assert_ne!(Running::start(ssh).finish().code(), Some(0), "ssh takes {host:?}");
+        assert_ne!(Running::start(ssh).finish().code(), Some(0), "ssh accepts {host:?}");
     }
 }
 
-/// A bastion of ssh_config is put on a command line by `ssh`, so it is judged as one; a user or a name of ssh_config is not.
+/// `ssh` puts a bastion from ssh_config on a command line, so it is checked like one; a user or host name from
+/// ssh_config is not.
 #[test]
 fn what_ssh_config_says() {
     let cluster = client();

@@ -1,4 +1,4 @@
-//! Interrupted runs: the table is complete, and nothing that the run stopped stays stopped.
+//! Interrupted runs: the table is complete, and services that the run stopped run again.
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
@@ -6,7 +6,7 @@ fn slow(seconds: u32) -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", seconds)))
 }
 
-/// The first signal lets what is in flight finish, and starts nothing new.
+/// The first signal lets nodes in progress finish, and starts no more.
 fn first_signal(name: &str, code: i32) {
     let cluster = Cluster::of(4, &slow(6));
     let pids =
@@ -54,7 +54,7 @@ fn hung_up_once() {
     first_signal("HUP", 129);
 }
 
-/// The second gives up waiting; what the run has stopped is started all the same.
+/// The second signal ends the wait; services that the run has stopped are started anyway.
 #[test]
 fn ctrl_c_twice() {
     let cluster = Cluster::of(4, &slow(2));
@@ -67,7 +67,7 @@ fn ctrl_c_twice() {
             .then_some(())
     });
     run.signal("INT");
-    // Two signals in one breath may be delivered as one.
+    // Two signals in quick succession may be delivered as one.
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(run.is_running());
     run.signal("INT");
@@ -82,7 +82,7 @@ fn ctrl_c_twice() {
     }
 }
 
-/// A stop that was asked for stays a stop: the second signal starts only what a restart has stopped.
+/// An explicit stop is not undone: after the second signal only services stopped by a restart are started.
 #[test]
 fn ctrl_c_twice_does_not_undo_a_stop() {
     let cluster = Cluster::of(1, &slow(2));

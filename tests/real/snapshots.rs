@@ -1,11 +1,11 @@
-//! What was true before, against real nodes: what a snapshot says has changed, and the gate that compares with one.
+//! Snapshots of real nodes: the changes since a snapshot, and the gate that compares with one.
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
 const COLLECTOR: &str = "contrail-collector";
 const ENGINE: &str = "contrail-query-engine";
 
-/// Three nodes whose services say that they are active, and a snapshot of them.
+/// Three nodes whose services report that they are active, and a snapshot of them.
 fn cluster() -> Cluster {
     let instance =
         Instance::analytics().with(Program::introspecting(COLLECTOR, 8089)).with(Program::introspecting(ENGINE, 8091));
@@ -34,13 +34,13 @@ fn what_has_become_of_a_cluster() {
     assert!(has("different: contrail-collector on a1: restarted"), "{told}");
     assert_eq!(told.lines().count(), 3, "{told}");
 
-    // The other way round, of two files.
+    // The reverse comparison, of two files.
     cluster.ctl("status -q --save after.json").expect(3);
     let back = cluster.ctl("snapshot diff after.json before.json -q").expect(0).stdout;
     assert!(back.contains("better: contrail-query-engine on a3: STOPPED ("), "{back}");
     cluster.node("a2").introspect(ENGINE, "Functional");
     cluster.node("a3").sh(&format!("{SUPERVISORCTL} start {ENGINE}"));
-    eventually("all as well as before", || {
+    eventually("no node to be worse than before", || {
         let run = cluster.ctl("snapshot diff before.json live -q");
         (run.code() == Some(0)).then_some(())
     });
@@ -60,10 +60,10 @@ fn no_further_than_to_the_first_node_that_is_worse() {
     assert_eq!(run.outcomes(), expected, "{run}");
     let message = run.result_of("a2", COLLECTOR)["failure"]["message"].to_string();
     assert!(message.contains("contrail-query-engine: active → initializing ("), "{run}");
-    // Mended while it waits.
+    // The problem is fixed while the gate waits.
     let running = cluster.ctl_start(&format!("{line} -o json"));
     let waits = || cluster.ctl("runs show last -o jsonl").stdout.contains("\"met\":null");
-    eventually("the gate", || waits().then_some(()));
+    eventually("the gate to wait", || waits().then_some(()));
     cluster.node("a2").introspect(ENGINE, "Functional");
     let run = running.finish().expect(0);
     assert!(run.outcomes().iter().all(|row| row.ends_with(" changed")), "{run}");

@@ -1,10 +1,10 @@
-//! Services of which one works and the others stand by, where none does.
+//! Active/standby services where no node is active.
 
 use serde_json::Value;
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program};
 
-/// Nobody listens at the port of contrail-schema: it stands by.
+/// Nothing listens on the port of contrail-schema: it is on standby.
 fn config(schema: Program) -> NodeSpec {
     NodeSpec::new(Instance::config().with(schema).with(Program::steady("ifmap")))
 }
@@ -23,7 +23,7 @@ fn a_service_that_stands_by_everywhere_is_not_well() {
     }
     let metrics = cluster.ctl("status -o prom").expect(3);
     assert!(metrics.stdout.contains("ctl_role_nodes_healthy{role=\"config\"} 0"), "{metrics}");
-    // Of one node alone nothing is said: the other may be the active one.
+    // With one node selected nothing is reported, because the other node may be active.
     let one = cluster.ctl("status -w c1 -o json").expect(0);
     assert_eq!(one.result_of("c1", "contrail-schema")["functional_reason"], Value::Null, "{one}");
 }

@@ -1,8 +1,8 @@
-//! `ctl status` over a whole cluster, and what it costs the nodes.
+//! `ctl status` of a whole cluster, and its cost for the nodes.
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program};
 
-/// The bar of the issue: sixteen nodes are read without a process on any of them.
+/// Sixteen nodes are read without starting a process on any of them.
 #[test]
 fn status_over_rpc_opens_no_session() {
     let spec = NodeSpec::new(Instance::webui().with(Program::steady("contrail-webui")));
@@ -19,7 +19,7 @@ fn status_over_rpc_opens_no_session() {
         assert!(!log.contains("req exec"), "{log}");
     }
 
-    // The yardstick sees a session when there is one.
+    // Proof that a session would be detected.
     cluster.ctl("service contrail-webui status --via supervisorctl -w a1").expect(0);
     let log = cluster.node("a1").sshd_log();
     assert!(log.contains("ctype session") && log.contains("req exec"), "{log}");
@@ -34,7 +34,11 @@ fn everything_that_is_not_well_is_exit_3() {
     cluster.node("a2").sh("supervisorctl -s unix:///var/run/supervisord_webui.sock stop contrail-webui");
     let finished = cluster.ctl("status -o json").expect(3);
     assert_eq!(finished.result_of("a2", "contrail-webui")["state"], "STOPPED", "{finished}");
-    assert_eq!(finished.result_of("a2", "contrail-webui")["outcome"], "ok", "read, and shown: {finished}");
+    assert_eq!(
+        finished.result_of("a2", "contrail-webui")["outcome"],
+        "ok",
+        "expected the results in JSON and on the screen: {finished}"
+    );
     let table = cluster.ctl("status").expect(3);
     assert!(table.stdout.contains("\ncontrail-webui on a2: STOPPED ("), "{table}");
     assert!(cluster.ctl("status -w a1").expect(0).stdout.contains("\nall healthy on 1 node\n"), "{table}");
@@ -45,7 +49,7 @@ fn everything_that_is_not_well_is_exit_3() {
     cluster.ctl("service contrail-webui status -w a1").expect(0);
 }
 
-/// The fields that scripts may rely on: all there, null where they do not apply.
+/// The fields that scripts may rely on: all present, null where they do not apply.
 #[test]
 fn the_json_document() {
     let cluster = Cluster::builder()
@@ -110,7 +114,7 @@ fn the_json_document() {
     assert_eq!((&good["via"], &good["state"]), (&"rpc".into(), &"RUNNING".into()));
     assert!(good["uptime_s"].is_u64() && good["duration_ms"].is_u64() && good["pid"].is_u64(), "{finished}");
     let bad = finished.result("x1");
-    assert_eq!(bad["service"], "contrail-webui", "as it was typed");
+    assert_eq!(bad["service"], "contrail-webui", "expected the service as requested");
     assert_eq!(keys(&bad["failure"]), ["hint", "kind", "message", "stage"], "{finished}");
     let mut summary = keys(&document["summary"]);
     summary.retain(|key| key != "nodes_by_outcome");

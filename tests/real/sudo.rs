@@ -1,16 +1,16 @@
-//! Debian's sudo: without a password, with one, and all that it may say instead of running a command.
+//! Debian's sudo: without a password, with one, and all its refusals.
 
 use crate::harness::{Cluster, Finished, Instance, Node, NodeSpec, Program, Screen, eventually};
 
-/// What boot.sh gave to ctlpass and ctlalien. A shell that saw it would not leave it as it is.
+/// The password that boot.sh sets for ctlpass and ctlalien. A shell that expanded it would change it.
 pub(crate) const PASSWORD: &str = "horse's $HOME battery";
 
-/// Matches the password, and not itself.
+/// A pattern that matches the password, but not itself.
 const TRACE: &str = "HOME batter[y]";
 
 const QUESTION: &str = "sudo password for the nodes: ";
 
-/// Every command of sudo's is a line in this file.
+/// sudo logs each command as a line in this file.
 const LOGGED: &str = "Defaults logfile=/var/log/sudo.log, loglinelen=0";
 
 fn analytics() -> Instance {
@@ -21,37 +21,37 @@ fn spec(sudoers: &str) -> NodeSpec {
     NodeSpec::new(analytics()).sudoers(&format!("{LOGGED}\n{sudoers}"))
 }
 
-/// ctlpass may do all, with its password.
+/// ctlpass may run everything, with its password.
 fn asking(more: &str) -> NodeSpec {
     spec(&format!("ctlpass ALL=(ALL:ALL) ALL\n{more}"))
 }
 
-/// `ctl LINE -K` at a terminal of its own, to which nothing was typed yet.
+/// `ctl LINE -K` on its own terminal, before any input.
 fn at_a_terminal(cluster: &Cluster, line: &str) -> Screen {
     let (words, operand) = line.split_once(" -- ").unwrap_or((line, ""));
     let operand = if operand.is_empty() { String::new() } else { format!(" -- {operand}") };
     cluster.at_a_terminal(&format!("{words} -K{operand}"))
 }
 
-/// `ctl LINE -K`, with the password typed when it is asked for. What was on the screen stands in `stderr`, the JSON
-/// document in `stdout`.
+/// `ctl LINE -K`, with the password typed at the prompt. The screen's text is in `stderr`, the JSON document in
+/// `stdout`.
 pub(crate) fn with_password(cluster: &Cluster, line: &str, password: &str) -> Finished {
     let mut screen = at_a_terminal(cluster, line);
     screen.answer_unseen(QUESTION, password);
     let finished = screen.finish();
     assert_eq!(finished.stderr.matches(QUESTION).count(), 1, "{finished}");
     for text in [&finished.stderr, &finished.stdout] {
-        assert!(!text.contains("HOME battery"), "it is shown\n{finished}");
+        assert!(!text.contains("HOME battery"), "the password is shown\n{finished}");
     }
     finished
 }
 
-/// What sudo did on a node: a line for each command, or refusal.
+/// sudo's log on a node: a line for each command or refusal.
 fn sudo_log(node: &Node) -> Vec<String> {
     node.read("/var/log/sudo.log").lines().map(str::to_owned).collect()
 }
 
-/// Fails if the password stands anywhere on the node where others could read it.
+/// Asserts that other users cannot read the password anywhere on the node.
 fn no_trace(node: &Node) {
     let script = format!(
         "grep -l -a '{TRACE}' /proc/[0-9]*/cmdline /proc/[0-9]*/environ /var/log/sudo.log /var/log/sshd.log 2>/dev/null || true"
@@ -65,7 +65,7 @@ fn failure(finished: &Finished, node: &str) -> (String, String, String) {
     (text("kind"), text("message"), text("hint"))
 }
 
-/// All that is done on a node, with a password that is typed once for three nodes.
+/// All actions on a node, with a password that is typed once for three nodes.
 fn life_with_a_password(spec: NodeSpec, more: &str, via: &str) {
     let cluster =
         Cluster::builder().nodes("a", 2, &spec.init_service("cassandra")).defaults("user: ctlpass, sudo: true").start();
@@ -120,13 +120,14 @@ fn a_password_through_supervisorctl() {
     life_with_a_password(asking(""), " --via supervisorctl", "supervisorctl");
 }
 
-/// The guard, a relay and the commands beside them, each on a connection of its own.
+/// The guard, a relay and the commands next to them each need their own connection.
 #[test]
 fn a_password_where_sshd_takes_one_session() {
     life_with_a_password(asking("").sshd("MaxSessions 1"), "", "rpc");
 }
 
-/// What sudo does by default from 1.9.14 on, where it keeps no ticket, and where it preaches first, in its own words.
+/// sudo's behavior by default from 1.9.14 on, without a ticket cache, and with a lecture in its own words before the
+/// prompt.
 #[test]
 fn a_password_with_a_lecture_and_a_pty() {
     let sudoers = "Defaults use_pty, timestamp_timeout=0, lecture=always, passprompt_override, passprompt=\"sealed: \"";
@@ -145,9 +146,13 @@ fn no_password_is_wanted() {
     for node in cluster.nodes() {
         assert_eq!(status.result(&node.name)["via"], "rpc", "{status}");
         let log = sudo_log(node);
-        assert_eq!(log.iter().filter(|line| line.contains("COMMAND=")).count(), 1, "one relay and no more: {log:?}");
+        assert_eq!(
+            log.iter().filter(|line| line.contains("COMMAND=")).count(),
+            1,
+            "expected exactly one relay: {log:?}"
+        );
     }
-    // The question is for nothing, and answers nothing.
+    // The password is typed, but never sent.
     let with = with_password(&cluster, "service contrail-collector restart -y", "not the password").expect(0);
     assert_eq!(with.outcomes(), ["a1 contrail-collector changed", "a2 contrail-collector changed"], "{with}");
     let log = sudo_log(cluster.node("a1"));
@@ -156,7 +161,7 @@ fn no_password_is_wanted() {
     assert_eq!(log.result("a1")["via"], "supervisorctl", "{log}");
     // The relays have ended with their channels.
     for node in cluster.nodes() {
-        eventually("no relay", || node.sh("pgrep -f ctl-ru[n] || echo none").contains("none").then_some(()));
+        eventually("the relay to end", || node.sh("pgrep -f ctl-ru[n] || echo none").contains("none").then_some(()));
     }
 }
 
@@ -174,7 +179,7 @@ fn a_socket_of_ones_own() {
     assert!(sudo_log(node).is_empty(), "{:?}", sudo_log(node));
 }
 
-/// A wrong password is sent once to a node, however many supervisords are asked there at the same time.
+/// A wrong password is sent once to a node, however many of its supervisords are queried at the same time.
 #[test]
 fn a_wrong_password() {
     let spec = asking("").and(Instance::config().with(Program::steady("contrail-schema"))).and(Instance::control());
@@ -210,14 +215,14 @@ fn no_password_is_known() {
     }
     let exec = cluster.ctl("exec -o json -- id").expect(1);
     assert_eq!(failure(&exec, "a1").0, "sudo", "{exec}");
-    // Without a terminal nothing can be asked, and nothing is connected to.
+    // Without a terminal there is no prompt, and no connection.
     let connections = cluster.connections();
     let refused = cluster.ctl("service contrail-collector status -K").expect(2);
     assert!(refused.stderr.contains("-K"), "{refused}");
     assert_eq!(cluster.connections(), connections);
 }
 
-/// Every other refusal has its own words and its own remedy.
+/// Every other refusal has its own message and hint.
 #[test]
 fn refusals() {
     let tty = asking("Defaults requiretty");
@@ -249,7 +254,7 @@ fn refusals() {
     assert!(failure(&plain, "tty").2.contains("!requiretty"), "{plain}");
 }
 
-/// A user who may run supervisorctl only: no relay, and it works all the same.
+/// The user may run only supervisorctl: there is no relay, and everything still works.
 #[test]
 fn supervisorctl_alone_is_allowed() {
     let spec = spec("ctlpass ALL=(root) NOPASSWD: /usr/bin/supervisorctl");
@@ -258,7 +263,7 @@ fn supervisorctl_alone_is_allowed() {
     assert_eq!(restart.result("a1")["via"], "supervisorctl", "{restart}");
 }
 
-/// A question that is not for the password: it is told, and does not hang.
+/// A prompt for something other than the password is reported, and does not hang.
 #[test]
 fn a_strange_question() {
     let cluster = Cluster::builder().nodes("a", 1, &asking("")).defaults("user: ctlpass, sudo: true").start();
@@ -271,10 +276,10 @@ fn a_strange_question() {
     let (kind, message, _) = failure(&finished, "a1");
     assert_eq!(kind, "sudo", "{finished}");
     assert!(message.contains("Verification code:"), "{finished}");
-    assert_eq!(node.read("/tmp/typed").trim(), "", "nothing was sent");
+    assert_eq!(node.read("/tmp/typed").trim(), "", "the password was sent");
 }
 
-/// The controller is killed in mid-restart: the guard, which was let through with the password, starts it again.
+/// The controller is killed during a restart: the guard, which was started with the password, starts the service again.
 fn killed_with_a_password(via: &str) {
     let cluster =
         Cluster::builder().nodes("a", 2, &asking("Defaults use_pty")).defaults("user: ctlpass, sudo: true").start();
@@ -292,7 +297,7 @@ fn killed_with_a_password(via: &str) {
     drop(running.finish());
     for node in cluster.nodes() {
         let free = "flock -n /run/lock true && echo free || echo held";
-        eventually("the lock to be free", || (node.sh(free).trim() == "free").then_some(()));
+        eventually("the lock to be released", || (node.sh(free).trim() == "free").then_some(()));
         no_trace(node);
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes whose sshd lets one in and then runs nothing, takes one command at a time, or stops.
+//! Nodes whose sshd accepts the login and then runs nothing, runs one command at a time, or stops.
 
 use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
@@ -6,7 +6,7 @@ fn analytics() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
 }
 
-/// Three nodes; on the second the user is at its process limit, as PAM sets it at the login.
+/// Three nodes. On the second one the user has reached the process limit, which PAM sets at login.
 fn at_the_process_limit() -> Cluster {
     let limited = analytics().sshd("UsePAM yes");
     let cluster = Cluster::builder()
@@ -17,13 +17,13 @@ fn at_the_process_limit() -> Cluster {
         .start();
     let node = cluster.node("a2");
     node.sh("mkdir -p /etc/security/limits.d && echo 'ctlops hard nproc 1' >/etc/security/limits.d/ctl.conf");
-    // What else the machine's PAM wants of a login is no matter of this test.
+    // Other requirements of the machine's PAM do not matter for this test.
     node.sh("printf 'account required pam_permit.so\nsession required pam_limits.so\n' >/etc/pam.d/sshd");
     cluster
 }
 
-/// sshd answers the request for a command with a failure, and gives the channel no window: the node is named at once as
-/// what it is, and the others go on.
+/// sshd answers the exec request with a failure, and gives the channel no window: the failure is reported at once, and
+/// the other nodes continue.
 #[test]
 fn a_user_at_its_process_limit() {
     let cluster = at_the_process_limit();
@@ -39,12 +39,12 @@ fn a_user_at_its_process_limit() {
         assert!(text.contains("sshd refused to run a command") && text.contains("process limit"), "{run}");
     }
     assert_eq!(cluster.node("a2").process("contrail-collector").unwrap().pid, before);
-    // What only reads says so, too.
+    // Read-only commands report it too.
     let run = cluster.ctl("status contrail-collector -o json --all").expect(1);
     assert!(run.stdout.contains("process limit"), "{run}");
 }
 
-/// One command at a time on a connection: the guard stays on the first, and whatever runs beside it has others.
+/// One command at a time on a connection: the guard stays on the first connection, and other commands use further ones.
 fn one_session(user: &str, lines: &[&str]) {
     let spec = analytics().sshd("MaxSessions 1");
     let cluster = Cluster::builder().nodes("a", 2, &spec).defaults(user).start();
@@ -86,7 +86,8 @@ fn one_session_a_connection_through_sudo() {
     );
 }
 
-/// What the further connection was lost by may pass: the action goes on on the node, and is proved once there is another.
+/// The cause for the loss of the further connection may be temporary: the action continues on the node, and is verified
+/// over a new connection.
 #[test]
 fn a_further_connection_that_is_lost() {
     let slow = Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3));
@@ -95,15 +96,17 @@ fn a_further_connection_that_is_lost() {
     let run = cluster.ctl_start(line);
     let another = "opening another one";
     let opened = || run.until_said(another).matches(another).count();
-    eventually("it to stop", || (cluster.node("a1").process("contrail-collector")?.state == "STOPPING").then_some(()));
+    eventually("the service to stop", || {
+        (cluster.node("a1").process("contrail-collector")?.state == "STOPPING").then_some(())
+    });
     cluster.node_mut("a1").refuse();
     let before = opened();
-    // All but the connection with the guard.
+    // All except the connection with the guard.
     cluster.node("a1").sh("for pid in $(pgrep -x sshd); do\n\
          child=$(pgrep -P $pid | head -n 1)\n\
          grep -q ctl-guard /proc/${child:-$pid}/cmdline || kill -KILL $pid\n\
          done; true");
-    // The first is refused.
+    // The first attempt is refused.
     eventually("another attempt", || (opened() >= before + 2).then_some(()));
     cluster.node_mut("a1").listen();
     let run = run.finish().expect(0);
@@ -117,7 +120,7 @@ fn exec_with_one_session_a_connection() {
     assert_eq!(run.stdout.matches("here\\n").count(), 2, "{run}");
 }
 
-/// sshd of one node is stopped in mid-run: the other is restarted, and this one is given up in time, untouched.
+/// sshd of one node is stopped during the run: the other node is restarted, and this one times out unchanged.
 #[test]
 fn an_sshd_that_is_stopped() {
     let slow = NodeSpec::new(Instance::analytics().with(Program::slow_to_stop("contrail-collector", 3)));

@@ -1,4 +1,4 @@
-//! A bastion: one sshd of its own on the machine's loopback, through which a cluster's nodes can be reached.
+//! A bastion: an sshd on the machine's loopback, through which a cluster's nodes can be reached.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use super::eventually;
 use super::sshd::sshd_alone;
 
-/// An sshd that runs. Killed when dropped, with the connections that it serves.
+/// A running sshd. It is killed when dropped, with its connections.
 pub(crate) struct Bastion {
     pub(crate) endpoint: SocketAddrV4,
     config: PathBuf,
@@ -17,7 +17,7 @@ pub(crate) struct Bastion {
 }
 
 impl Bastion {
-    /// Starts an sshd on `endpoint` whose files are below `dir`. `settings` are lines of sshd_config.
+    /// Starts an sshd on `endpoint` with its files below `dir`. `settings` are lines of sshd_config.
     pub(super) fn start(endpoint: SocketAddrV4, dir: &Path, client_key: &str, settings: &str) -> Self {
         fs::create_dir_all(dir).unwrap();
         let authorized = dir.join("authorized_keys");
@@ -37,7 +37,7 @@ impl Bastion {
         bastion
     }
 
-    /// Starts it, again if need be.
+    /// Starts it; can be called again after a kill.
     pub(crate) fn listen(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let sshd = sshd_alone(&self.config).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -45,7 +45,7 @@ impl Bastion {
         eventually("the bastion's port", || TcpStream::connect(self.endpoint).ok());
     }
 
-    /// Ends it and every connection through it.
+    /// Kills it and every connection through it.
     pub(crate) fn kill(&mut self) {
         if let Some(mut sshd) = self.sshd.take() {
             drop(sshd.kill());
@@ -57,12 +57,12 @@ impl Bastion {
         *self.endpoint.ip()
     }
 
-    /// What it has logged.
+    /// Its log.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// How many logins it has accepted.
+    /// The number of logins it has accepted.
     pub(crate) fn logins(&self) -> usize {
         self.log().lines().filter(|line| line.starts_with("Accepted publickey for")).count()
     }

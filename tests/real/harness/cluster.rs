@@ -1,4 +1,4 @@
-//! A cluster of real nodes and of addresses that fail, with everything that a run of `ctl` against it needs.
+//! A cluster of real nodes and of failing addresses, with everything that a run of `ctl` against it needs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use super::listening;
 use super::node::{Node, Silent};
 use super::spec::NodeSpec;
 
-/// The client's idea of a node's host key.
+/// A node's host key in the client's known_hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum HostKey {
     #[default]
@@ -29,7 +29,7 @@ enum Member {
     Real(Box<NodeSpec>),
     /// Nothing listens.
     Refused,
-    /// Accepts, and never says a word.
+    /// Accepts, and never sends anything.
     Silent,
 }
 
@@ -41,7 +41,7 @@ struct Entry {
     host_key: HostKey,
 }
 
-/// What a cluster will be; see [`Cluster::builder`].
+/// The description of a cluster; see [`Cluster::builder`].
 pub(crate) struct Builder {
     entries: Vec<Entry>,
     defaults: String,
@@ -50,16 +50,16 @@ pub(crate) struct Builder {
     rsa_key: bool,
 }
 
-/// Real nodes share the machine with whatever else it does: a slow sshd is no unreachable node.
+/// Real nodes share the machine with other work: a slow sshd must not look like an unreachable node.
 const PATIENT: &str = "connect_timeout: 60s";
 
-/// A cluster that runs; it ends when it is dropped.
+/// A running cluster. It ends when it is dropped.
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
     agent: Option<Running>,
     _silent: Vec<Silent>,
     dir: tempfile::TempDir,
-    /// Keeps the /24 ours, among all test binaries of the machine.
+    /// Reserves the /24 for this cluster, among all test binaries of the machine.
     _reservation: TcpListener,
 }
 
@@ -76,7 +76,7 @@ impl Builder {
         self.add(name, Member::Real(Box::new(spec)), roles)
     }
 
-    /// `PREFIX1` to `PREFIXcount`, all alike.
+    /// `PREFIX1` to `PREFIXcount`, all with the same spec.
     pub(crate) fn nodes(mut self, prefix: &str, count: u32, spec: &NodeSpec) -> Self {
         for number in 1..=count {
             self = self.node(&format!("{prefix}{number}"), spec.clone());
@@ -89,18 +89,19 @@ impl Builder {
         self.add(name, Member::Refused, vec![role])
     }
 
-    /// An address that accepts connections and says nothing.
+    /// An address that accepts connections and sends nothing.
     pub(crate) fn silent(self, name: &str, role: &'static str) -> Self {
         self.add(name, Member::Silent, vec![role])
     }
 
-    /// What known_hosts says of a node added before.
+    /// The known_hosts entry of a node added before.
     pub(crate) fn host_key(mut self, name: &str, host_key: HostKey) -> Self {
-        self.entries.iter_mut().find(|entry| entry.name == name).expect("a node added before").host_key = host_key;
+        self.entries.iter_mut().find(|entry| entry.name == name).expect("no such node was added before").host_key =
+            host_key;
         self
     }
 
-    /// Further defaults of the inventory, `user: ctlops, sudo: true`; the user is root otherwise.
+    /// Further defaults of the inventory, such as `user: ctlops, sudo: true`; otherwise the user is root.
     pub(crate) fn defaults(mut self, settings: &str) -> Self {
         settings.clone_into(&mut self.defaults);
         self
@@ -112,13 +113,14 @@ impl Builder {
         self
     }
 
-    /// The client key is only in an ssh-agent, not in a file.
+    /// The client key exists only in an ssh-agent, not in a file.
     pub(crate) fn with_agent(mut self) -> Self {
         self.agent = true;
         self
     }
 
-    /// The client has an RSA key besides, `~/.ssh/id_rsa`, which every node knows: the oldest know no ed25519 key.
+    /// The client also has an RSA key, `~/.ssh/id_rsa`, which every node accepts, because the oldest sshds do not know
+    /// ed25519.
     pub(crate) fn with_rsa_key(mut self) -> Self {
         self.rsa_key = true;
         self
@@ -216,17 +218,17 @@ impl Cluster {
         Builder { entries: Vec::new(), defaults: String::new(), sections: String::new(), agent: false, rsa_key: false }
     }
 
-    /// `count` nodes `a1`… that are all alike.
+    /// `count` nodes `a1`…, all with the same spec.
     pub(crate) fn of(count: u32, spec: &NodeSpec) -> Self {
         Self::builder().nodes("a", count, spec).start()
     }
 
-    /// A real node by name.
+    /// The real node of that name.
     pub(crate) fn node(&self, name: &str) -> &Node {
         self.nodes.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no real node {name}"))
     }
 
-    /// The same, to open and close its port.
+    /// The same, mutable, to open and close its port.
     pub(crate) fn node_mut(&mut self, name: &str) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.name == name).unwrap_or_else(|| panic!("no real node {name}"))
     }
@@ -236,7 +238,7 @@ impl Cluster {
         &self.nodes
     }
 
-    /// The home directory that runs of `ctl` see.
+    /// The home directory for runs of `ctl`.
     pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
@@ -247,19 +249,19 @@ impl Cluster {
 
     /// The address of the sshd that [`Cluster::bare_sshd`] or [`Cluster::bastion`] starts for this number.
     pub(crate) fn bare_address(&self, number: u8) -> Ipv4Addr {
-        let [a, b, c, _] = self.nodes.first().expect("a node").endpoint.ip().octets();
+        let [a, b, c, _] = self.nodes.first().expect("the cluster has no node").endpoint.ip().octets();
         Ipv4Addr::new(a, b, c, 200 + number)
     }
 
-    /// Starts an sshd without a node behind it, whose host keys are what `settings` say. Nothing is known of it.
+    /// Starts an sshd without a node behind it. `settings` give its host keys. It has no known_hosts entry.
     pub(crate) fn bare_sshd(&self, number: u8, settings: &str) -> Bastion {
-        let port = self.nodes.first().expect("a node").endpoint.port();
+        let port = self.nodes.first().expect("the cluster has no node").endpoint.port();
         let endpoint = SocketAddrV4::new(self.bare_address(number), port);
         let client_key = fs::read_to_string(self.home().join(".ssh/id_ed25519.pub")).unwrap();
         Bastion::start(endpoint, &self.path(&format!("bastion{number}")), &client_key, settings)
     }
 
-    /// Starts a bastion; `number` tells several apart. Its key is in known_hosts, and the cluster's key is let in.
+    /// Starts a bastion; `number` distinguishes several. Its key is in known_hosts, and it accepts the cluster's key.
     pub(crate) fn bastion(&self, number: u8, settings: &str) -> Bastion {
         let dir = self.path(&format!("bastion{number}"));
         fs::create_dir_all(&dir).unwrap();
@@ -273,12 +275,12 @@ impl Cluster {
         bastion
     }
 
-    /// How many SSH connections all real nodes have seen together.
+    /// The number of SSH connections that all real nodes have accepted together.
     pub(crate) fn connections(&self) -> u32 {
         self.nodes.iter().map(Node::connections).sum()
     }
 
-    /// A clean environment for a client on this machine.
+    /// Gives a client on this machine a clean environment.
     pub(crate) fn environment(&self, command: &mut Command) {
         command
             .env_clear()
@@ -292,8 +294,8 @@ impl Cluster {
         }
     }
 
-    /// A program that finds the cluster's home in the password database too, where `ssh` looks for it and `ctl` with it.
-    /// It has the process id of the command that is started.
+    /// A command whose password database has the cluster's home too, because `ssh` and `ctl` look there. The program
+    /// has the process id of this command.
     pub(crate) fn at_home(&self, program: &str) -> Command {
         self.with_passwd(&self.path("passwd"), program)
     }
@@ -314,22 +316,22 @@ impl Cluster {
         command
     }
 
-    /// Runs `ctl` with these blank-separated words to its end.
+    /// Runs `ctl` with these space-separated words to its end.
     pub(crate) fn ctl(&self, line: &str) -> Finished {
         self.ctl_start(line).finish()
     }
 
-    /// Runs `ctl` with words that may hold blanks.
+    /// Runs `ctl` with words that may contain spaces.
     pub(crate) fn ctl_words(&self, words: &[&str]) -> Finished {
         Running::start(self.ctl_command(words.iter().copied())).finish()
     }
 
-    /// Starts `ctl` with these blank-separated words.
+    /// Starts `ctl` with these space-separated words.
     pub(crate) fn ctl_start(&self, line: &str) -> Running {
         Running::start(self.ctl_command(line.split_whitespace()))
     }
 
-    /// OpenSSH's own client towards a node, with the cluster's key and known_hosts: `ssh OPTIONS user@node`.
+    /// OpenSSH's client for a node, with the cluster's key and known_hosts: `ssh OPTIONS user@node`.
     pub(crate) fn ssh(&self, user: &str, node: &str, options: &[&str]) -> Command {
         let endpoint = self.node(node).endpoint;
         let mut command = Command::new("ssh");
@@ -344,14 +346,14 @@ impl Cluster {
         command
     }
 
-    /// A key pair that no node knows; the path of the private half.
+    /// Creates a key pair that no node accepts; returns the path of the private key.
     pub(crate) fn new_key(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         keygen(&path, "ed25519");
         path
     }
 
-    /// A path for a test's own files.
+    /// The path of a file for the test itself.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -366,7 +368,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Makes a key pair without a passphrase, and gives the public half.
+/// Creates a key pair without a passphrase, and returns the public key.
 pub(super) fn keygen(path: &Path, kind: &str) -> String {
     let output =
         Command::new("ssh-keygen").args(["-q", "-t", kind, "-N", "", "-C", "", "-f"]).arg(path).output().unwrap();
@@ -378,7 +380,7 @@ fn agent_socket(dir: &Path) -> PathBuf {
     dir.join("agent.sock")
 }
 
-/// The machine's password database, but the home of root, who runs all of this.
+/// The machine's password database, except for the home of root, who runs all of this.
 fn passwd_with_home(home: &Path) -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap();
     let of_root = |line: &str| {
@@ -391,7 +393,7 @@ fn passwd_with_home(home: &Path) -> String {
     passwd.lines().map(of_root).collect()
 }
 
-/// Starts an agent in the foreground, moves the key into it, and takes the file away.
+/// Starts an agent in the foreground, adds the key to it, and removes the file.
 fn start_agent(dir: &Path, key: &Path) -> Running {
     let socket = agent_socket(dir);
     let mut command = Command::new("ssh-agent");
@@ -404,7 +406,7 @@ fn start_agent(dir: &Path, key: &Path) -> Running {
     agent
 }
 
-/// Takes a /24 of loopback for this cluster alone: whoever can bind its last address has it.
+/// Reserves a /24 of loopback for this cluster: the process that can bind its last address owns it.
 pub(super) fn reserve_network() -> (TcpListener, (u8, u8)) {
     (77..100)
         .flat_map(|second| (1..=254).map(move |third| (second, third)))
@@ -412,12 +414,12 @@ pub(super) fn reserve_network() -> (TcpListener, (u8, u8)) {
             let listener = TcpListener::bind((Ipv4Addr::new(127, second, third, 254), 47_999)).ok()?;
             Some((listener, (second, third)))
         })
-        .expect("a free /24 of loopback")
+        .expect("cannot find a free /24 of loopback")
 }
 
-/// A port that is free on all the addresses. Below the range that the kernel gives to clients, so that it stays free.
+/// A port that is free on all the addresses. It is below the kernel's range for client ports, so that it stays free.
 pub(super) fn free_port(addresses: &[Ipv4Addr]) -> u16 {
     (2222..3222)
         .find(|port| addresses.iter().all(|address| TcpListener::bind((*address, *port)).is_ok()))
-        .expect("a port that is free on every address of the cluster")
+        .expect("cannot find a port that is free on every address of the cluster")
 }

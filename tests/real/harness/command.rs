@@ -1,4 +1,4 @@
-//! Runs of programs (mostly `ctl`) with a deadline, and what came out of them.
+//! Runs programs (mostly `ctl`) with a deadline, and collects their output.
 
 use std::fmt;
 use std::io::{Read, Write as _};
@@ -12,15 +12,15 @@ use serde_json::Value;
 use super::json_schema::assert_valid;
 use super::{PATIENCE, eventually};
 
-/// A program that runs. Killed when dropped.
+/// A running program. It is killed when dropped.
 pub(crate) struct Running {
     line: String,
     child: Child,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
-    /// What came on stderr so far.
+    /// The stderr output so far.
     said: Arc<Mutex<Vec<u8>>>,
-    /// Kept open until the end: `script` hangs its terminal up when its input ends.
+    /// Kept open until the end: `script` hangs up its terminal when its input ends.
     input: Option<ChildStdin>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Finished {
 }
 
 impl Running {
-    /// Starts `command` with its output collected; its standard input is empty unless the caller has set it.
+    /// Starts `command` and collects its output; its standard input is empty unless the caller has set it.
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = format!("{command:?}");
@@ -50,12 +50,12 @@ impl Running {
         self.child.id()
     }
 
-    /// Writes `input` to its piped standard input, and ends that.
+    /// Writes `input` to its piped standard input, and closes that.
     pub(crate) fn send_input(&mut self, input: &[u8]) {
-        self.child.stdin.take().expect("a program whose standard input is a pipe").write_all(input).unwrap();
+        self.child.stdin.take().expect("stdin is not a pipe").write_all(input).unwrap();
     }
 
-    /// Waits until it has said `words` on stderr, and gives all that it has said there.
+    /// Waits until stderr contains `words`, and returns all of stderr so far.
     #[track_caller]
     pub(crate) fn until_said(&self, words: &str) -> String {
         eventually(&format!("{words} of {}", self.line), || {
@@ -65,7 +65,7 @@ impl Running {
         })
     }
 
-    /// Starts `command` and types `text` into its standard input.
+    /// Starts `command` and writes `text` to its standard input.
     pub(crate) fn typing(mut command: Command, text: &str) -> Self {
         command.stdin(Stdio::piped());
         let mut running = Self::start(command);
@@ -74,25 +74,25 @@ impl Running {
         running
     }
 
-    /// Types more.
+    /// Writes more to its standard input.
     pub(crate) fn type_text(&mut self, text: &str) {
-        self.input.as_mut().expect("a program that is typed to").write_all(text.as_bytes()).unwrap();
+        self.input.as_mut().expect("stdin is not a pipe").write_all(text.as_bytes()).unwrap();
     }
 
-    /// Whether the terminal that `script` gave to its child does not show what is typed.
+    /// Whether echo is off on the terminal that `script` gave to its child.
     pub(crate) fn is_typed_unseen(&self) -> bool {
         let look = format!("stty -F /proc/$(pgrep -P {})/fd/0 -a | grep -q -w -e -echo", self.child.id());
         Command::new("sh").args(["-c", &look]).status().is_ok_and(|status| status.success())
     }
 
-    /// Kills what it has started, and not itself.
+    /// Kills the child process of this process, and not the process itself.
     pub(crate) fn kill_child(&self) {
         let kill = format!("kill -KILL $(pgrep -P {})", self.child.id());
         let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
-        assert!(status.success(), "no child of {}", self.line);
+        assert!(status.success(), "{} has no child", self.line);
     }
 
-    /// Sends a signal by name, `INT`.
+    /// Sends a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
         assert!(status.success(), "cannot send {name} to {}", self.line);
@@ -103,11 +103,11 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for the end.
+    /// Waits until it ends.
     ///
     /// # Panics
     ///
-    /// With what was printed so far, when it takes longer than [`PATIENCE`].
+    /// With the output so far, if it takes longer than [`PATIENCE`].
     pub(crate) fn finish(mut self) -> Finished {
         let began = Instant::now();
         let mut late = false;
@@ -137,7 +137,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            // It can only have ended in between, which is as good.
+            // This fails only if the process has ended meanwhile, which is fine.
             drop(self.child.kill());
             drop(self.child.wait());
         }
@@ -154,34 +154,34 @@ fn collect(mut pipe: impl Read + Send + 'static, so_far: Arc<Mutex<Vec<u8>>>) ->
     })
 }
 
-/// A document or a line, which is as docs/schema/ctl-1.json has it.
+/// Parses a document or a line, and checks it against docs/schema/ctl-1.json.
 #[track_caller]
 pub(crate) fn parsed(json: &str) -> Value {
-    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is no JSON: {error}\n{json}"));
+    let value = serde_json::from_str(json).unwrap_or_else(|error| panic!("stdout is not valid JSON: {error}\n{json}"));
     assert_valid(&value);
     value
 }
 
 impl Finished {
-    /// Asserts the exit code, and hands itself on.
+    /// Asserts the exit code and returns itself.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "exit code; {}\n{self}", self.status);
         self
     }
 
-    /// The exit code; none if a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
 
-    /// The one JSON document on stdout, which is as published: see [`parsed`].
+    /// The only JSON document on stdout, checked against the schema: see [`parsed`].
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         parsed(&self.stdout)
     }
 
-    /// The lines of `-o jsonl`, which are as published.
+    /// The lines of `-o jsonl`, checked against the schema.
     #[track_caller]
     pub(crate) fn events(&self) -> Vec<Value> {
         self.stdout.lines().map(parsed).collect()
@@ -191,14 +191,14 @@ impl Finished {
     #[track_caller]
     pub(crate) fn results(&self) -> Vec<Value> {
         let document = self.json();
-        document["results"].as_array().unwrap_or_else(|| panic!("no results\n{self}")).clone()
+        document["results"].as_array().unwrap_or_else(|| panic!("no results in the document\n{self}")).clone()
     }
 
     /// The only result of `node`.
     #[track_caller]
     pub(crate) fn result(&self, node: &str) -> Value {
         let mut found: Vec<Value> = self.results().into_iter().filter(|result| result["node"] == node).collect();
-        assert_eq!(found.len(), 1, "results of {node}\n{self}");
+        assert_eq!(found.len(), 1, "wrong number of results of {node}\n{self}");
         found.remove(0)
     }
 
@@ -210,11 +210,11 @@ impl Finished {
             .into_iter()
             .filter(|result| result["node"] == node && result["service"] == service)
             .collect();
-        assert_eq!(found.len(), 1, "results of {node}, {service}\n{self}");
+        assert_eq!(found.len(), 1, "wrong number of results of {node}, {service}\n{self}");
         found.remove(0)
     }
 
-    /// `outcome` and, where there is one, `failure.kind` of every result as `node service outcome kind`, sorted.
+    /// `outcome` and `failure.kind`, if any, of every result as `node service outcome kind`, sorted.
     #[track_caller]
     pub(crate) fn outcomes(&self) -> Vec<String> {
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();

@@ -1,8 +1,8 @@
-//! One real node: namespaces of its own, its supervisords, and an sshd for each connection.
+//! One real node: its namespaces, its supervisords, and an sshd for each connection.
 //!
-//! sshd is started per connection with `-i`, as systemd's ssh.socket and inetd do it: the listening socket belongs
-//! to the machine's loopback (so that the client needs no route into the node), sshd itself to the node's network
-//! namespace (so that every node has a `localhost` of its own, with Contrail's fixed ports).
+//! sshd is started for each connection with `-i`, as systemd's ssh.socket and inetd do: the listening socket belongs to
+//! the machine's loopback, so that the client needs no route into the node; sshd belongs to the node's network
+//! namespace, so that every node has its own `localhost`, with Contrail's fixed ports.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -18,18 +18,18 @@ use super::rpc::{self, Process};
 use super::spec::NodeSpec;
 use super::{Instance, eventually};
 
-/// Where OpenSSH's server stands on Debian and most others.
+/// The path of OpenSSH's server on Debian and most other systems.
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// A node that runs. Everything on it ends when it is dropped.
+/// A running node. Everything on it ends when it is dropped.
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) endpoint: SocketAddrV4,
     spec: NodeSpec,
-    /// `unshare`, whose end is the end of the node; it holds the pipe that keeps pid 1 waiting.
+    /// `unshare`. The node ends with it, because it holds the pipe that pid 1 waits on.
     unshare: Child,
     boot: Option<BufReader<ChildStdout>>,
-    /// The node's pid 1 as the machine numbers it.
+    /// The node's pid 1 in the machine's pid namespace.
     init: u32,
     stage: PathBuf,
     door: Option<Door>,
@@ -37,7 +37,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Writes the node's files below `stage` and starts it, without waiting for its services ([`Node::ready`]).
+    /// Writes the node's files below `stage` and boots it, without waiting for its services ([`Node::ready`]).
     pub(super) fn boot(
         name: &str,
         endpoint: SocketAddrV4,
@@ -60,7 +60,7 @@ impl Node {
             .stdout(Stdio::piped())
             .stderr(fs::File::create(stage.join("boot.err")).unwrap())
             .spawn()
-            .expect("unshare (util-linux) can be started");
+            .expect("cannot start unshare (util-linux)");
         let boot = unshare.stdout.take().map(BufReader::new);
         Self {
             name: name.to_owned(),
@@ -75,7 +75,7 @@ impl Node {
         }
     }
 
-    /// Waits until its services are started and their supervisords answer, then opens its SSH port.
+    /// Waits until its services are started and its supervisords answer, then opens its SSH port.
     pub(super) fn ready(&mut self) {
         let mut line = String::new();
         if let Some(mut boot) = self.boot.take() {
@@ -87,7 +87,7 @@ impl Node {
             self.name,
             fs::read_to_string(self.stage.join("boot.err")).unwrap_or_default()
         );
-        self.init = eventually("pid 1 of a node", || child_of(self.unshare.id()));
+        self.init = eventually("pid 1 of the node", || child_of(self.unshare.id()));
         for instance in &self.spec.instances {
             eventually(&format!("{} on {}", instance.service, self.name), || self.supervisord_pid(instance.service));
             for program in &instance.programs {
@@ -113,24 +113,24 @@ impl Node {
         })
     }
 
-    /// Whether something on the node listens at this port of its localhost.
+    /// Whether a process on the node listens on this port of its localhost.
     fn listens(&self, port: u16) -> bool {
         let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.init)).unwrap_or_default();
-        // "0: 0100007F:1F99 00000000:0000 0A …": address and port in hexadecimal, then the other end, then LISTEN.
+        // "0: 0100007F:1F99 00000000:0000 0A …": address and port in hexadecimal, then the remote end, then LISTEN.
         table.contains(&format!(" 0100007F:{port:04X} 00000000:0000 0A "))
     }
 
-    /// What a program made by [`Program::introspecting`](super::Program::introspecting) answers from now on:
+    /// Sets the reply of a program made by [`Program::introspecting`](super::Program::introspecting);
     /// `node/introspect.py` has the orders.
     pub(crate) fn introspect(&self, program: &str, order: &str) {
         fs::write(self.inside(&format!("/run/introspect-{program}")), order).unwrap();
     }
 
-    /// Begins to stop a process, and waits for nothing.
+    /// Begins to stop a process, and does not wait.
     pub(crate) fn begin_to_stop(&self, process: &str) {
         let group = process.split(':').next().unwrap_or(process);
         let has = |instance: &&Instance| instance.programs.iter().any(|program| program.name == group);
-        let address = self.spec.instances.iter().find(has).expect("an instance that has it").address();
+        let address = self.spec.instances.iter().find(has).expect("no instance has it").address();
         self.sh(&format!("supervisorctl -s {address} stop {process} </dev/null >/dev/null 2>&1 &"));
     }
 
@@ -139,26 +139,26 @@ impl Node {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
-    /// A file of the node, empty if it is not there.
+    /// The content of a file on the node, empty if it does not exist.
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read(self.inside(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Everything that sshd has logged so far, at DEBUG1.
+    /// sshd's log so far, at DEBUG1.
     pub(crate) fn sshd_log(&self) -> String {
         self.read("/var/log/sshd.log")
     }
 
-    /// How many connections its SSH port has seen.
+    /// The number of connections that its SSH port has accepted.
     pub(crate) fn connections(&self) -> u32 {
         u32::try_from(self.connections.lock().unwrap().len()).unwrap()
     }
 
-    /// Runs a shell script on the node as root, without SSH, and gives its output.
+    /// Runs a shell script on the node as root, without SSH, and returns its output.
     ///
     /// # Panics
     ///
-    /// When the script fails.
+    /// If the script fails.
     #[track_caller]
     pub(crate) fn sh(&self, script: &str) -> String {
         let output = enter(self.init).args(["/bin/sh", "-c", script]).stdin(Stdio::null()).output().unwrap();
@@ -181,7 +181,8 @@ impl Node {
         self.inside(&instance.probe_socket())
     }
 
-    /// What its supervisord says of a process (`contrail-collector`, `contrail-api:0`); `None` while it does not answer.
+    /// The state of a process (`contrail-collector`, `contrail-api:0`) according to its supervisord; `None` while it
+    /// does not answer.
     pub(crate) fn process(&self, name: &str) -> Option<Process> {
         rpc::process(&self.socket_of(name), name).ok()
     }
@@ -191,7 +192,7 @@ impl Node {
         rpc::supervisord_pid(&self.socket_of(service)).ok()
     }
 
-    /// Waits until a process is in `state`.
+    /// Waits until a process has that state.
     #[track_caller]
     pub(crate) fn wait_for(&self, process: &str, state: &str) -> Process {
         eventually(&format!("{process} on {} to be {state}", self.name), || {
@@ -199,7 +200,7 @@ impl Node {
         })
     }
 
-    /// Kills the node's sshd processes: every connection is lost, what was started detached goes on.
+    /// Kills the node's sshd processes: every connection is lost, detached processes keep running.
     pub(crate) fn cut_connections(&self) {
         self.signal_connections("KILL");
     }
@@ -219,15 +220,15 @@ impl Node {
         self.door = Some(Door::open(self.endpoint, self.init, Arc::clone(&self.connections)));
     }
 
-    /// Closes the SSH port; connections that are open stay.
+    /// Closes the SSH port; open connections stay open.
     pub(crate) fn refuse(&mut self) {
         self.door = None;
     }
 
-    /// Replaces the section of a program, as an administrator would who edits its file.
+    /// Replaces the section of a program, like an administrator who edits the file.
     pub(crate) fn write_program(&self, role_service: &str, program: &super::Program) {
         let instance = self.spec.instances.iter().find(|instance| instance.service == role_service);
-        let path = instance.expect("an instance of the node").ini_path(&program.name);
+        let path = instance.expect("the node has no such instance").ini_path(&program.name);
         fs::write(self.inside(&path), program.ini()).unwrap();
     }
 
@@ -249,10 +250,10 @@ impl Drop for Node {
         if std::thread::panicking() && self.init != 0 {
             self.keep_logs();
         }
-        // The kernel ends what is left in a pid namespace when its pid 1 ends; errors mean that it has ended already.
+        // The kernel ends all processes of a pid namespace with its pid 1; errors mean that it has already ended.
         drop(self.unshare.kill());
         drop(self.unshare.wait());
-        // One whose sshd was stopped is stopped itself, and does not see that sshd ended.
+        // An nsenter whose sshd was stopped is stopped as well, and does not notice that sshd has ended.
         for nsenter in self.connections.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             drop(nsenter.kill());
             drop(nsenter.wait());
@@ -260,7 +261,7 @@ impl Drop for Node {
     }
 }
 
-/// The `nsenter` of each connection that a node's SSH port has seen.
+/// The `nsenter` processes of the connections to a node's SSH port.
 type Connections = Mutex<Vec<Child>>;
 
 /// The open SSH port of a node.
@@ -292,7 +293,7 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
-        // Wakes the thread, which then finds the door closed.
+        // Wakes the thread, which then sees that the port is closed.
         drop(TcpStream::connect(self.endpoint));
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -300,7 +301,7 @@ impl Drop for Door {
     }
 }
 
-/// Hands one connection to an sshd in the node. The socket is closed here, so that its end is sshd's end.
+/// Passes one connection to an sshd in the node. The socket is closed here, so that only sshd holds it.
 fn serve(stream: TcpStream, init: u32) -> Option<Child> {
     let output = stream.try_clone().ok()?;
     enter(init)
@@ -324,13 +325,13 @@ fn enter(init: u32) -> Command {
     command
 }
 
-/// The child of a process, by the machine's table of processes.
+/// The child of a process, from the machine's /proc.
 fn child_of(parent: u32) -> Option<u32> {
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let mut stat = String::new();
         fs::File::open(entry.path().join("stat")).ok()?.read_to_string(&mut stat).ok()?;
-        // "pid (name) state ppid …", and the name may hold anything.
+        // "pid (name) state ppid …". The name may contain any character.
         let ppid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
         (ppid.parse() == Ok(parent)).then_some(pid)
     })
@@ -362,7 +363,7 @@ fn write_stage(stage: &Path, spec: &NodeSpec, client_key: &str, host_keys: &[Pat
     }
 }
 
-/// An address at which connections are accepted and nothing is ever said.
+/// An address that accepts connections and never sends anything.
 pub(super) struct Silent {
     door: TcpListener,
     closed: Arc<AtomicBool>,

@@ -1,24 +1,24 @@
-//! The tests' own question to a supervisord: XML-RPC over its unix socket, from outside the node.
+//! The tests' own query to a supervisord: XML-RPC over its unix socket, from outside the node.
 //!
-//! Written without the product's codec on purpose, and just large enough for `getProcessInfo` and `getPID`.
+//! It does not use the product's codec on purpose, and supports only `getProcessInfo` and `getPID`.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// What supervisord says of one process.
+/// supervisord's information about one process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     /// `RUNNING`, `STOPPED` and so on.
     pub(crate) state: String,
-    /// 0 when it does not run.
+    /// 0 if it does not run.
     pub(crate) pid: u32,
-    /// When it was started, in seconds of the epoch.
+    /// The time of its start, in seconds since 1970.
     pub(crate) start: u64,
 }
 
-/// Asks for one process, `contrail-collector` or `contrail-api:0`.
+/// Queries one process, `contrail-collector` or `contrail-api:0`.
 pub(super) fn process(socket: &Path, name: &str) -> io::Result<Process> {
     let reply = call(socket, "supervisor.getProcessInfo", &[name])?;
     let field = |name: &str| -> io::Result<String> {

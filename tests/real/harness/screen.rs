@@ -1,4 +1,4 @@
-//! `ctl` at a terminal of its own, which `script` makes: what is asked there, and the answers.
+//! `ctl` on its own terminal, made by `script`: prompts and their answers.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::command::{Finished, Running};
 use super::{Cluster, eventually};
 
-/// A run of `ctl` at a terminal, its results in a file.
+/// A run of `ctl` on a terminal, with its results in a file.
 pub(crate) struct Screen {
     running: Running,
     typescript: PathBuf,
@@ -14,7 +14,7 @@ pub(crate) struct Screen {
 }
 
 impl Cluster {
-    /// Starts `ctl LINE -o json` at a terminal. What stands behind ` -- ` is one word.
+    /// Starts `ctl LINE -o json` on a terminal. The text after ` -- ` is one argument.
     pub(crate) fn at_a_terminal(&self, line: &str) -> Screen {
         let (typescript, out) = (self.path("typescript"), self.path("out.json"));
         for file in [&typescript, &out] {
@@ -31,30 +31,30 @@ impl Cluster {
 }
 
 impl Screen {
-    /// What the terminal has shown so far.
+    /// The terminal's text so far.
     pub(crate) fn text(&self) -> String {
         fs::read(&self.typescript).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Waits for a question, and types an answer that is shown.
+    /// Waits for a prompt, and types an answer that is echoed.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
         eventually(question, || self.text().contains(question).then_some(()));
         self.running.type_text(&format!("{answer}\n"));
     }
 
-    /// Waits for a question, until the terminal shows nothing, and types an answer.
+    /// Waits for a prompt, then until echo is off, and types an answer.
     pub(crate) fn answer_unseen(&mut self, question: &str, answer: &str) {
         eventually(question, || self.text().contains(question).then_some(()));
-        eventually("a terminal that shows nothing", || self.running.is_typed_unseen().then_some(()));
+        eventually("echo to be off", || self.running.is_typed_unseen().then_some(()));
         self.running.type_text(&format!("{answer}\n"));
     }
 
-    /// Kills `ctl`, and not its terminal.
+    /// Kills `ctl`, but not its terminal.
     pub(crate) fn kill(&self) {
         self.running.kill_child();
     }
 
-    /// Waits for the end. What was on the screen stands in `stderr`, the JSON document in `stdout`.
+    /// Waits for the end. The screen's text is in `stderr`, the JSON document in `stdout`.
     pub(crate) fn finish(self) -> Finished {
         let mut finished = self.running.finish();
         finished.stderr =

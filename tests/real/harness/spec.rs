@@ -1,17 +1,18 @@
-//! What stands on a node: Contrail's supervisords with their real paths, and programs that behave well or badly.
+//! The services of a node: Contrail's supervisords with their real paths, and programs that work or misbehave.
 //!
-//! Pure: turns a [`NodeSpec`] into the files of the node. The paths are those of Contrail 3.1 and 3.2 unless [`Listen`] says otherwise.
+//! Pure: turns a [`NodeSpec`] into the files of the node. The paths are those of Contrail 3.1 and 3.2 unless [`Listen`]
+//! says otherwise.
 
 use std::fmt::Write as _;
 
-/// Where a supervisord listens; it moved twice in Contrail's life.
+/// The address of a supervisord. Contrail changed it twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listen {
     /// `/var/run/supervisord_X.sock`, Contrail 3.0.3 to 3.2.
     VarRun,
     /// `/tmp/supervisord_X.sock`, Contrail 1.10 to 3.0.2.
     Tmp,
-    /// A port of localhost, Contrail 1.0x.
+    /// A port on localhost, Contrail 1.0x.
     Tcp,
 }
 
@@ -23,26 +24,26 @@ pub(crate) struct Program {
     workers: Option<u32>,
     settings: Vec<(&'static str, String)>,
     listener: bool,
-    /// Where it listens once it is started.
+    /// The port on which it listens after its start.
     pub(crate) port: Option<u16>,
     /// Whether it leaves STARTING by itself.
     pub(crate) settles: bool,
 }
 
 impl Program {
-    /// A program with a command of the test's own.
+    /// A program with this command.
     pub(crate) fn running(name: &str, command: &str) -> Self {
         let settings = vec![("startsecs", "1".to_owned())];
         let (name, command) = (name.to_owned(), command.to_owned());
         Self { name, command, workers: None, settings, listener: false, port: None, settles: true }
     }
 
-    /// Runs until it is told to stop, and stops at once.
+    /// Runs until it gets a stop signal, and stops at once.
     pub(crate) fn steady(name: &str) -> Self {
         Self::running(name, "/bin/sleep 1000000")
     }
 
-    /// Does not hear TERM, and is given ten minutes for it: a stop that hangs.
+    /// Ignores TERM and has a stop timeout of ten minutes: a stop that hangs.
     pub(crate) fn deaf(name: &str) -> Self {
         Self::running(name, r#"/bin/sh -c "trap '' TERM; while :; do sleep 1; done""#).set("stopwaitsecs", "600")
     }
@@ -53,7 +54,7 @@ impl Program {
         Self::running(name, &command).set("stopwaitsecs", "600")
     }
 
-    /// Ends as soon as it starts, so it is in BACKOFF and, after `retries` attempts, FATAL.
+    /// Exits as soon as it starts, so it is in BACKOFF and, after `retries` attempts, FATAL.
     pub(crate) fn dies_at_once(name: &str, retries: u32) -> Self {
         Self::running(name, "/bin/false").set("startretries", &retries.to_string())
     }
@@ -63,17 +64,17 @@ impl Program {
         Self { settles: false, ..Self::steady(name).set("startsecs", "1000000") }
     }
 
-    /// Stays in BACKOFF: it cannot be spawned, so it is in no other state while supervisord tries again and again.
+    /// Stays in BACKOFF: it cannot be spawned, so it is in no other state while supervisord retries.
     pub(crate) fn backing_off(name: &str) -> Self {
         Self::running(name, "/nonexistent/program").set("startretries", "1000000")
     }
 
-    /// Is in EXITED as soon as it has started, with this exit code.
+    /// Is EXITED as soon as it has started, with this exit code.
     pub(crate) fn exits_at_once(name: &str, code: u8) -> Self {
         Self::running(name, &format!("/bin/sh -c 'exit {code}'")).set("startsecs", "0").set("autorestart", "false")
     }
 
-    /// Ends every second and is started again each time, which supervisord never minds: its pid keeps changing.
+    /// Exits every second and is started again each time. supervisord considers this normal, so its pid keeps changing.
     pub(crate) fn restarting(name: &str) -> Self {
         Self::running(name, "/bin/sleep 1").set("startsecs", "0").set("autorestart", "true")
     }
@@ -85,20 +86,20 @@ impl Program {
             .set("events", "PROCESS_STATE_EXITED,PROCESS_STATE_FATAL,PROCESS_STATE_STOPPED")
     }
 
-    /// Answers NodeStatus on `port`, as [`Node::introspect`](super::Node::introspect) orders; until then all is well.
+    /// Reports NodeStatus on `port`, as set with [`Node::introspect`](super::Node::introspect); healthy by default.
     pub(crate) fn introspecting(name: &str, port: u16) -> Self {
         let server = "/usr/bin/env python3 -S -E /etc/contrail/introspect.py";
         let program = Self::running(name, &format!("{server} {port} {name} /run/introspect-{name}"));
         Self { port: Some(port), ..program }
     }
 
-    /// `count` processes, `NAME:0` and on.
+    /// `count` processes, `NAME:0` and up.
     pub(crate) fn workers(mut self, count: u32) -> Self {
         self.workers = Some(count);
         self
     }
 
-    /// Any further setting of a `[program:x]` section; a later one replaces an earlier one.
+    /// Any other setting of a `[program:x]` section; a later one replaces an earlier one.
     pub(crate) fn set(mut self, key: &'static str, value: &str) -> Self {
         self.settings.retain(|(known, _)| *known != key);
         self.settings.push((key, value.to_owned()));
@@ -110,7 +111,7 @@ impl Program {
         let kind = if self.listener { "eventlistener" } else { "program" };
         let mut text = format!("[{kind}:{}]\ncommand={}\n", self.name, self.command);
         if let Some(count) = self.workers {
-            // As Contrail's own files have it: the process is named by its number alone.
+            // As in Contrail's own files: a process is named by its number alone.
             writeln!(text, "process_name=%(process_num)s\nnumprocs={count}").unwrap();
         }
         for (key, value) in &self.settings {
@@ -135,11 +136,11 @@ pub(crate) struct Instance {
     pub(crate) programs: Vec<Program>,
     cuts_ssh: bool,
     listed: bool,
-    /// `username` and `password` as its configuration file has them.
+    /// `username` and `password` in its configuration file.
     login: Option<(&'static str, &'static str)>,
 }
 
-/// What the script of an instance does first when it stops, so that it cuts the connection it may run on.
+/// The first action of an instance's script at a stop: it cuts the connection that it may run on.
 const CUT_SSH: &str = r#"for dir in /proc/[0-9]*; do
         if [ "$(cat "$dir/comm" 2>/dev/null)" = sshd ]; then kill -9 "${dir#/proc/}" 2>/dev/null; fi
     done"#;
@@ -174,7 +175,7 @@ impl Instance {
         Self::contrail("config", "supervisor-support-service", "support_service", pidfile, 0)
     }
 
-    /// Of no role that Contrail knows.
+    /// An instance of a role that Contrail does not have.
     pub(crate) fn billing() -> Self {
         Self::contrail("billing", "supervisor-billing", "billing", "/var/run/supervisord_billing.pid", 9010)
     }
@@ -207,32 +208,32 @@ impl Instance {
         self
     }
 
-    /// The same supervisord under a role of the test's own.
+    /// The same supervisord under this role.
     pub(crate) fn serving(mut self, role: &'static str) -> Self {
         self.role = role;
         self
     }
 
-    /// It is on the node, and the inventory does not give the node its role.
+    /// The instance is on the node, but the inventory does not list its role for the node.
     pub(crate) fn unlisted(mut self) -> Self {
         self.listed = false;
         self
     }
 
-    /// It listens on TCP, and asks for a user and a password there, which are given as its file has them. The tests
-    /// look at it without.
+    /// It listens on TCP and requires this user and password, written as in its configuration file. The tests query it
+    /// without.
     pub(crate) fn asking_for(mut self, user: &'static str, password: &'static str) -> Self {
         self.login = Some((user, password));
         self.listening(Listen::Tcp)
     }
 
-    /// Stopping the instance ends every SSH connection of the node, as restarting supervisor-vrouter can.
+    /// A stop of the instance ends every SSH connection of the node, as a restart of supervisor-vrouter can.
     pub(crate) fn cutting_ssh(mut self) -> Self {
         self.cuts_ssh = true;
         self
     }
 
-    /// What `supervisorctl -s` must be given.
+    /// The argument for `supervisorctl -s`.
     pub(crate) fn address(&self) -> String {
         match self.listen {
             Listen::VarRun | Listen::Tmp => format!("unix://{}", self.socket()),
@@ -252,7 +253,8 @@ impl Instance {
 
     fn conf(&self) -> String {
         let (short, pidfile, address) = (self.short, self.pidfile, self.address());
-        // The tests look at a supervisord through its unix socket; so one that listens on TCP has a private one besides, at a path that `ctl` does not know.
+        // The tests query a supervisord through its unix socket. One that listens on TCP has an additional private
+        // socket, at a path that `ctl` does not know.
         let login = self.login.map(|(user, password)| format!("username={user}\npassword={password}\n"));
         let server = match self.listen {
             Listen::VarRun | Listen::Tmp => format!("[unix_http_server]\nfile={}\nchmod=0700\n", self.socket()),
@@ -272,17 +274,17 @@ impl Instance {
         )
     }
 
-    /// The socket that the tests ask, seen from inside the node.
+    /// The socket that the tests query, with its path inside the node.
     pub(crate) fn probe_socket(&self) -> String {
         match self.listen {
-            // Not through the /var/run link: it is absolute, and would lead out of the node when followed from outside.
+            // Not through the /var/run link: it is absolute, and would lead out of the node if followed from outside.
             Listen::VarRun => format!("/run/supervisord_{}.sock", self.short),
             Listen::Tmp => self.socket(),
             Listen::Tcp => format!("/run/probe-{}.sock", self.short),
         }
     }
 
-    /// The file that holds a program's section.
+    /// The file with a program's section.
     pub(crate) fn ini_path(&self, program: &str) -> String {
         format!("/etc/contrail/supervisord_{}_files/{program}.ini", self.short)
     }
@@ -317,25 +319,25 @@ impl NodeSpec {
         self
     }
 
-    /// A role that the inventory gives the node, and of which the node has nothing.
+    /// A role that the inventory lists for the node, but that the node does not have.
     pub(crate) fn lacking(mut self, role: &'static str) -> Self {
         self.lacking.push(role);
         self
     }
 
-    /// Further settings of the node in the inventory, `key: value`.
+    /// Another setting of the node in the inventory, `key: value`.
     pub(crate) fn inventory(mut self, setting: &str) -> Self {
         self.inventory.push(setting.to_owned());
         self
     }
 
-    /// A further line of the node's sshd_config; the first value of a keyword counts there, and these come first.
+    /// Another line of the node's sshd_config. The first value of a keyword counts, and these lines come first.
     pub(crate) fn sshd(mut self, line: &str) -> Self {
         self.sshd.push(line.to_owned());
         self
     }
 
-    /// The kinds of its host keys as `ssh-keygen -t` names them; one ed25519 key otherwise.
+    /// The types of its host keys as in `ssh-keygen -t`; one ed25519 key by default.
     pub(crate) fn with_host_keys(mut self, kinds: &[&'static str]) -> Self {
         self.host_keys = kinds.to_vec();
         self
@@ -345,7 +347,7 @@ impl NodeSpec {
         if self.host_keys.is_empty() { vec!["ed25519"] } else { self.host_keys.clone() }
     }
 
-    /// A further line of the node's sudoers.
+    /// Another line of the node's sudoers.
     pub(crate) fn sudoers(mut self, line: &str) -> Self {
         self.sudoers = format!("{line}\n");
         self
@@ -359,7 +361,7 @@ impl NodeSpec {
         roles
     }
 
-    /// Every file of the node that is not a matter of SSH: path below the stage, contents, whether it is executable.
+    /// Every file of the node that does not concern SSH: path below the stage, content, whether it is executable.
     pub(crate) fn files(&self) -> Vec<(String, String, bool)> {
         let mut files = vec![
             ("etc/contrail/nodemgr.sh".to_owned(), include_str!("../node/nodemgr.sh").to_owned(), true),

@@ -1,7 +1,7 @@
-//! OpenSSH's sshd alone, as light as it comes: for what is decided before anybody is logged in.
+//! A bare sshd without a node, for decisions that are made before a login.
 //!
-//! An [`Sshd`] runs in the foreground on a loopback address of its own, and is killed by its pid when it is dropped. A
-//! login gives nothing but the exit code 0: every command is `true`, nothing is forwarded.
+//! An [`Sshd`] runs in the foreground on its own loopback address, and is killed by its pid when it is dropped. After a
+//! login every command is `true`, and nothing is forwarded.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -13,8 +13,8 @@ use super::eventually;
 
 /// Runs as `sh -c`, with the configuration's path as `$0`.
 ///
-/// sshd wants a directory that the machine may not have. And root's shell reads what root's home on this machine tells
-/// it to do at each login, which may take as long as it likes; so root has an empty home there, and a plain shell.
+/// sshd requires a directory that the machine may not have. At each login, root's shell reads the rc files of root's
+/// home on this machine, which can take any time; therefore root has an empty home there, and a plain shell.
 const BOOT: &str = r#"
 set -eu
 mount -t tmpfs none /run
@@ -24,8 +24,7 @@ mount --bind /run/passwd /etc/passwd
 exec /usr/sbin/sshd -D -e -f "$0"
 "#;
 
-/// sshd in the foreground, in a namespace of processes that ends with it, and so do its connections. It logs to its
-/// stderr.
+/// sshd in the foreground, in its own pid namespace, so that its connections end with it. It logs to stderr.
 pub(super) fn sshd_alone(config: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BOOT]);
@@ -33,7 +32,7 @@ pub(super) fn sshd_alone(config: &Path) -> Command {
     command
 }
 
-/// Where sshds run: a directory, a network, a client key. All of them listen on the same port.
+/// The environment of sshds: a directory, a network, a client key. All of them listen on the same port.
 pub(crate) struct Sshds {
     dir: tempfile::TempDir,
     network: (u8, u8),
@@ -41,7 +40,7 @@ pub(crate) struct Sshds {
     _reservation: TcpListener,
 }
 
-/// An sshd that runs.
+/// A running sshd.
 pub(crate) struct Sshd {
     child: Child,
     pub(crate) address: Ipv4Addr,
@@ -58,7 +57,7 @@ impl Sshds {
         Self { port: free_port(&all), ..sshds }
     }
 
-    /// The address of the sshd of that number, up to 63.
+    /// The address of the sshd with that number, up to 63.
     pub(crate) fn address(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(127, self.network.0, self.network.1, 11 + number)
     }
@@ -67,17 +66,17 @@ impl Sshds {
         self.dir.path().join(name)
     }
 
-    /// The private key that every sshd lets in, as root.
+    /// The private key that every sshd accepts, for root.
     pub(crate) fn identity(&self) -> PathBuf {
         self.path("id")
     }
 
-    /// Makes an ed25519 key pair without comment, and gives the public half.
+    /// Creates an ed25519 key pair without comment, and returns the public key.
     pub(crate) fn key(&self, name: &str) -> String {
         keygen(&self.path(name), "ed25519").trim().to_owned()
     }
 
-    /// Starts an sshd with these lines in its configuration (`HostKey …`), and waits until it listens.
+    /// Starts an sshd with these additional lines in its configuration (`HostKey …`), and waits until it listens.
     pub(crate) fn start(&self, number: u8, lines: &[String]) -> Sshd {
         let address = self.address(number);
         let config = self.path(&format!("sshd{number}.conf"));
@@ -109,7 +108,7 @@ fn read(path: &Path) -> String {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // It can only have ended before, which is as good.
+        // This fails only if the process has ended before, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }

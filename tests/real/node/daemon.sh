@@ -1,5 +1,5 @@
 #!/bin/sh
-# A service that init runs itself, outside supervisord (Cassandra from Contrail 3.0 on).
+# A service that init runs without supervisord (Cassandra from Contrail 3.0 on).
 name=$(basename "$0")
 pidfile=/run/$name.pid
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The SysV script of one of Contrail's supervisords. Its `status` answers as the functions file of
-# RHEL does. Unlike Contrail's own it waits for the old supervisord to be gone before a new one is
-# started: without the wait a restart sometimes finds the socket taken, and a test must not.
+# The SysV script of one of Contrail's supervisords. Its `status` prints the same as the functions file of RHEL. Unlike
+# Contrail's own script, it waits until the old supervisord is gone before it starts a new one: otherwise a restart
+# sometimes finds the socket in use, and a test must not.
 name=@NAME@
 conf=@CONF@
 pidfile=@PIDFILE@
@@ -16,7 +16,7 @@ start() {
     pid >/dev/null && return 0
     echo "Starting $name"
     supervisord -c "$conf" </dev/null || return 1
-    # supervisord's parent ends before the pid file is there.
+    # supervisord's parent exits before the pid file exists.
     n=0
     until pid >/dev/null; do
         n=$((n + 1))

@@ -1,21 +1,21 @@
 #!/usr/bin/python3
-"""A service with Contrail's introspect port: answers NodeStatus as a file orders.
+"""A service with Contrail's introspect port. A file sets its NodeStatus reply.
 
-Arguments: port, module, path of the file. Its first line is the order, the others are what goes into the answer; without
-the file everything is well. It is read anew for each question.
+Arguments: port, module, path of the file. The file's first line is the order, the other lines are its parameters;
+without the file the service is Functional. The file is read again for each request.
 
-    Functional                 all is well
+    Functional                 Functional
     Non-Functional             the second line is the description
     Connections                Non-Functional; each further line is a connection: type, name and status, with tabs
-    ToR                        Non-Functional, with a connection of type ToR whose status the second line is
-    Several                    first a NodeStatus as node managers send it, without process_status, then one that is well
-    EmptyList, NoProcesses, NoNodeStatus    a list of no processes; no such list; not even a NodeStatus
-    Status                     the second line is the code of an HTTP error
-    Hang                       the question is taken, a line is written to the file PATH.hangs, and no answer comes
+    ToR                        Non-Functional, with a connection of type ToR; the second line is its status
+    Several                    first a NodeStatus without process_status, as node managers send it, then a Functional one
+    EmptyList, NoProcesses, NoNodeStatus    an empty process list; no process list; no NodeStatus
+    Status                     the second line is an HTTP error code
+    Hang                       the request is read, a line is written to the file PATH.hangs, and no reply is sent
     Close                      the connection is closed at once
-    Garbage, Cut, Huge         no HTTP; XML that ends in the middle; 4 MiB
+    Garbage, Cut, Huge         not HTTP; XML that ends in the middle; 4 MiB
 
-One process, one thread and no library beyond a socket: a test cluster runs a hundred of them.
+It has one process, one thread and no library except sockets, because a test cluster runs a hundred of them.
 """
 import socket
 import sys
@@ -73,7 +73,7 @@ def document(*statuses):
 
 
 def answer(word, lines):
-    """The body of an answer; none for what is no answer of HTTP's."""
+    """The body of a reply; None for orders without an HTTP reply."""
     first = lines[0]
     if word == "Functional":
         return document(node_status(processes(process("Functional"))))

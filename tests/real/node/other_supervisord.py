@@ -1,4 +1,4 @@
-"""A supervisord of another's making: it answers getAllProcessInfo with entries that the real one would not write."""
+"""A supervisord of another implementation: its getAllProcessInfo reply has entries that the real one would not send."""
 
 import os
 import socketserver
@@ -49,7 +49,7 @@ path = sys.argv[1]
 if os.path.exists(path):
     os.unlink(path)
 server = Server(path)
-# As supervisord does it: a result is not wrapped in a list of its own.
+# Like supervisord: a result is not wrapped in a list.
 server.register_function(
     lambda calls: [server._dispatch(call["methodName"], tuple(call["params"])) for call in calls], "system.multicall"
 )
