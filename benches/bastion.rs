@@ -1,21 +1,21 @@
-//! What a bastion costs: the status of 64 real nodes behind one sshd, against that of the same nodes reached directly.
+//! The cost of a bastion: the status of 64 real nodes behind one sshd, compared with the same nodes reached directly.
 //!
 //!     cargo bench --bench bastion
 //!
-//! Measured: the whole time of `ctl service contrail-collector status`, 10 runs of each, in turn; the medians are
-//! compared, and the bastion's logins are counted. Nodes are OpenSSH's sshd and supervisord in namespaces of this machine, the
-//! bastion is an sshd of its own; needs what `tests/run` needs, and root.
+//! Measures the total time of `ctl service contrail-collector status`, 10 runs of each, alternating; compares the
+//! medians, and counts the bastion's logins. Nodes are OpenSSH's sshd and supervisord in namespaces of this machine,
+//! the bastion is a separate sshd. Has the same requirements as `tests/run`, and needs root.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement that cannot be made ends and says why"
+    reason = "if a measurement fails, it ends with the reason"
 )]
 
 use std::time::Duration;
 
 #[path = "../tests/real/harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+#[expect(dead_code, unused_imports, reason = "the tests use the other functions")]
 mod harness;
 #[path = "support/spread.rs"]
 mod spread;
@@ -27,7 +27,7 @@ const NODES: u32 = 64;
 const RUNS: usize = 10;
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }

@@ -1,22 +1,22 @@
-//! What the report of `ctl status -o html` costs, to make and to read.
+//! The cost of the report of `ctl status -o html`: to create and to display.
 //!
 //!     cargo bench --bench report
 //!
-//! Measured, 5 times each after one that does not count; the median, the least and the most are printed:
+//! Measures the following, 5 times each after a warm-up run, and prints the median, the minimum and the maximum:
 //!
-//! - the file for 1,000 nodes with 10 services each: how long the sink takes, how large it is;
-//! - the same file in Chromium: from the start of the navigation to the end of its load event, the memory of its
-//!   scripts, and the time from an input in a filter until the page is laid out again, for each filter.
+//! - the file for 1,000 nodes with 10 services each: the time that the sink takes, and the size;
+//! - the same file in Chromium: the time from the start of the navigation to the end of its load event, the memory of
+//!   its scripts, and, for each filter, the time from an input until the page is laid out again.
 //!
 //! Needs `chromium`, as `tests/run` does.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "if a measurement fails, it ends with the reason")]
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 #[path = "../tests/browser/chromium.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the other functions")]
 mod chromium;
 #[path = "support/spread.rs"]
 mod spread;
@@ -30,7 +30,7 @@ const SERVICES: usize = 10;
 const RUNS: usize = 5;
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
@@ -76,7 +76,7 @@ fn in_a_browser(file: &std::path::Path) {
         let mut times = Vec::new();
         for _ in 0..=RUNS {
             page.open(file);
-            // Reading a size has the page laid out.
+            // Reading a size forces a layout of the page.
             let took = page.eval(&format!(
                 "(() => {{ const layout = () => document.body.offsetHeight; layout(); const began = performance.now();\
                  {step}; layout(); return performance.now() - began; }})()"

@@ -1,17 +1,18 @@
-//! What `ctl` adds to a restart: a rolling restart of 8 real nodes against the same two calls made on the nodes themselves.
+//! The overhead of `ctl` in a restart: a rolling restart of 8 real nodes compared with the same two calls made on the
+//! nodes themselves.
 //!
 //!     cargo bench --bench rolling_overhead
 //!
-//! Measured: the time from one node's result to the next (the first: from the start of the program, so that connecting,
-//! locking and reading all 8 is in it) of `ctl service contrail-collector restart --rolling --stable 0s`, and the time that
-//! a local XML-RPC client takes for stopProcess and startProcess of the same program on the same node; 5 runs of each over
-//! 8 nodes, in turn. The medians of all 40 are compared. Nodes are OpenSSH's sshd and supervisord 4.2.5 in namespaces of
-//! this machine; needs what `tests/run` needs, and root.
+//! Measures the time between the results of consecutive nodes (for the first node: from the start of the program, so
+//! that connecting, locking and reading all 8 is included) of `ctl service contrail-collector restart --rolling
+//! --stable 0s`, and the time that a local XML-RPC client takes for stopProcess and startProcess of the same program on
+//! the same node; 5 runs of each over 8 nodes, alternating. Compares the medians of all 40. Nodes are OpenSSH's sshd
+//! and supervisord 4.2.5 in namespaces of this machine. Has the same requirements as `tests/run`, and needs root.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement that cannot be made ends and says why"
+    reason = "if a measurement fails, it ends with the reason"
 )]
 
 use std::io::{BufRead, BufReader};
@@ -19,7 +20,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[path = "../tests/real/harness/mod.rs"]
-#[expect(dead_code, unused_imports, reason = "the tests use the rest")]
+#[expect(dead_code, unused_imports, reason = "the tests use the other functions")]
 mod harness;
 #[path = "support/spread.rs"]
 mod spread;
@@ -31,7 +32,7 @@ const NODES: u32 = 8;
 const RUNS: usize = 5;
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
@@ -47,7 +48,7 @@ fn main() {
     println!("ctl adds {} ms at the median", ours.saturating_sub(local).as_millis());
 }
 
-/// Time from result to result.
+/// Time between consecutive results.
 fn through_ctl(cluster: &Cluster) -> Vec<Duration> {
     let line = "service contrail-collector restart --rolling --stable 0s -y --via rpc -o jsonl";
     let mut command = cluster.ctl_command(line.split(' '));

@@ -1,15 +1,15 @@
-//! `ctl status` against `clush -b` running `supervisorctl status`, on the same real nodes, one after the other.
+//! `ctl status` compared with `clush -b` running `supervisorctl status`, on the same real nodes.
 //!
 //!     cargo bench --bench status_against_clush
 //!
-//! Measured: the whole command, from its start to its end, on 16 nodes with 6 programs each that have nothing to say of
-//! themselves; 10 runs of each, in turn, after one that does not count; the median, the least and the most are printed.
-//! `support/mod.rs` says what it needs.
+//! Measures the whole command, on 16 nodes with 6 programs each that have no introspect port; 10 runs of each,
+//! alternating, after a warm-up run. Prints the median, the minimum and the maximum. `support/mod.rs` has the
+//! requirements.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement that cannot be made ends and says why"
+    reason = "if a measurement fails, it ends with the reason"
 )]
 
 mod support;
@@ -18,7 +18,7 @@ use support::harness::Program;
 use support::{Others, measure, warm_up};
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }

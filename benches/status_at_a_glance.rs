@@ -1,17 +1,16 @@
-//! `ctl status`, introspect and all, against what an administrator has without it: `supervisorctl status` on one node
-//! after the other by a loop of the shell, and on all at once by `clush -b`.
+//! `ctl status`, including introspect, compared with the alternatives of an administrator: `supervisorctl status` on
+//! each node in a shell loop, and on all nodes at once with `clush -b`.
 //!
 //!     cargo bench --bench status_at_a_glance
 //!
-//! Measured: the whole command, from its start to its end, on 16 nodes with 6 services each that answer NodeStatus on
-//! their introspect ports; `ctl` asks all 96 and searches the nodes, the others read supervisord's states only. 10 runs
-//! of each, in turn, after one that does not count; the median, the least and the most are printed, and the ratios.
-//! `support/mod.rs` says what it needs.
+//! Measures the whole command, on 16 nodes with 6 services each that report NodeStatus on their introspect ports. `ctl`
+//! queries all 96 and scans the nodes; the others read only supervisord's states. 10 runs of each, alternating, after a
+//! warm-up run. Prints the median, the minimum and the maximum, and the ratios. `support/mod.rs` has the requirements.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a measurement that cannot be made ends and says why"
+    reason = "if a measurement fails, it ends with the reason"
 )]
 
 mod support;
@@ -29,7 +28,7 @@ const SERVICES: [(&str, u16); 6] = [
 ];
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }

@@ -1,16 +1,16 @@
-//! What a whole status of 1,000 nodes costs: `ctl status -o html`, `-o prom`, and `ctl top`.
+//! The cost of a complete status of 1,000 nodes: `ctl status -o html`, `-o prom`, and `ctl top`.
 //!
 //!     cargo bench --bench thousand_nodes
 //!
-//! Measured against a lab of 1,000 nodes in this process, 5 times each after one that does not count; the median, the
-//! least and the most are printed, and the CPU time and peak memory of the last:
+//! Measures the following against a lab of 1,000 nodes in this process, 5 times each after a warm-up run, and prints
+//! the median, the minimum and the maximum, and the CPU time and peak memory of the last run:
 //!
-//! - the whole command, from its start to its end, for the two files;
-//! - `ctl top` at a terminal of 80 columns and 24 rows: from its start to the first picture of all nodes, and from there to
-//!   the picture of the next round, which needs no new connections.
+//! - the whole command, for the two files;
+//! - `ctl top` on a terminal of 80 columns and 24 rows: from its start to the first frame with all nodes, and from
+//!   there to the frame of the next round, which needs no new connections.
 //!
 //! `ctl` and the lab share the machine. Needs `script`, of util-linux.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be made ends and says why")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "if a measurement fails, it ends with the reason")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ use contrail_lab::{ClusterSpec, Lab};
 #[path = "support/spread.rs"]
 mod spread;
 #[path = "../tests/support/terminal.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the other functions")]
 mod terminal;
 
 use spread::report;
@@ -31,7 +31,7 @@ const NODES: usize = 1000;
 const RUNS: usize = 5;
 
 fn main() {
-    // cargo test runs benches too, to see that they work; there is nothing to measure then.
+    // cargo test also runs benches, to check that they work; nothing is measured then.
     if !std::env::args().any(|word| word == "--bench") {
         return;
     }
@@ -90,21 +90,21 @@ fn ctl(words: &[&str], lab: &Lab, home: &Path) -> Command {
     command
 }
 
-/// What a process has used so far.
+/// The resources that a process has used so far.
 #[derive(Default)]
 struct Used {
     cpu: Duration,
-    /// KiB.
+    /// In KiB.
     memory: u64,
 }
 
 impl Used {
-    /// None once it has ended.
+    /// `None` if the process has ended.
     fn by(process: u32) -> Option<Self> {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let memory = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // Behind the name, which is in parentheses: utime and stime, in hundredths of a second (proc(5), on Linux).
+        // After the name, which is in parentheses: utime and stime, in hundredths of a second (proc(5), on Linux).
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
         let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;

@@ -1,9 +1,9 @@
-//! What a frame of `ctl top` costs at 1,000 nodes with 10 services each, and what comes before one.
+//! The cost of a frame of `ctl top` at 1,000 nodes with 10 services each, including the preparation of its data.
 //!
 //!     cargo bench --bench top
 //!
-//! A frame is drawn as at a terminal: laid out, compared with the one before, and written as escape sequences. One thread
-//! does it all, so the time is its CPU time.
+//! A frame is drawn as on a terminal: laid out, compared with the previous frame, and written as escape sequences. One
+//! thread does everything, so the time is CPU time.
 
 use std::io::Sink;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn main() {
     divan::main();
 }
 
-/// A round in which every 97th service is not well, others each time.
+/// A round in which every 97th service is not healthy, other services each time.
 fn round(number: usize) -> Ledger {
     let head = RunHead {
         run: "a-run".to_owned(),
@@ -72,14 +72,15 @@ fn model() -> TopModel {
 fn terminal((width, height): (u16, u16)) -> Terminal<CrosstermBackend<Sink>> {
     let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
     let backend = CrosstermBackend::new(std::io::sink());
-    Terminal::with_options(backend, TerminalOptions { viewport }).expect("nothing is written anywhere")
+    Terminal::with_options(backend, TerminalOptions { viewport })
+        .expect("the buffer is in memory, so a write cannot fail")
 }
 
 fn frame(terminal: &mut Terminal<CrosstermBackend<Sink>>, model: &mut TopModel) {
-    terminal.draw(|frame| draw(frame, model)).expect("nothing is written anywhere");
+    terminal.draw(|frame| draw(frame, model)).expect("the buffer is in memory, so a write cannot fail");
 }
 
-/// A frame after a key: another service is selected.
+/// A frame after a key press: another service is selected.
 #[divan::bench(args = SIZES)]
 fn frame_after_a_key(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let (mut terminal, mut model) = (terminal(size), model());
@@ -90,14 +91,14 @@ fn frame_after_a_key(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     });
 }
 
-/// All of the screen is new.
+/// The whole screen is new.
 #[divan::bench(args = SIZES)]
 fn first_frame(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let mut model = model();
     bencher.bench_local(|| frame(&mut terminal(size), &mut model));
 }
 
-/// A letter of the filter is typed, and what is left of 10,000 services shown.
+/// A letter of the filter is typed, and the matching ones of 10,000 services are shown.
 #[divan::bench(args = SIZES)]
 fn frame_after_a_letter_of_the_filter(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let (mut terminal, mut model) = (terminal(size), model());
@@ -109,7 +110,7 @@ fn frame_after_a_letter_of_the_filter(bencher: Bencher<'_, '_>, size: (u16, u16)
     });
 }
 
-/// A round is over: folded, filtered, sorted and shown.
+/// The frame at the end of a round: the results are folded, filtered, sorted and shown.
 #[divan::bench(args = SIZES)]
 fn frame_after_a_round(bencher: Bencher<'_, '_>, size: (u16, u16)) {
     let (mut terminal, mut model) = (terminal(size), model());

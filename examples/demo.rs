@@ -1,4 +1,4 @@
-//! The main job with nothing to set up: boots a simulated cluster on loopback, and runs `ctl` against it.
+//! A demo without setup: boots a simulated cluster on loopback, and runs `ctl` against it.
 //!
 //!     cargo run --release --example demo
 //!     cargo run --release --example demo -- [--lab-nodes N] <any ctl arguments>
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(nodes) => nodes,
         Err(reason) => return fail(&reason),
     };
-    // The lab is the cluster: it has a runtime of its own, as a cluster has machines of its own.
+    // The lab stands in for the cluster's machines, so it has its own runtime.
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
@@ -40,21 +40,21 @@ fn main() -> ExitCode {
     code
 }
 
-/// Runs a command line as one would type it, and shows it first.
+/// Prints a command line, and runs it.
 fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
     let typed: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     say(&format!("\n$ ctl {}", typed.join(" ")));
     ctl(lab, words)
 }
 
-/// Commands that go to nodes.
+/// Commands that connect to nodes.
 const FANNED_OUT: [&str; 9] = ["service", "status", "ping", "exec", "logs", "top", "wait", "rollout", "snapshot"];
 
-/// The same entry point as the binary, told where the lab is.
+/// The entry point of the binary, with the options that point it to the lab.
 fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
     let goes_to_nodes = words.first().is_some_and(|word| FANNED_OUT.iter().any(|name| word == name));
     let knows_inventory = goes_to_nodes || words.first().is_some_and(|word| word == "inventory");
-    // What stands behind `--` is the command of `exec`.
+    // The words after `--` are the command of `exec`.
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let mut all = vec![OsString::from("ctl")];
     all.extend(words.iter().take(end).cloned());
@@ -68,7 +68,7 @@ fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
     contrail_ctl::cli::main(all)
 }
 
-/// Takes `--lab-nodes N` from the front.
+/// Removes `--lab-nodes N` from the front.
 fn take_lab_nodes(words: &mut Vec<OsString>) -> Result<usize, String> {
     if words.first().is_none_or(|word| word != "--lab-nodes") {
         return Ok(12);

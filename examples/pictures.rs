@@ -1,8 +1,8 @@
-//! The pictures of the docs, taken of the real thing: `ctl` at a terminal, against the lab.
+//! Makes the pictures of the docs from real runs: `ctl` on a terminal, against the lab.
 //!
 //!     cargo run --release --example pictures -- docs/pictures
 //!
-//! Writes one SVG for each picture into the folder. Needs `script`, of util-linux, which makes the terminals.
+//! Writes one SVG for each picture into the directory. Needs `script` (package util-linux), which makes the terminals.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -14,27 +14,27 @@ use std::time::{Duration, Instant};
 
 use contrail_lab::{ClusterSpec, Fault, Lab, Timing};
 
-/// Before its arguments this program is `ctl` itself.
+/// With this first argument the program acts as `ctl` itself.
 const AS_CTL: &str = "--as-ctl";
 
-/// How long a picture is waited for.
+/// The time limit for a picture.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A picture is whole when nothing has come for so long.
+/// A picture is complete when no output arrives for this long.
 const SETTLED: Duration = Duration::from_millis(20);
 
-/// What is seen of a run of `ctl`.
+/// A picture of a run of `ctl`.
 struct Picture {
     /// Name of the file.
     name: &'static str,
-    /// The command line, as one types it.
+    /// The command line as a user types it.
     line: &'static str,
     /// Size of the terminal.
     rows: u16,
     columns: u16,
-    /// What is typed, each when the screen shows the text before it.
+    /// The keys to type, each after the screen shows the text before it.
     typed: &'static [(&'static str, &'static str)],
-    /// The picture is taken when the screen shows all of this; nothing: when the run is over.
+    /// The picture is taken when the screen shows all of this; if empty, when the run has ended.
     shows: &'static [&'static str],
 }
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A cluster of 100 nodes, in which a few things are wrong where that is to be seen.
+/// A cluster of 100 nodes, with a few faults if `faulty`.
 fn cluster(faulty: bool) -> ClusterSpec {
     let spec = ClusterSpec::demo(100);
     if !faulty {
@@ -116,14 +116,14 @@ fn make(picture: &Picture, folder: &Path) -> Result<(), String> {
     std::fs::write(&path, term.render_svg(&screen)).map_err(|error| told(&path.display().to_string(), &error))
 }
 
-/// Runs `ctl` at a terminal, and gives what it shows when the picture is taken, as lines with colours.
+/// Runs `ctl` on a terminal, and returns the display when the picture is taken, as lines with colors.
 fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", picture.name);
     let mut child = at_a_terminal(picture, lab).map_err(|error| told(&error))?;
     let mut keyboard = child.stdin.take().ok_or_else(|| told(&"no keyboard"))?;
     let output = bytes_of(child.stdout.take().ok_or_else(|| told(&"no output"))?);
     let size = |number: u16| std::num::NonZeroU16::new(number).ok_or_else(|| told(&"a terminal of no size"));
-    // One row more, for the line that was typed: a first screen is made to leave it there.
+    // One more row, for the typed command line: `ctl` leaves room for it.
     let mut parser = vt100::Parser::new(size(picture.rows + 1)?, size(picture.columns)?, 0);
     parser.process(format!("$ ctl {}\r\n", picture.line).as_bytes());
     let mut typed: VecDeque<_> = picture.typed.iter().collect();
@@ -133,7 +133,7 @@ fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
         match output.recv_timeout(SETTLED) {
             Ok(bytes) => {
                 parser.process(&bytes);
-                // More of the same picture may be on its way.
+                // More output of the same picture may arrive.
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -149,7 +149,7 @@ fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
             taken = Some(lines(parser.screen()));
         }
     }
-    // It may be over already, which is as good.
+    // This fails only if the process has ended meanwhile, which is fine.
     drop(child.kill());
     drop(child.wait());
     taken.ok_or_else(|| told(&format!("it never looked as it should; last:\n{}", parser.screen().contents())))
@@ -189,7 +189,7 @@ fn bytes_of(mut output: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     receiver
 }
 
-/// The screen as lines of text with colours, and nothing else that a terminal would have to do.
+/// The screen as lines of text with colors, without any other terminal control.
 fn lines(screen: &vt100::Screen) -> String {
     let (rows, columns) = screen.size();
     let mut text = String::new();
@@ -210,12 +210,13 @@ fn lines(screen: &vt100::Screen) -> String {
     text
 }
 
-/// Whether there is anything to see in a cell.
+/// Whether a cell has visible content.
 fn is_visible(cell: &vt100::Cell) -> bool {
     !matches!(cell.contents(), "" | " ") || cell.bgcolor() != vt100::Color::Default || cell.inverse()
 }
 
-/// The attributes of a cell, each as a sequence of its own: the library that draws them takes two colours in one for one.
+/// The attributes of a cell, each as a separate sequence, because the drawing library reads two colors in one sequence
+/// as one.
 fn style(cell: &vt100::Cell) -> String {
     let color = |color: vt100::Color, normal: u8| match color {
         vt100::Color::Default => String::new(),
@@ -227,7 +228,7 @@ fn style(cell: &vt100::Cell) -> String {
         vt100::Color::Default => vt100::Color::Idx(default),
         vt100::Color::Idx(_) | vt100::Color::Rgb(..) => color,
     };
-    // Black on grey, where nothing else was said.
+    // Black on gray by default.
     let (foreground, background) =
         if cell.inverse() { (or(cell.bgcolor(), 0), or(cell.fgcolor(), 7)) } else { (cell.fgcolor(), cell.bgcolor()) };
     format!(

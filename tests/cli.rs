@@ -1,6 +1,6 @@
-//! The command line as it is typed: help, mistakes, and what needs no node. The cases are in `tests/cli/`.
+//! The command line: help, mistakes, and commands that need no node. The cases are in `tests/cli/`.
 //!
-//! `TRYCMD=overwrite cargo test --test cli` writes down what is printed now; read the difference before you keep it.
+//! `TRYCMD=overwrite cargo test --test cli` writes the current output to the cases; review the diff.
 
 use contrail_ctl::local::account;
 
@@ -8,12 +8,12 @@ const HOME: &str = "/home/ops";
 
 #[test]
 fn the_command_line() {
-    // Nothing of the machine's own may show: no home, no inventory, no width of a terminal.
+    // The output must not depend on this machine: no home, no inventory, no terminal width.
     let cases = trycmd::TestCases::new();
-    // The home is `ssh`'s where known hosts are: it is that of the password database, whatever HOME says.
+    // For known hosts, ctl uses the same home as `ssh`: the one in the password database, whatever HOME is.
     let home = account::name_and_home().map_or_else(|| HOME.into(), |(_, home)| home);
     let known_hosts = home.join(".ssh/known_hosts").to_str().expect("UTF-8").to_owned();
-    cases.insert_var("[KNOWN_HOSTS]", known_hosts).expect("a name that trycmd takes");
+    cases.insert_var("[KNOWN_HOSTS]", known_hosts).expect("trycmd rejects the name");
     cases
         .env("HOME", HOME)
         .env("CTL_INVENTORY", "")

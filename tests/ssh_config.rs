@@ -1,9 +1,9 @@
-//! The resolver of ssh_config against `ssh -G`: the same text, the same host, the same answer, key by key.
+//! The resolver of ssh_config must match `ssh -G`: the same text and host give the same result, key by key.
 //!
-//! [`compare`] asks both; [`corpus`] is written by hand, [`generate`] is made at random from a fixed seed. Where `ssh`
-//! fails, the resolver must fail, and the other way round. `SSH_CONFIG_CASES` sets how many random cases are tried.
+//! [`compare`] runs both; [`corpus`] has hand-written cases, [`generate`] random ones with a fixed seed. The resolver
+//! must fail exactly where `ssh` fails. `SSH_CONFIG_CASES` sets the number of random cases.
 
-#![expect(clippy::print_stdout, reason = "the counts are what one looks at with --nocapture")]
+#![expect(clippy::print_stdout, reason = "the counts are for a reader with --nocapture")]
 
 mod ssh_config {
     pub(crate) mod compare;
@@ -23,7 +23,7 @@ use ssh_config::{corpus, generate};
 const RANDOM_CASES: usize = 300;
 const SEED: u64 = 0x7373_685f_636f_6e66;
 
-/// Compares all cases on a few threads and fails with every difference.
+/// Compares all cases on a few threads and fails with all differences.
 fn compare(cases: &[Case]) {
     let next = AtomicUsize::new(0);
     let differences = Mutex::new(Vec::new());
@@ -33,18 +33,18 @@ fn compare(cases: &[Case]) {
                 let bench = Bench::new();
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(difference) = bench.compare(case) {
-                        differences.lock().expect("no panic").push(difference);
+                        differences.lock().expect("the comparison panicked").push(difference);
                     }
                 }
             });
         }
     });
     println!("in {} of all cases so far both fail", FAILING.load(Ordering::Relaxed));
-    let differences = differences.into_inner().expect("no panic");
+    let differences = differences.into_inner().expect("the comparison panicked");
     let shown: Vec<&str> = differences.iter().take(10).map(String::as_str).collect();
     assert!(
         differences.is_empty(),
-        "{} of {} cases differ from {}, where OpenSSH 9.2 is followed:\n{}",
+        "{} of {} cases differ from {} (the resolver follows OpenSSH 9.2):\n{}",
         differences.len(),
         cases.len(),
         version(),
@@ -52,13 +52,13 @@ fn compare(cases: &[Case]) {
     );
 }
 
-/// What `ssh` calls itself.
+/// The version that `ssh` prints.
 fn version() -> String {
-    let output = Command::new("ssh").arg("-V").output().expect("ssh was run before");
+    let output = Command::new("ssh").arg("-V").output().expect("ssh ran before");
     String::from_utf8_lossy(&output.stderr).trim().to_owned()
 }
 
-/// Prints in how many cases each keyword occurs.
+/// Prints the number of cases for each keyword.
 fn tell(what: &str, cases: &[Case]) {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for case in cases {

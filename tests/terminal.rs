@@ -1,6 +1,6 @@
-//! The terminal after a program that had all of it and has panicked: as it was found.
+//! The terminal's settings are restored after a full-screen program has panicked.
 //!
-//! This program has a `main` of its own, since it is also the one that panics.
+//! This program has its own `main`, because it is also the program that panics.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,14 @@ use contrail_ctl::top::TopScreen;
 use ratatui::widgets::Paragraph;
 
 #[path = "support/terminal.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
+#[expect(dead_code, reason = "other tests use the other functions")]
 mod terminal;
 
 use terminal::{Left, Terminal};
 
 const HAS_IT: &str = "it has the terminal";
 
-/// Where it panics, and how it ends then: a panic of the main thread is 101.
+/// The thread that panics, and the exit code: a panic of the main thread is 101.
 const PLACES: [(&str, i32); 2] = [("here", 101), ("elsewhere", 0)];
 
 fn main() {
@@ -27,10 +27,10 @@ fn main() {
 }
 
 fn take_it_and_panic(place: &str) {
-    let mut screen = TopScreen::take().expect("a terminal");
-    screen.draw(|frame| frame.render_widget(Paragraph::new(HAS_IT), frame.area())).expect("a frame");
+    let mut screen = TopScreen::take().expect("cannot open the terminal");
+    screen.draw(|frame| frame.render_widget(Paragraph::new(HAS_IT), frame.area())).expect("cannot draw a frame");
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("a keyboard");
+    std::io::stdin().read_line(&mut line).expect("cannot open the keyboard");
     if place == "here" {
         panic!("it panics here");
     }
@@ -39,8 +39,8 @@ fn take_it_and_panic(place: &str) {
 }
 
 fn is_as_it_was_found(place: &str, code: i32) {
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let mut itself = Command::new(std::env::current_exe().expect("this program"));
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
+    let mut itself = Command::new(std::env::current_exe().expect("cannot find this program"));
     itself.arg(place);
     let mut terminal = Terminal::start(&itself, 24, 80, Path::new(folder.path()));
     terminal.until(HAS_IT);

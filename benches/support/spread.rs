@@ -1,8 +1,8 @@
-//! The spread of some times, as all measurements print it.
+//! The spread of measured times, in the format of all measurements.
 
 use std::time::Duration;
 
-/// Prints the median, the least and the most of some times, and gives the median.
+/// Prints the median, the minimum and the maximum of the times, and returns the median.
 pub(crate) fn report(name: &str, mut times: Vec<Duration>) -> Duration {
     times.sort();
     let median = times[times.len() / 2];

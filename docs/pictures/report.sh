@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes docs/pictures/report.png: the report of a simulated cluster of 60 nodes with a few faults, in Chromium.
 #
-# Needs chromium, and a Rust toolchain. Nothing is left running.
+# Needs chromium, and a Rust toolchain. Leaves no process running.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,7 +9,7 @@ cargo build --quiet --bin ctl
 cargo build --quiet --package contrail-lab --example lab
 
 folder=$(mktemp -d)
-# The lab ends when its standard input does.
+# The lab ends when its standard input is closed.
 exec {hold}> >(
     exec target/debug/examples/lab --nodes 60 \
         --fault a6s02=fatal=contrail-collector --fault db01=supervisor-down --fault cfg01=backoff=contrail-api \

@@ -1,8 +1,8 @@
-//! Chromium without a window, spoken to over its DevTools protocol.
+//! Controls headless Chromium over its DevTools protocol.
 //!
-//! Start at [`Browser::start`] and [`Page::open`]. Always holds: each browser has a profile of its own that goes with
-//! it; every request that any part of it makes to the network ends in a trap on loopback that only counts
-//! ([`Browser::trapped`]); whatever the console is told is kept ([`Page::console`]).
+//! Start at [`Browser::start`] and [`Page::open`]. Invariant: each browser has its own temporary profile; every network
+//! request of any part of it ends in a trap on loopback that only records it ([`Browser::trapped`]); all console
+//! messages are kept ([`Page::console`]).
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
-/// How long anything may take before it counts as hanging.
+/// The limit after which an operation counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const LOADED: &str = "Page.loadEventFired";
 
-/// Whom Chromium itself asks for the time, for updates and for accounts, whatever it shows.
+/// Hosts that Chromium itself contacts for the time, for updates and for accounts, on any page.
 const MAKERS: [&str; 3] = ["google.com", "googleapis.com", "gvt1.com"];
 
-/// A browser that runs. Ended when dropped.
+/// A running browser. It is ended when dropped.
 pub(crate) struct Browser {
     child: Child,
-    // Kept for as long as the browser writes to it.
+    // Kept as long as the browser writes to it.
     _profile: TempDir,
     address: String,
     trapped: Arc<Mutex<Vec<String>>>,
@@ -34,9 +34,9 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn start() -> Self {
-        let profile = TempDir::new().expect("a folder");
-        let trap = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let proxy = format!("http://{}", trap.local_addr().expect("an address"));
+        let profile = TempDir::new().expect("cannot create the directory");
+        let trap = TcpListener::bind("127.0.0.1:0").expect("cannot bind a port");
+        let proxy = format!("http://{}", trap.local_addr().expect("cannot read the address"));
         let trapped = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&trapped);
         std::thread::spawn(move || {
@@ -64,23 +64,22 @@ impl Browser {
         Self { child, _profile: profile, address, trapped }
     }
 
-    /// What asked for anything over the network: the first line of each request, without those of the browser's own
-    /// to its makers.
+    /// The first line of each network request, except the browser's own requests to its vendor.
     pub(crate) fn trapped(&self) -> Vec<String> {
         let own = |line: &String| MAKERS.iter().any(|maker| host(line).ends_with(maker));
         let lines = self.trapped.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().filter(|line| !own(line)).cloned().collect()
     }
 
-    /// A page without content, of that many CSS pixels.
+    /// An empty page of that size in CSS pixels.
     pub(crate) fn page(&self, width: u32, height: u32) -> Page {
         let port_and_path = self.address.trim_start_matches("ws://");
         let host = port_and_path.split('/').next().unwrap_or_default();
-        let stream = TcpStream::connect(host).expect("the browser listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let stream = TcpStream::connect(host).expect("cannot connect to the browser");
+        stream.set_read_timeout(Some(PATIENCE)).expect("cannot set the timeout");
         let config = tungstenite::protocol::WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (socket, _) = tungstenite::client::client_with_config(self.address.as_str(), stream, Some(config))
-            .expect("the browser speaks");
+            .expect("cannot open the WebSocket");
         let mut page = Page { socket, session: None, last: 0, events: Vec::new() };
         let target = page.call("Target.createTarget", json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
@@ -96,7 +95,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It can only have ended by itself, which is as good.
+        // This fails only if the process has ended by itself, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -109,7 +108,7 @@ fn host(line: &str) -> &str {
     address.split(['/', ':']).next().unwrap_or_default()
 }
 
-/// Writes down who came, and lets nobody through.
+/// Records the request, and refuses it.
 fn note(mut stream: TcpStream, trapped: &Mutex<Vec<String>>) {
     let mut line = String::new();
     drop(BufReader::new(&stream).read_line(&mut line));
@@ -126,7 +125,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Sends a command of the protocol, and gives its result.
+    /// Sends a command of the protocol, and returns its result.
     #[track_caller]
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.last += 1;
@@ -134,7 +133,7 @@ impl Page {
         if let Some(session) = &self.session {
             command["sessionId"] = session.as_str().into();
         }
-        self.socket.send(Message::text(command.to_string())).expect("the browser listens");
+        self.socket.send(Message::text(command.to_string())).expect("cannot send to the browser");
         loop {
             let mut message = self.read(method);
             if message["id"] == self.last {
@@ -150,12 +149,12 @@ impl Page {
         loop {
             let message = self.socket.read().unwrap_or_else(|error| panic!("{what}: {error}"));
             if let Message::Text(text) = message {
-                return serde_json::from_str(&text).expect("the protocol is JSON");
+                return serde_json::from_str(&text).expect("the protocol message is not valid JSON");
             }
         }
     }
 
-    /// Opens a file, and waits until it is there whole.
+    /// Opens a file, and waits until it is loaded completely.
     #[track_caller]
     pub(crate) fn open(&mut self, file: &Path) {
         let url = format!("file://{}", file.display());
@@ -169,13 +168,13 @@ impl Page {
         }
     }
 
-    /// Draws the page: what it said and asked until then has been read with the answer.
+    /// Forces a draw of the page. All earlier messages and requests of the page have been read when the reply arrives.
     fn settle(&mut self) {
         let clip = json!({"x": 0, "y": 0, "width": 1, "height": 1, "scale": 1});
         self.call("Page.captureScreenshot", json!({"clip": clip}));
     }
 
-    /// The value of an expression in the page; promises are waited for.
+    /// The value of an expression in the page; waits for promises.
     #[track_caller]
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
@@ -185,25 +184,25 @@ impl Page {
         answer["result"]["value"].take()
     }
 
-    /// The text that one element shows.
+    /// The visible text of the first matching element.
     #[track_caller]
     pub(crate) fn text(&mut self, selector: &str) -> String {
         let text = self.eval(&format!("document.querySelector({}).innerText", json!(selector)));
         text.as_str().unwrap_or_else(|| panic!("{selector} has no text")).to_owned()
     }
 
-    /// Presses an element as a mouse would.
+    /// Clicks an element with the mouse.
     #[track_caller]
     pub(crate) fn click(&mut self, selector: &str) {
         self.eval(&format!("document.querySelector({}).click()", json!(selector)));
     }
 
-    /// Writes into what has the focus.
+    /// Types into the focused element.
     pub(crate) fn write(&mut self, text: &str) {
         self.call("Input.insertText", json!({"text": text}));
     }
 
-    /// Presses a key: its name, and the character it writes if it does.
+    /// Presses a key: its name, and the character it types, if any.
     pub(crate) fn key(&mut self, name: &str, code: u32, text: &str) {
         let mut down = json!({"type": "keyDown", "key": name, "code": name, "windowsVirtualKeyCode": code});
         if !text.is_empty() {
@@ -216,13 +215,13 @@ impl Page {
         );
     }
 
-    /// Makes the window that many CSS pixels wide and high.
+    /// Resizes the window to that many CSS pixels.
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let params = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", params);
     }
 
-    /// Prefers `dark` or `light`; `media` is `screen` or `print`.
+    /// Sets the preferred color scheme, `dark` or `light`, and the medium, `screen` or `print`.
     pub(crate) fn media(&mut self, media: &str, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", json!({"media": media, "features": features}));
@@ -232,7 +231,7 @@ impl Page {
         self.events.iter().filter(|event| names.iter().any(|name| event["method"] == *name)).collect()
     }
 
-    /// Everything that the console was told, errors and refused loads included, and every dialog.
+    /// All console messages, including errors and refused loads, and all dialogs.
     pub(crate) fn console(&mut self) -> Vec<Value> {
         self.settle();
         let names =
@@ -240,7 +239,7 @@ impl Page {
         self.named(&names).into_iter().map(|event| event["params"].clone()).collect()
     }
 
-    /// Every address that was asked for, the page itself included.
+    /// The URLs of all requests, including the page itself.
     pub(crate) fn requests(&mut self) -> Vec<String> {
         self.settle();
         let url = |event: &Value| event["params"]["request"]["url"].as_str().map(str::to_owned);
@@ -249,14 +248,14 @@ impl Page {
     }
 }
 
-/// Waits until there is an answer.
+/// Waits until `look` returns a value.
 fn eventually<R>(what: &str, mut look: impl FnMut() -> Option<R>) -> R {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

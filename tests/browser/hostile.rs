@@ -1,4 +1,4 @@
-//! Text from a node that means harm to a page: it is shown as text, and does nothing.
+//! Text from a malicious node: the report shows it as text, and it has no effect on the page.
 
 use contrail_ctl::event::{FindingKind, NodeFacts, NodeFinding, ProcessState, SupervisorFacts, TargetResult, Via};
 use serde_json::json;
@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::chromium::Browser;
 use crate::synthetic::{Status, running, unreachable};
 
-/// What a node may say. Each would set `pwned`, load something, or hide what is shown, if it were more than text.
+/// Texts of a malicious node. Each would set `pwned`, load a resource, or hide content, if the page did not treat it as
+/// text.
 const HOSTILE: [&str; 14] = [
     "</script><img src=x onerror=\"pwned=1\">",
     "</SCRIPT\t><script>pwned=1</script>",
@@ -24,7 +25,7 @@ const HOSTILE: [&str; 14] = [
     "&lt;b&gt; &amp;lt; \\u003cb\\u003e \\",
 ];
 
-/// A status in which every text that a node can choose is that one.
+/// A status in which every text that a node can choose is this text.
 fn status(text: &str, number: usize) -> Status {
     let node = format!("n{number:02}");
     let failed = TargetResult {
@@ -70,7 +71,7 @@ fn status(text: &str, number: usize) -> Status {
 
 #[test]
 fn text_of_a_node_is_text() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     let mut all = Status::default();
     for (number, text) in HOSTILE.iter().enumerate() {
@@ -80,8 +81,11 @@ fn text_of_a_node_is_text() {
     }
     let count = all.results.len();
     all.write(&file);
-    let written = std::fs::read_to_string(&file).expect("a report");
-    assert!(!written.chars().any(|char| char.is_control() && char != '\n'), "a terminal may show it");
+    let written = std::fs::read_to_string(&file).expect("cannot read the file");
+    assert!(
+        !written.chars().any(|char| char.is_control() && char != '\n'),
+        "expected only text that is safe on a terminal"
+    );
     assert!(!written.contains('\u{202e}') && !written.contains('\u{2028}'));
 
     let browser = Browser::start();
@@ -89,15 +93,15 @@ fn text_of_a_node_is_text() {
     page.open(&file);
     page.click("#open-all");
     assert_eq!(page.text("#count"), format!("Showing {count} of {count} services on 28 of 28 nodes."));
-    // It stands where it belongs, as it was sent, but for what a terminal would hide.
+    // The text is displayed where it belongs, unchanged except for characters that a terminal would hide.
     let shown = page.eval("document.body.textContent");
-    let shown = shown.as_str().expect("text");
+    let shown = shown.as_str().expect("expected a text");
     for text in HOSTILE {
         let visible = contrail_ctl::sink::text::single_line(text);
         let times = shown.matches(visible.as_str()).count();
         assert!(times >= 6, "{visible}: {times} times");
     }
-    // Nothing of it became a part of the page.
+    // No part of it became markup.
     let made = "[typeof pwned, document.querySelectorAll('img, svg, iframe, b, object, embed').length,\
                 document.scripts.length, document.querySelectorAll('style').length, document.querySelectorAll('meta').length,\
                 document.querySelectorAll('[onerror], [onfocus], [onload], [style]').length, document.title.includes('pwned')]";
@@ -108,10 +112,10 @@ fn text_of_a_node_is_text() {
     assert_eq!(browser.trapped(), Vec::<String>::new());
 }
 
-/// Should a way ever be found to put an element into the page, its policy still forbids it to run or to load.
+/// Even if an element could be injected into the page, the page's policy forbids it to run or to load anything.
 #[test]
 fn the_policy_holds_if_all_else_fails() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     Status { results: vec![running("n1", "analytics", "contrail-collector")], facts: Vec::new() }.write(&file);
     let browser = Browser::start();
@@ -124,5 +128,5 @@ fn the_policy_holds_if_all_else_fails() {
     );
     assert_eq!(page.eval("typeof pwned"), "undefined");
     assert_eq!(browser.trapped(), Vec::<String>::new());
-    assert!(!page.console().is_empty(), "the browser tells of what it refused");
+    assert!(!page.console().is_empty(), "expected an error from the browser's policy");
 }

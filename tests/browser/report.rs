@@ -1,4 +1,4 @@
-//! What a report shows, and that its filters do what they say.
+//! The content of a report, and the effect of its filters.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,11 @@ use crate::chromium::{Browser, Page};
 use crate::harness::{Cluster, FAST, list, word};
 use crate::synthetic::{large, running, unreachable};
 
-/// A phone, and a screen.
+/// The sizes of a phone and of a desktop screen.
 const PHONE: (u32, u32) = (320, 640);
 const SCREEN: (u32, u32) = (1280, 900);
 
-/// What a report of a lab is made of: every kind of trouble that a lab has.
+/// A lab with every kind of issue, for a report.
 fn lab() -> Cluster {
     let spec = ClusterSpec::demo(12).timing(FAST);
     let spec = spec.fault("a6s02", Fault::Fatal("contrail-collector".to_owned())).fault("c02", Fault::Refused);
@@ -21,7 +21,7 @@ fn lab() -> Cluster {
     Cluster::start(spec.fault("db01", Fault::SupervisorDown))
 }
 
-/// The report that the real binary makes of it, where it put it.
+/// The path of the report that the real binary makes of the lab.
 fn report_of(cluster: &Cluster) -> PathBuf {
     let file = cluster.path("report.html");
     let run = cluster.ctl(&format!("status -o html --out {}", file.display())).expect(4);
@@ -29,16 +29,17 @@ fn report_of(cluster: &Cluster) -> PathBuf {
     file
 }
 
-/// The data that a report holds.
+/// The data in a report.
 fn data(file: &Path) -> Value {
-    let text = std::fs::read_to_string(file).expect("a report");
-    let begun = text.split_once("id=\"data\">").expect("data").1;
-    serde_json::from_str(begun.split_once("</script>").expect("the end of the data").0).expect("the data is JSON")
+    let text = std::fs::read_to_string(file).expect("cannot read the file");
+    let begun = text.split_once("id=\"data\">").expect("cannot find the data").1;
+    serde_json::from_str(begun.split_once("</script>").expect("cannot find the end of the data").0)
+        .expect("the data is not valid JSON")
 }
 
 /// One column of all results, as text.
 fn column(data: &Value, name: &str) -> Vec<String> {
-    let place = list(&data["columns"]).iter().position(|column| column[0] == name).expect("a column");
+    let place = list(&data["columns"]).iter().position(|column| column[0] == name).expect("no such column");
     let kind = word(&data["columns"][place][1]);
     let value = |result: &Value| match (kind, result[place].as_u64()) {
         (_, None) => String::new(),
@@ -49,7 +50,7 @@ fn column(data: &Value, name: &str) -> Vec<String> {
     list(&data["results"]).iter().map(value).collect()
 }
 
-/// Services that the table says it shows, and of how many.
+/// The numbers in the table's header: services shown, and services in total.
 #[track_caller]
 fn counts(page: &mut Page) -> [usize; 4] {
     let words = page.text("#count");
@@ -57,12 +58,12 @@ fn counts(page: &mut Page) -> [usize; 4] {
     numbers.try_into().unwrap_or_else(|_| panic!("no counts: {words}"))
 }
 
-/// A selector of the box of a filter.
+/// The selector of a filter's checkbox.
 fn filter(name: &str, value: &str) -> String {
     format!("#filter-{name} input[value={}]", json!(value))
 }
 
-/// Asserts that the page has said nothing and asked nobody.
+/// Asserts that the page has written nothing to the console and made no request.
 #[track_caller]
 fn is_silent(browser: &Browser, page: &mut Page, file: &Path) {
     assert_eq!(page.console(), Vec::<Value>::new());
@@ -72,15 +73,15 @@ fn is_silent(browser: &Browser, page: &mut Page, file: &Path) {
     assert_eq!(browser.trapped(), Vec::<String>::new());
 }
 
-/// The tests below would see what they say there is not.
+/// Proves that the tests below would detect a violation.
 #[test]
 fn what_is_looked_for_would_be_seen() {
     let browser = Browser::start();
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("bad.html");
     let text = "<!DOCTYPE html><title>x</title><img src='http://example.invalid/x.png'><p style='color:#aaa'>pale</p>\
                 <script>console.debug('said'); null.x</script>";
-    std::fs::write(&file, text).expect("written");
+    std::fs::write(&file, text).expect("cannot write the file");
     let mut page = browser.page(320, 640);
     page.open(&file);
     let said = page.console();
@@ -94,7 +95,7 @@ fn what_is_looked_for_would_be_seen() {
     }
 }
 
-/// A report of a cluster opens without a word and without a request, and says what the status says.
+/// A report opens without console messages and requests, and has the same issues as the status.
 #[test]
 fn a_report_opens_in_silence_and_says_what_is_wrong() {
     let cluster = lab();
@@ -123,7 +124,7 @@ fn a_report_opens_in_silence_and_says_what_is_wrong() {
     is_silent(&browser, &mut page, &file);
 }
 
-/// What services say of their own work, versions, and what was found on a node are there too, and can be searched.
+/// Functional states, versions and findings are in the report too, and can be searched.
 #[test]
 fn what_only_a_status_in_depth_knows_is_shown() {
     let description = "Database:Cassandra connection down".to_owned();
@@ -149,8 +150,8 @@ fn what_only_a_status_in_depth_knows_is_shown() {
     is_silent(&browser, &mut page, &file);
 }
 
-/// Each filter shows what the data says there is, together they show what all of them let through, and clearing them
-/// brings everything back.
+/// Each filter shows the matching data, several filters show what matches all of them, and clearing them shows
+/// everything again.
 #[test]
 fn filters_change_what_is_shown() {
     let cluster = lab();
@@ -175,7 +176,7 @@ fn filters_change_what_is_shown() {
     assert_eq!(counts(&mut page), [both, all, 5, 12]);
 
     let failed = data["healths"].as_array().and_then(|words| words.iter().position(|one| one["word"] == "failed"));
-    page.click(&filter("health", &failed.expect("a health").to_string()));
+    page.click(&filter("health", &failed.expect("expected a health").to_string()));
     assert_eq!(counts(&mut page), [of(&|at| healths[at] == "failed"), all, 2, 12]);
 
     page.click(&filter("state", "BACKOFF"));
@@ -188,23 +189,23 @@ fn filters_change_what_is_shown() {
     assert_eq!(counts(&mut page), [all, all, 12, 12]);
     assert_eq!(page.eval("document.querySelectorAll('#filter input:checked').length"), 0);
 
-    // All words must be there, in whatever column and case.
+    // All words must match, in any column, ignoring case.
     page.eval("document.getElementById('filter-text').focus()");
     page.write("A6S02 collector");
     let found = of(&|at| nodes[at] == "a6s02" && services[at].contains("collector"));
     assert_eq!(counts(&mut page), [found, all, 1, 12]);
     page.write(" quickly");
-    assert_eq!(counts(&mut page), [1, all, 1, 12], "the reason is searched too");
+    assert_eq!(counts(&mut page), [1, all, 1, 12], "expected the reason to be searched too");
     page.write(" nowhere");
     assert_eq!(counts(&mut page), [0, all, 0, 12]);
     assert_eq!(page.eval("document.querySelectorAll('#services .service').length"), 0);
     is_silent(&browser, &mut page, &file);
 }
 
-/// Nodes are opened and closed, and boxes are checked, with the keyboard alone; what has the focus is seen.
+/// Nodes can be opened and closed, and boxes checked, with the keyboard alone; the focused element is visibly marked.
 #[test]
 fn the_keyboard_is_enough() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     large(20, 3).write(&file);
     let browser = Browser::start();
@@ -219,7 +220,10 @@ fn the_keyboard_is_enough() {
     assert_eq!(page.eval(outline), "solid");
     page.key(" ", 32, " ");
     let [services, ..] = counts(&mut page);
-    assert_eq!(services, 12, "four nodes of the first role, open for what they have was asked for");
+    assert_eq!(
+        services, 12,
+        "expected the four nodes of the first role to be open, because a filter selects their services"
+    );
     let expanded = "document.activeElement.getAttribute('aria-expanded')";
     for _ in 0..40 {
         if page.eval(expanded).is_string() {
@@ -230,15 +234,19 @@ fn the_keyboard_is_enough() {
     let rows = "document.querySelectorAll('#services .service').length";
     assert_eq!((page.eval(expanded), page.eval(rows)), ("true".into(), 12.into()));
     page.key("Enter", 13, "\r");
-    assert_eq!((page.eval(expanded), page.eval(rows)), ("false".into(), 9.into()), "it keeps the focus");
+    assert_eq!(
+        (page.eval(expanded), page.eval(rows)),
+        ("false".into(), 9.into()),
+        "expected the element to keep the focus"
+    );
     page.key("Enter", 13, "\r");
     assert_eq!((page.eval(expanded), page.eval(rows)), ("true".into(), 12.into()));
 }
 
-/// A thousand nodes with ten services each: little of it is in the page at a time, and all of it can be had.
+/// A thousand nodes with ten services each: only a small part is in the page at a time, and every part can be reached.
 #[test]
 fn a_thousand_nodes_are_drawn_a_few_at_a_time() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     let status = large(1000, 10);
     let all = status.results.len();
@@ -249,34 +257,38 @@ fn a_thousand_nodes_are_drawn_a_few_at_a_time() {
     page.open(&file);
     assert_eq!(counts(&mut page), [all, all, 1000, 1000]);
     let elements = "document.querySelectorAll('#services *').length";
-    let first = page.eval(elements).as_u64().expect("a number");
+    let first = page.eval(elements).as_u64().expect("expected a number");
     assert!(first < 6000, "{first} elements");
     page.eval("document.getElementById('filter-text').focus()");
     page.write("n0500");
     assert_eq!(counts(&mut page), [wrong, all, 1, 1000]);
     page.click("#filter button[type=reset]");
-    // The last node is there after as many steps as there are.
+    // The last node is reached after as many steps as there are nodes.
     for _ in 0..1000 {
         if page.eval("document.getElementById('rest').hidden") == true {
             break;
         }
         page.click("#more");
-        assert_eq!(page.eval("document.activeElement.closest('#services') !== null"), true, "the focus goes along");
+        assert_eq!(
+            page.eval("document.activeElement.closest('#services') !== null"),
+            true,
+            "expected the focus to move along"
+        );
     }
     assert_eq!(page.eval("document.querySelectorAll('#services .node').length"), 1000);
     page.click("#open-all");
-    let opened = page.eval(elements).as_u64().expect("a number");
+    let opened = page.eval(elements).as_u64().expect("expected a number");
     assert!(opened < 6000, "{opened} elements");
     is_silent(&browser, &mut page, &file);
 }
 
-/// On a phone nothing is wider than the page, and what is said is there.
+/// On a phone nothing is wider than the page, and all content is shown.
 #[test]
 fn it_fits_a_phone() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     let mut status = large(60, 4);
-    // Names that do not break by themselves.
+    // Names that cannot wrap.
     status.results.push(running(&"n".repeat(200), "compute", &"s".repeat(380)));
     status.results.push(unreachable(&"u".repeat(250), &"r".repeat(300)));
     status.write(&file);
@@ -289,7 +301,7 @@ fn it_fits_a_phone() {
         let widths = page.eval("[document.documentElement.scrollWidth, document.body.scrollWidth, innerWidth]");
         let widths: Vec<u64> = list(&widths).iter().filter_map(Value::as_u64).collect();
         assert!(widths.iter().all(|one| *one <= u64::from(width)), "{widths:?} at {width}");
-        // Not even inside of anything: a card has no part that is cut off.
+        // No part of a card is cut off either.
         let cut = "[...document.querySelectorAll('main *:not(.hidden):not(thead):not(thead *)')]\
                    .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML)";
         assert_eq!(page.eval(cut), json!([]), "at {width}");
@@ -300,7 +312,7 @@ fn it_fits_a_phone() {
     is_silent(&browser, &mut page, &file);
 }
 
-/// What is wrong is there without JavaScript too, and nothing that would not work.
+/// Without JavaScript the issues are shown, and no control that would not work.
 #[test]
 fn without_javascript_what_is_wrong_is_there() {
     let cluster = lab();
@@ -317,10 +329,10 @@ fn without_javascript_what_is_wrong_is_there() {
     is_silent(&browser, &mut page, &file);
 }
 
-/// On paper there is what is shown, black on white, without what can only be pressed.
+/// A print has the visible content, black on white, without controls.
 #[test]
 fn it_prints() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     large(20, 3).write(&file);
     let browser = Browser::start();
@@ -332,10 +344,10 @@ fn it_prints() {
     is_silent(&browser, &mut page, &file);
 }
 
-/// axe-core finds nothing, serious or not, light and dark, on a phone and on a screen.
+/// axe-core finds nothing of any severity, in light and dark mode, on a phone and on a screen.
 #[test]
 fn axe_finds_no_fault() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("cannot create the directory");
     let file = folder.path().join("report.html");
     let mut status = large(120, 6);
     status.results.push(running("n9999", "compute", "contrail-vrouter-agent"));
@@ -358,10 +370,10 @@ fn axe_finds_no_fault() {
         }
     }
     grounds.dedup();
-    assert_eq!(grounds.len(), 2, "light and dark differ: {grounds:?}");
+    assert_eq!(grounds.len(), 2, "expected different backgrounds: {grounds:?}");
 }
 
-/// What axe-core finds, whatever its weight: the rule, its weight, and where.
+/// The violations that axe-core finds, of any severity: the rule, its severity, and the elements.
 #[track_caller]
 fn axe(page: &mut Page) -> Vec<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/axe-core-4.12.1/axe.min.js");
@@ -373,6 +385,6 @@ fn axe(page: &mut Page) -> Vec<String> {
          .then(({violations, passes}) => ({passes: passes.length, violations: violations.map((one) =>\
          `${one.id} (${one.impact}): ${one.nodes.slice(0, 3).map((node) => node.html).join(' | ')}`)}))",
     );
-    assert!(run["passes"].as_u64().is_some_and(|passes| passes > 0), "axe-core looked at nothing: {run}");
+    assert!(run["passes"].as_u64().is_some_and(|passes| passes > 0), "axe-core checked nothing: {run}");
     list(&run["violations"]).iter().map(|fault| word(fault).to_owned()).collect()
 }

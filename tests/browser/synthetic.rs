@@ -1,4 +1,4 @@
-//! Reports of clusters that never were, made by the sink itself.
+//! Reports of imaginary clusters, made by the sink itself.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,14 +11,14 @@ use contrail_ctl::event::{
 };
 use contrail_ctl::sink::{HtmlSink, Sink};
 
-/// What a status says: results and facts.
+/// The content of a status: results and facts.
 #[derive(Default)]
 pub(crate) struct Status {
     pub(crate) results: Vec<TargetResult>,
     pub(crate) facts: Vec<NodeFacts>,
 }
 
-/// One service that runs.
+/// A running service.
 pub(crate) fn running(node: &str, role: &str, service: &str) -> TargetResult {
     TargetResult {
         address: Some("10.0.0.1".to_owned()),
@@ -47,8 +47,8 @@ pub(crate) fn unreachable(node: &str, role: &str) -> TargetResult {
     }
 }
 
-/// `nodes` nodes of five roles with `services` services each; every hundredth node cannot be reached, and one service
-/// in 97 is not well.
+/// `nodes` nodes of five roles with `services` services each; every hundredth node is unreachable, and every 97th
+/// service is not healthy.
 pub(crate) fn large(nodes: usize, services: usize) -> Status {
     const ROLES: [&str; 5] = ["database", "config", "analytics", "control", "compute"];
     let mut status = Status::default();
@@ -87,13 +87,13 @@ pub(crate) fn large(nodes: usize, services: usize) -> Status {
     status
 }
 
-/// A writer that can be read.
+/// A writer whose content can be read.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("a lock").write(bytes)
+        self.0.lock().expect("the lock is poisoned").write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -102,7 +102,7 @@ impl Write for Shared {
 }
 
 impl Status {
-    /// What a run has told when it ended so.
+    /// The ledger of a run with these results.
     pub(crate) fn ledger(self) -> Ledger {
         let mut nodes: Vec<String> = self.results.iter().map(|result| result.node.clone()).collect();
         nodes.dedup();
@@ -111,8 +111,8 @@ impl Status {
             command: "status".to_owned(),
             action: Some("status".to_owned()),
             services: Vec::new(),
-            started: "2026-03-01T08:00:00Z".parse().expect("a time"),
-            nodes: u32::try_from(nodes.len()).expect("a number of nodes"),
+            started: "2026-03-01T08:00:00Z".parse().expect("expected a valid time"),
+            nodes: u32::try_from(nodes.len()).expect("too many nodes"),
             selection: RunScope::default(),
             input: None,
         };
@@ -124,15 +124,17 @@ impl Status {
         kinds.push(EventKind::RunFinished { elapsed_ms: 812 });
         let mut ledger = Ledger::default();
         for (seq, kind) in (0..).zip(kinds) {
-            ledger.apply(&RunEvent { seq, at: started, elapsed: Duration::ZERO, kind }).expect("an event that fits");
+            ledger
+                .apply(&RunEvent { seq, at: started, elapsed: Duration::ZERO, kind })
+                .expect("the event does not fit the ledger");
         }
         ledger
     }
 
-    /// Writes the report of it.
+    /// Writes the report of this status.
     pub(crate) fn write(self, file: &Path) {
         let out = Shared::default();
-        HtmlSink::new(Box::new(out.clone())).finish(&self.ledger(), 4).expect("a report");
-        std::fs::write(file, &*out.0.lock().expect("a lock")).expect("written");
+        HtmlSink::new(Box::new(out.clone())).finish(&self.ledger(), 4).expect("cannot write the report");
+        std::fs::write(file, &*out.0.lock().expect("the lock is poisoned")).expect("cannot write the file");
     }
 }

@@ -271,7 +271,7 @@ fn what_lies_about_on_a_node_is_told() {
     let supervisors = &facts(&run, "new")["supervisors"];
     assert_eq!(supervisors.as_array().map(Vec::len), Some(2), "{supervisors:#}");
     assert_eq!(supervisors[0]["address"], "unix:///var/run/supervisord_analytics.sock");
-    assert_eq!(supervisors[0]["pid"], cluster.node("new").supervisor_pid(ANALYTICS).expect("up"));
+    assert_eq!(supervisors[0]["pid"], cluster.node("new").supervisor_pid(ANALYTICS).expect("supervisord is down"));
     assert_eq!(facts(&run, "new")["packages"]["contrail-analytics"], "3.2.2.0-31");
     // With only some of a node's roles selected, the others are not reported as unlisted.
     let run = cluster.ctl("status -r web-ui -w new -o json").expect(0);

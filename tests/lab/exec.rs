@@ -201,15 +201,15 @@ fn input_is_asked_for_again_however_early_the_run_ended() {
             command = cluster.bare(words);
         }
         if let Some(input) = input {
-            command.stdin(File::open(cluster.write("input", input)).expect("the input"));
+            command.stdin(File::open(cluster.write("input", input)).expect("cannot open the file"));
         }
         Running::start(command).finish()
     };
     with("exec -y", Some("same\n")).expect(0);
-    let journal = Connection::open(cluster.path(".local/state/ctl/journal.db")).expect("the journal");
+    let journal = Connection::open(cluster.path(".local/state/ctl/journal.db")).expect("cannot open the journal");
     journal
         .execute_batch("DELETE FROM events; UPDATE runs SET ended = NULL, exit_code = NULL, complete = NULL")
-        .expect("a run that ended early");
+        .expect("cannot update the journal");
     let finished = || cluster.nodes().iter().map(|node| node.commands().finished).collect::<Vec<_>>();
     for how in ["resume", "retry"] {
         for input in [None, Some("other\n")] {
@@ -232,12 +232,12 @@ fn a_command_of_which_the_end_is_unknown() {
     let cluster = Cluster::start(uniform(2));
     let run = cluster.exec("-y -o json -f 1", &["echo before; sleep 600"]);
     let running = || cluster.nodes().iter().filter(|node| node.commands().running == 1).count();
-    eventually("a command", || (running() == 1).then_some(()));
+    eventually("a command to start", || (running() == 1).then_some(()));
     run.signal("KILL");
     run.finish();
     cluster.at_rest();
     let resumed = Running::start(cluster.bare("runs resume last -o json"));
-    eventually("the other command", || (running() == 1).then_some(()));
+    eventually("the other command to start", || (running() == 1).then_some(()));
     resumed.signal("INT");
     resumed.until_said("Press Ctrl-C again to stop waiting.");
     resumed.signal("INT");

@@ -42,13 +42,13 @@ fn csv_is_the_json() {
     let json = cluster.ctl(&format!("{line} -o json")).expect(4);
     let run = cluster.ctl(&format!("{line} -o csv")).expect(4);
     let mut table = csv::Reader::from_reader(run.stdout.as_bytes());
-    let header = table.headers().expect("a header").clone();
+    let header = table.headers().expect("expected a header").clone();
     assert_eq!(
         header.iter().collect::<Vec<_>>().join(","),
         "node,address,role,supervisor,service,outcome,state,pid,uptime_s,functional,message,\
          failure_stage,failure_kind,failure_message,failure_hint,via,batch,duration_ms"
     );
-    let rows: Vec<csv::StringRecord> = table.records().collect::<Result<_, _>>().expect("rows");
+    let rows: Vec<csv::StringRecord> = table.records().collect::<Result<_, _>>().expect("expected valid rows");
     assert_eq!(rows.len(), 3, "{run}");
     let mut rows = rows;
     let nodes = |row: &csv::StringRecord| row.get(0).unwrap_or_default().to_owned();
@@ -81,16 +81,16 @@ fn out_is_whole_or_not_at_all() {
         let file = cluster.write("results", "old");
         let run = cluster.begin(&format!("service {COLLECTOR} restart -o {form} --out {}", file.display()));
         cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Starting);
-        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "old", "{form}");
+        assert_eq!(std::fs::read_to_string(&file).expect("cannot read the file"), "old", "{form}");
         let run = run.finish().expect(0);
         assert!(run.stdout.is_empty(), "{form}\n{run}");
-        let text = std::fs::read_to_string(&file).expect("a file");
+        let text = std::fs::read_to_string(&file).expect("cannot read the file");
         assert!(text.contains("n01") && text.contains("RUNNING") && text.ends_with('\n'), "{form}\n{text}");
         if form == "json" {
             let document = parsed(&text);
             assert_eq!((list(&document["results"]).len(), word(&document["schema"])), (1, "ctl/1"));
         }
-        let mut names: Vec<_> = std::fs::read_dir(cluster.path("")).expect("a folder").collect();
+        let mut names: Vec<_> = std::fs::read_dir(cluster.path("")).expect("cannot read the directory").collect();
         names.retain(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_file())));
         assert_eq!(names.len(), 1, "unexpected files: {names:?}");
     }
@@ -106,7 +106,7 @@ fn out_that_cannot_be_written() {
     }
     // A directory is not a valid file.
     let folder = cluster.path("folder");
-    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::create_dir(&folder).expect("cannot create the directory");
     let run = cluster.ctl(&format!("service {COLLECTOR} restart -o json --out {}", folder.display())).expect(2);
     assert!(run.stderr.contains("directory"), "{run}");
     assert_eq!((cluster.connections(), cluster.collector("n01").starts), (0, 1));
@@ -124,7 +124,7 @@ fn out_of_an_interrupted_run() {
         run.until_said(said);
     }
     run.finish().expect(130);
-    let document = parsed(&std::fs::read_to_string(&file).expect("a file"));
+    let document = parsed(&std::fs::read_to_string(&file).expect("cannot read the file"));
     assert_eq!((document["exit_code"].as_u64(), list(&document["results"]).len()), (Some(130), 2), "{document:#}");
 }
 
@@ -148,7 +148,7 @@ fn a_log_file() {
         again
     };
     let run = Running::start(command).finish().expect(0);
-    let text = std::fs::read_to_string(&log).expect("a log");
+    let text = std::fs::read_to_string(&log).expect("cannot read the file");
     assert!(text.contains("supervisor.stopProcess") && text.contains("supervisor.startProcess"), "{text}");
     assert!(!text.contains("PRIVATE KEY"), "{text}");
     assert!(!run.stderr.contains("supervisor.stopProcess"), "{run}");

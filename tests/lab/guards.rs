@@ -139,7 +139,7 @@ fn a_holder_says_who_it_is() {
     command.args(["--reason", "kernel; rm -rf / $(x) 'y'"]);
     let run = crate::harness::Running::start(command);
     cluster.wait_for("n01", ANALYTICS, crate::harness::COLLECTOR, State::Starting);
-    let holder = cluster.node("n01").guard().holder.expect("a lock holder");
+    let holder = cluster.node("n01").guard().holder.expect("expected a lock holder");
     let run = run.finish().expect(0);
     assert!(holder.contains(&format!("run={}", word(&run.json()["run"]))), "{holder}\n{run}");
     assert!(holder.contains("reason=kernel%3B%20rm"), "{holder}");

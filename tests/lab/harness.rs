@@ -123,7 +123,7 @@ impl Cluster {
     /// Writes another inventory and returns its path.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
-        std::fs::write(&path, text).expect("written");
+        std::fs::write(&path, text).expect("cannot write the file");
         path
     }
 

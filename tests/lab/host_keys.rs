@@ -79,5 +79,5 @@ fn a_new_key_that_changes() {
             assert!(message.contains(&format!("{}:{} has 256 SHA256:", file.display(), number + 1)), "{message}");
         }
     }
-    assert_eq!(fs::read_to_string(&file).expect("a file"), swapped);
+    assert_eq!(fs::read_to_string(&file).expect("cannot read the file"), swapped);
 }

@@ -183,7 +183,7 @@ fn no_form_lets_it_through() {
     scan(&cluster.ctl(&format!("service {COLLECTOR} stop -y")).expect(0));
     scan(&cluster.ctl(&format!("status --all --save {}", after.display())));
     for file in [&before, &after] {
-        let text = std::fs::read_to_string(file).expect("a snapshot");
+        let text = std::fs::read_to_string(file).expect("cannot read the file");
         assert_eq!(raw(&text), "", "{}", file.display());
     }
     for form in ["table", "wide", "json", "jsonl", "yaml", "csv"] {
@@ -219,10 +219,10 @@ fn the_log_is_one_line_an_event() {
             let file = cluster.path("log");
             let run = cluster.ctl(&format!("{words} {level} --log-file {}", file.display()));
             scan(&run);
-            let log = std::fs::read_to_string(&file).expect("a log");
+            let log = std::fs::read_to_string(&file).expect("cannot read the file");
             assert_eq!(raw(&log), "");
             is_a_log(&log);
-            std::fs::remove_file(&file).expect("the log");
+            std::fs::remove_file(&file).expect("cannot remove the file");
             scan(&cluster.ctl(&format!("{words} {level}")));
         }
     }

@@ -13,7 +13,7 @@ fn cluster(init: InitFlavour) -> Cluster {
 }
 
 fn on_node(cluster: &Cluster) -> ServiceSnapshot {
-    cluster.node("n").service(DATABASE).expect("the service has a process")
+    cluster.node("n").service(DATABASE).expect("no such service")
 }
 
 /// The restart ends between its stop and its start, and then the node stops answering: the guard starts the service.

@@ -45,7 +45,7 @@ fn each_bad_inventory_is_refused_with_its_place() {
         ("  n03: [analytics]", "[analytics]", "mapping"),
     ];
     for (line, wrong, said) in lines {
-        let column = line.find(wrong).expect("the wrong part must occur in the line") + 1;
+        let column = line.find(wrong).expect("the line does not contain the wrong part") + 1;
         refused(&cluster, "line.yaml", format!("{good}{line}\n").as_bytes(), Some(&format!("{next}:{column}")), said);
     }
     let instead = |from: &str, to: &str| {
@@ -77,7 +77,7 @@ fn a_file_of_100_mb() {
     let cluster = Cluster::start(uniform(1));
     let path = cluster.path("large.yaml");
     let good = cluster.inventory();
-    std::fs::write(&path, good).expect("written");
+    std::fs::write(&path, good).expect("cannot write the file");
     std::fs::File::options()
         .write(true)
         .open(&path)
@@ -125,10 +125,10 @@ fn the_inventory_is_found() {
     // $HOME/.config, then $XDG_CONFIG_HOME, then the current directory, then $CTL_INVENTORY: later ones take
     // precedence.
     let named = |node: &str| text.replace("n01", node);
-    std::fs::create_dir_all(cluster.path(".config/ctl")).expect("a folder");
+    std::fs::create_dir_all(cluster.path(".config/ctl")).expect("cannot create the directory");
     cluster.write(".config/ctl/inventory.yaml", named("home"));
     assert!(list(&|_| {}).expect(0).stdout.contains("\"home\""));
-    std::fs::create_dir_all(cluster.path("xdg/ctl")).expect("a folder");
+    std::fs::create_dir_all(cluster.path("xdg/ctl")).expect("cannot create the directory");
     cluster.write("xdg/ctl/inventory.yaml", named("xdg"));
     let xdg = cluster.path("xdg");
     let with_xdg = |command: &mut std::process::Command| {

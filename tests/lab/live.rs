@@ -192,7 +192,8 @@ fn a_watch_ends_when_nobody_reads() {
     // It notices the closed pipe only when it writes.
     eventually("the watch to end", || {
         // While the process restarts there is nothing to kill.
-        let (status, _was_up) = (watch.try_wait().expect("a child"), cluster.node("n02").kill(ANALYTICS, COLLECTOR));
+        let (status, _was_up) =
+            (watch.try_wait().expect("cannot query the child"), cluster.node("n02").kill(ANALYTICS, COLLECTOR));
         status.map(drop)
     });
 }

@@ -13,16 +13,16 @@ use crate::harness::{COLLECTOR, Cluster, Running, ended, eventually, node, singl
 
 fn pipe(cluster: &Cluster, name: &str) -> String {
     let path = cluster.path(name);
-    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().expect("mkfifo").success());
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().expect("cannot run the program").success());
     path.display().to_string()
 }
 
 fn chmod(path: &Path, mode: u32) {
-    fs::set_permissions(path, Permissions::from_mode(mode)).expect("its mode");
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("cannot set the mode");
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).expect("a file").permissions().mode() & 0o7777
+    fs::metadata(path).expect("cannot read the metadata").permissions().mode() & 0o7777
 }
 
 /// The lab's inventory, with the password of the node's supervisord in this file.
@@ -48,7 +48,7 @@ fn a_password_file_that_is_not_its_users_own() {
     let run = status(&pipe(&cluster, "pipe")).expect(1);
     let result = run.result("n");
     assert_eq!(ended(&result), "failed permission", "{run}");
-    assert!(result["failure"]["message"].as_str().expect("a message").contains("not a regular file"), "{run}");
+    assert!(result["failure"]["message"].as_str().expect("expected a message").contains("not a regular file"), "{run}");
 
     let file = cluster.write("password", "secret\n");
     for mode in [0o644, 0o640] {
@@ -61,8 +61,11 @@ fn a_password_file_that_is_not_its_users_own() {
         let run = status(&file.display().to_string()).expect(1);
         let result = run.result("n");
         assert_eq!(ended(&result), "failed permission", "{run}");
-        assert!(result["failure"]["message"].as_str().expect("a message").contains(&format!("{mode:04o}")), "{run}");
-        let hint = result["failure"]["hint"].as_str().expect("a hint").to_owned();
+        assert!(
+            result["failure"]["message"].as_str().expect("expected a message").contains(&format!("{mode:04o}")),
+            "{run}"
+        );
+        let hint = result["failure"]["hint"].as_str().expect("expected a hint").to_owned();
         assert_eq!(hint, format!("chmod 600 {}", file.display()), "{run}");
     }
     chmod(&file, 0o600);
@@ -108,7 +111,7 @@ fn an_inventory_comes_through_a_pipe() {
     let path = cluster.path("inventory.pipe");
     pipe(&cluster, "inventory.pipe");
     let run = Running::start(cluster.command_with(&line, &path));
-    fs::write(&path, cluster.inventory()).expect("written");
+    fs::write(&path, cluster.inventory()).expect("cannot write the file");
     run.finish().expect(0);
 
     let environment = cluster.bare("");
@@ -139,9 +142,9 @@ fn an_inventory_comes_through_a_pipe() {
 fn an_inventory_that_others_may_write() {
     let cluster = Cluster::start(uniform(1));
     let folder = cluster.path("here");
-    fs::create_dir(&folder).expect("a folder");
+    fs::create_dir(&folder).expect("cannot create the directory");
     let file = folder.join("inventory.yaml");
-    fs::write(&file, cluster.inventory()).expect("written");
+    fs::write(&file, cluster.inventory()).expect("cannot write the file");
     let list = |words: &str| {
         let mut command = cluster.bare(words);
         command.current_dir(&folder);
@@ -157,7 +160,7 @@ fn an_inventory_that_others_may_write() {
     }
     // The same for the other default location, and for every command that reads it.
     let config = cluster.path("config/ctl");
-    fs::create_dir_all(&config).expect("a folder");
+    fs::create_dir_all(&config).expect("cannot create the directory");
     let other = config.join("inventory.yaml");
     fs::copy(&file, &other).expect("copied");
     for (mode, code) in [(0o644, 0), (0o666, 2)] {
@@ -195,7 +198,7 @@ fn modes_of_what_is_written() {
     let [out, saved, log] = ["out.json", "saved.json", "log"].map(|name| cluster.path(name));
     for planted in [0o777, 0o666, 0o200] {
         for file in [&out, &saved] {
-            fs::write(file, "planted").expect("written");
+            fs::write(file, "planted").expect("cannot write the file");
             chmod(file, planted);
         }
         let words =
@@ -234,8 +237,8 @@ fn a_relative_xdg_path_is_ignored() {
     assert!(!cluster.path("state").exists());
     assert!(cluster.path(".local/state/ctl/journal.db").exists());
     for (folder, code) in [("config", 2), (".config", 0)] {
-        fs::create_dir_all(cluster.path(folder).join("ctl")).expect("a folder");
-        fs::write(cluster.path(folder).join("ctl/inventory.yaml"), cluster.inventory()).expect("written");
+        fs::create_dir_all(cluster.path(folder).join("ctl")).expect("cannot create the directory");
+        fs::write(cluster.path(folder).join("ctl/inventory.yaml"), cluster.inventory()).expect("cannot write the file");
         let mut command = cluster.bare("inventory list");
         command.env("XDG_CONFIG_HOME", "config");
         Running::start(command).finish().expect(code);

@@ -25,7 +25,7 @@ fn told(logs: &Following) -> BTreeMap<String, Vec<usize>> {
         let Some(rest) = rest.strip_prefix("line ") else { continue };
         let (number, own) = rest.split_once(" of ").unwrap_or_else(|| panic!("half a line: {line}"));
         assert_eq!(own, node, "a line of another node: {line}");
-        told.entry(node.to_owned()).or_default().push(number.parse().expect("a number"));
+        told.entry(node.to_owned()).or_default().push(number.parse().expect("expected a number"));
     }
     told
 }
@@ -169,7 +169,7 @@ fn forms_that_logs_have_and_have_not() {
     write(&cluster, "n01", "line 1 of n01\n");
     logs.until("an object", |lines, _| lines.iter().any(|line| line.contains(r#""line":"line 1 of n01"}"#)));
     logs.interrupt();
-    let last = parsed(logs.lines().last().expect("a line"));
+    let last = parsed(logs.lines().last().expect("expected a line"));
     assert_eq!((&last["event"], &last["exit_code"]), (&"run_finished".into(), &130.into()), "{logs}");
 }
 

@@ -37,7 +37,7 @@ fn check_metrics(exposition: &str) {
 }
 
 fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).expect("a file").permissions().mode() & 0o777
+    std::fs::metadata(path).expect("cannot read the metadata").permissions().mode() & 0o777
 }
 
 #[test]
@@ -84,20 +84,20 @@ fn the_file_can_be_read_by_node_exporter() {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(ctl.get_program()).args(ctl.get_args());
         shell.env_clear().env("HOME", cluster.path("")).env("PATH", "/usr/bin:/bin").current_dir(cluster.path(""));
-        let output = shell.stdin(Stdio::null()).output().expect("a shell");
+        let output = shell.stdin(Stdio::null()).output().expect("cannot run the program");
         assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     };
     status(&file, "022");
     assert_eq!(mode(&file), 0o644);
-    check_metrics(&std::fs::read_to_string(&file).expect("a file"));
+    check_metrics(&std::fs::read_to_string(&file).expect("cannot read the file"));
 
     // An existing file's mode does not become more open, and does not grant more than the umask.
     for (there, kept) in [(0o600, 0o600), (0o640, 0o640), (0o666, 0o644)] {
-        std::fs::write(&file, "old").expect("written");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(there)).expect("a mode");
+        std::fs::write(&file, "old").expect("cannot write the file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(there)).expect("cannot set the mode");
         status(&file, "022");
         assert_eq!(mode(&file), kept);
-        assert!(std::fs::read_to_string(&file).expect("a file").starts_with("# HELP"));
+        assert!(std::fs::read_to_string(&file).expect("cannot read the file").starts_with("# HELP"));
     }
     let private = cluster.path("private.prom");
     status(&private, "077");
@@ -105,14 +105,14 @@ fn the_file_can_be_read_by_node_exporter() {
 
     // Nothing else is left in the directory, and only regular files are replaced.
     let mut names: Vec<String> = std::fs::read_dir(cluster.path(""))
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .expect("cannot read the directory")
+        .map(|entry| entry.expect("cannot read the directory entry").file_name().to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".prom") || name.starts_with(".tmp"))
         .collect();
     names.sort();
     assert_eq!(names, ["ctl.prom", "private.prom"]);
     let pipe = cluster.path("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("cannot run the program").success());
     let refused = cluster.ctl(&format!("status -o prom --out {}", pipe.display())).expect(2);
     assert!(refused.stderr.contains("is not a regular file"), "{refused}");
 }
@@ -148,7 +148,7 @@ fn a_report_at_a_terminal_says_where_it_belongs() {
     for words in ["-o html -q", "-o prom", &format!("-o html --out {}", file.display())] {
         assert!(!at_terminal(words).contains(note), "{words}");
     }
-    assert!(std::fs::read_to_string(&file).expect("a report").ends_with("</html>\n"));
+    assert!(std::fs::read_to_string(&file).expect("cannot read the file").ends_with("</html>\n"));
 }
 
 /// The arguments of a command as shell words. None of them needs quoting.

@@ -147,14 +147,14 @@ fn a_closed_stdout_ends_quietly() {
         let cluster = Cluster::start(uniform(4).each(|node| node.faults.push(slow.clone())));
         let mut command = cluster.command(&format!("service {COLLECTOR} restart -y --forks 2 -o {form}"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ctl");
-        let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("no pipe"));
         if form == "jsonl" {
             let mut line = String::new();
-            stdout.read_line(&mut line).expect("a line");
+            stdout.read_line(&mut line).expect("cannot read a line");
             assert!(line.contains("run_started"), "{line}");
         }
         drop(stdout);
-        let output = child.wait_with_output().expect("an end");
+        let output = child.wait_with_output().expect("cannot wait for ctl");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{form}: {stderr}");
         assert!(!stderr.to_lowercase().contains("pipe") && !stderr.contains("warning"), "{form}: {stderr}");

@@ -16,8 +16,8 @@ const QUESTION: &str = "SSH password for the nodes";
 fn cluster() -> (Cluster, Command) {
     let cluster = Cluster::start(uniform(1).each(|node| node.password = Some(SECRET.to_owned())));
     let inventory = cluster.inventory();
-    let (before, after) = inventory.split_once(", identity: ").expect("the lab's key");
-    let (_, after) = after.split_once('}').expect("the end of the defaults");
+    let (before, after) = inventory.split_once(", identity: ").expect("no key in the inventory");
+    let (_, after) = after.split_once('}').expect("cannot find the end of the defaults");
     let inventory = cluster.write("password.yaml", format!("{before}}}{after}"));
     let command = cluster.command_with(&format!("service {COLLECTOR} status --ask-pass"), &inventory);
     (cluster, command)
@@ -45,9 +45,10 @@ fn a_signal_at_the_question_leaves_the_terminal_as_it_was() {
         let (cluster, command) = cluster();
         let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
         terminal.until(QUESTION);
-        let pid = fs::read_to_string(cluster.path("pid")).expect("its number");
-        let limits = fs::read_to_string(format!("/proc/{}/limits", pid.trim())).expect("its limits");
-        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a limit").to_owned();
+        let pid = fs::read_to_string(cluster.path("pid")).expect("cannot read the file");
+        let limits = fs::read_to_string(format!("/proc/{}/limits", pid.trim())).expect("cannot read the file");
+        let core =
+            limits.lines().find(|line| line.starts_with("Max core file size")).expect("expected a limit").to_owned();
         assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
         match signal {
             None => terminal.press("\x03"),
@@ -55,7 +56,7 @@ fn a_signal_at_the_question_leaves_the_terminal_as_it_was() {
         }
         // Read this before the terminal is closed, which also ends the prompt.
         let process = format!("/proc/{}", pid.trim());
-        crate::harness::eventually("the end of it", || (!Path::new(&process).exists()).then_some(()));
+        crate::harness::eventually("ctl to end", || (!Path::new(&process).exists()).then_some(()));
         assert_eq!(terminal.finish(), Left::as_found(code), "{signal:?}\n{}", terminal.text());
     }
 }
@@ -67,9 +68,9 @@ fn a_stop_at_the_question() {
     let mut terminal = Terminal::start(&command, 24, 80, &cluster.path(""));
     terminal.until(QUESTION);
     terminal.signal("TSTP");
-    let pid = fs::read_to_string(cluster.path("pid")).expect("its number");
+    let pid = fs::read_to_string(cluster.path("pid")).expect("cannot read the file");
     let state = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("a process");
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("cannot read the file");
         status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
     };
     crate::harness::eventually("a stopped process", || state().then_some(()));
@@ -85,14 +86,14 @@ fn a_stop_at_the_question() {
 fn a_question_is_not_answered_ahead() {
     let cluster = Cluster::start(uniform(2));
     let pipe = cluster.path("inventory");
-    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("cannot run the program").success());
     let command = cluster.command_with(&format!("service {COLLECTOR} restart"), &pipe);
     let mut terminal = Terminal::start(&command, 24, 120, &cluster.path(""));
     // ctl waits for its inventory and says so, while the terminal echoes the input.
     terminal.until("waiting for the inventory");
     terminal.press("2\n");
     terminal.until("2");
-    fs::write(&pipe, cluster.inventory()).expect("a reader");
+    fs::write(&pipe, cluster.inventory()).expect("cannot write the file");
     terminal.until("to continue:");
     terminal.press("none\n");
     assert_eq!(terminal.finish(), Left::as_found(2), "{}", terminal.text());

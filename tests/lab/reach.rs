@@ -34,7 +34,7 @@ fn a_status_that_starts_nothing_on_the_node() {
     assert_eq!(seen.connections, 1, "{run}");
     let results = run.results();
     for instance in cluster.node("n").instances() {
-        let url = cluster.node("n").url(&instance).expect("an address");
+        let url = cluster.node("n").url(&instance).expect("no such instance");
         let path = url.trim_start_matches("unix://");
         assert!(seen.streamlocal_opens.iter().any(|open| open == path), "{path}: {seen:?}");
         let asked = seen.rpc_calls.iter().filter(|call| call.instance == instance).count();

@@ -98,7 +98,7 @@ fn a_supervisord_that_asks_for_a_password() {
 
     let password = cluster.write("password", "pass word\n");
     let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&password, own).expect("its mode");
+    std::fs::set_permissions(&password, own).expect("cannot set the mode");
     let roles = format!(
         "roles:\n  analytics: {{socket: /var/run/supervisord_analytics.sock, username: ops, password_file: {}}}\nnodes:\n",
         password.display()
@@ -135,7 +135,7 @@ fn an_instance_by_each_init() {
         };
         let first = pid();
         let status = run("status", 0, "ok");
-        let expected = format!("supervisord (pid {}) is running...", first.expect("the instance is up"));
+        let expected = format!("supervisord (pid {}) is running...", first.expect("the instance is down"));
         assert_eq!(word(&status["message"]), expected, "{init:?}");
         run("start", 0, "ok");
         run("restart", 0, "changed");
@@ -157,7 +157,7 @@ fn an_instance_by_each_init() {
 fn an_init_service_by_each_init() {
     for init in INITS {
         let cluster = Cluster::start(single(node(Release::R3_2, [Role::Database]).init(init)));
-        let on_node = || cluster.node("n").service("contrail-database").expect("the service has a process");
+        let on_node = || cluster.node("n").service("contrail-database").expect("no such service");
         let run = |action: &str| cluster.ctl(&format!("service contrail-database {action} -o json"));
         let status = run("status").expect(0);
         assert_eq!(word(&status.result("n")["state"]), "RUNNING", "{init:?}\n{status}");
@@ -178,9 +178,9 @@ fn an_init_service_by_each_init() {
 fn the_restart_of_an_init_service_is_proved() {
     for init in [InitFlavour::SysV, InitFlavour::Systemd] {
         let cluster = Cluster::start(single(node(Release::R3_2, [Role::Database]).init(init)));
-        let before = cluster.node("n").service("contrail-database").expect("the service has a process");
+        let before = cluster.node("n").service("contrail-database").expect("no such service");
         let run = cluster.ctl("service contrail-database restart -o json").expect(0);
-        let now = cluster.node("n").service("contrail-database").expect("the service has a process");
+        let now = cluster.node("n").service("contrail-database").expect("no such service");
         assert!(now.pid != before.pid && (now.starts, now.stops) == (2, 1), "{init:?}\n{run}");
         assert_eq!(run.outcomes(), ["n contrail-database changed"], "{init:?}\n{run}");
         assert_eq!(run.result("n")["pid"], now.pid, "{init:?}\n{run}");

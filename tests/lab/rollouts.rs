@@ -14,7 +14,7 @@ fn nodes(prefix: &str, width: usize, count: usize, roles: &[Role]) -> Vec<NodeSp
 /// An example with all its times reduced to nothing.
 fn shortened(example: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(example);
-    let text = std::fs::read_to_string(path).expect("an example");
+    let text = std::fs::read_to_string(path).expect("cannot read the file");
     let line = |line: &str| {
         let key = line.trim_start().split(':').next().unwrap_or_default();
         let indent = line.len() - line.trim_start().len();
@@ -46,8 +46,8 @@ fn the_upgrade_of_a_contrail_cluster() {
         .filter(|event| event["event"] == "batch_started")
         .map(|event| event["role"].as_str().unwrap_or("-").to_owned())
         .collect();
-    let first = |role: &str| roles.iter().position(|own| own == role).expect("a batch of the role");
-    let last = |role: &str| roles.iter().rposition(|own| own == role).expect("a batch of the role");
+    let first = |role: &str| roles.iter().position(|own| own == role).expect("no batch of the role");
+    let last = |role: &str| roles.iter().rposition(|own| own == role).expect("no batch of the role");
     assert!(first("config") < first("database") && first("database") < last("analytics"), "{roles:?}");
     assert!(
         last("analytics") < first("control")

@@ -309,9 +309,9 @@ fn mistakes_touch_nothing() {
 #[test]
 fn what_is_not_honoured_is_refused_or_named() {
     let cluster = Cluster::start(uniform(2));
-    std::fs::create_dir(cluster.path(".ssh")).expect("a folder");
+    std::fs::create_dir(cluster.path(".ssh")).expect("cannot create the directory");
     let run = |config: &str| {
-        std::fs::write(cluster.path(".ssh/config"), config).expect("written");
+        std::fs::write(cluster.path(".ssh/config"), config).expect("cannot write the file");
         let known_hosts = cluster.write("known_hosts", cluster.known_hosts());
         let mut command = cluster.bare(&format!("service {COLLECTOR} status -w n01"));
         command.arg("--known-hosts").arg(known_hosts).arg("--ssh-config").arg(cluster.path(".ssh/config"));

@@ -200,7 +200,7 @@ fn from_each_message(work: Work) {
     let mut worst = (Duration::ZERO, 0);
     loop {
         let numbers: Vec<u32> = (first..).take(AT_ONCE).collect();
-        first += u32::try_from(AT_ONCE).expect("a small number");
+        first += u32::try_from(AT_ONCE).expect("too many labs");
         let ends: Vec<(String, String, Duration)> = std::thread::scope(|scope| {
             let run = |number: u32| {
                 // The node that is locked first, and the other one.

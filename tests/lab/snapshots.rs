@@ -52,10 +52,10 @@ fn changes(run: &Finished) -> Vec<String> {
 fn what_is_kept_is_the_json_document() {
     let cluster = Cluster::start(speaking(2));
     let run = cluster.ctl("status --save before.json -o json").expect(0);
-    let kept = std::fs::read_to_string(cluster.path("before.json")).expect("a file");
+    let kept = std::fs::read_to_string(cluster.path("before.json")).expect("cannot read the file");
     assert_eq!(kept, run.stdout);
     // Redirected JSON output is a valid snapshot too.
-    std::fs::write(cluster.path("redirected.json"), &run.stdout).expect("written");
+    std::fs::write(cluster.path("redirected.json"), &run.stdout).expect("cannot write the file");
     let run = cluster.ctl("snapshot diff before.json redirected.json").expect(0);
     assert_eq!(
         (run.stdout.as_str(), run.stderr.as_str()),
@@ -74,14 +74,14 @@ fn what_is_kept_is_the_json_document() {
 #[test]
 fn a_status_that_was_interrupted_keeps_nothing() {
     let cluster = Cluster::start(speaking(2).fault("n02", Fault::SearchHangs));
-    std::fs::write(cluster.path("before.json"), "older").expect("written");
+    std::fs::write(cluster.path("before.json"), "older").expect("cannot write the file");
     let running = cluster.begin("status --save before.json -o jsonl --timeout 60s");
     running.until_printed("\"node\":\"n01\"");
     running.signal("INT");
     running.signal("INT");
     let run = running.finish().expect(130);
     assert!(run.stderr.contains("--save: interrupted, nothing was saved"), "{run}");
-    assert_eq!(std::fs::read_to_string(cluster.path("before.json")).expect("a file"), "older");
+    assert_eq!(std::fs::read_to_string(cluster.path("before.json")).expect("cannot read the file"), "older");
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn what_has_become_of_a_cluster() {
     assert_eq!((run.stdout.lines().count(), run.stdout.split_whitespace().next()), (7, Some("VERDICT")), "{run}");
     let run = cluster.ctl("snapshot diff before.json broken.json -o csv --out diff.csv").expect(1);
     assert_eq!(run.stdout, "", "{run}");
-    let csv = std::fs::read_to_string(cluster.path("diff.csv")).expect("a file");
+    let csv = std::fs::read_to_string(cluster.path("diff.csv")).expect("cannot read the file");
     assert_eq!(csv.lines().count(), 7, "{csv}");
     let run = cluster.ctl("snapshot diff before.json broken.json -o jsonl").expect(1);
-    assert_eq!(run.events().last().expect("a line")["event"], "diff_finished", "{run}");
+    assert_eq!(run.events().last().expect("expected a line")["event"], "diff_finished", "{run}");
     let run = cluster.ctl("snapshot diff broken.json before.json -o yaml").expect(0);
     assert!(run.stdout.starts_with("schema: ctl/1\nchanges:\n"), "{run}");
     assert!(run.stderr.starts_with("warning: broken.json is newer than before.json"), "{run}");
@@ -246,7 +246,7 @@ fn snapshots_without_anything_in_common() {
 #[test]
 fn what_is_no_snapshot_is_refused() {
     let cluster = saved(1);
-    let whole = std::fs::read_to_string(cluster.path("before.json")).expect("a file");
+    let whole = std::fs::read_to_string(cluster.path("before.json")).expect("cannot read the file");
     let run = cluster.ctl(&format!("service {COLLECTOR} status -o json")).expect(0);
     for (text, why) in [
         (String::new(), "it is empty"),
@@ -255,7 +255,7 @@ fn what_is_no_snapshot_is_refused() {
         (run.stdout, "it was written by `ctl service`, not by `ctl status`"),
         (whole.replace("ctl/1", "ctl/2"), "its schema is ctl/2"),
     ] {
-        std::fs::write(cluster.path("bad.json"), text).expect("written");
+        std::fs::write(cluster.path("bad.json"), text).expect("cannot write the file");
         let connections = cluster.connections();
         for line in [
             "snapshot diff bad.json before.json".to_owned(),
@@ -384,8 +384,8 @@ fn a_signal_ends_the_waiting() {
 #[test]
 fn a_rollout_with_such_gates() {
     let cluster = saved(2);
-    std::fs::create_dir(cluster.path("plans")).expect("a folder");
-    std::fs::rename(cluster.path("before.json"), cluster.path("plans/before.json")).expect("moved");
+    std::fs::create_dir(cluster.path("plans")).expect("cannot create the directory");
+    std::fs::rename(cluster.path("before.json"), cluster.path("plans/before.json")).expect("cannot rename the file");
     let text = format!(
         "version: 1\ndefaults: {{gate_snapshot: '{{{{ kept }}}}.json', gate_timeout: 60s, stable: 0s}}\nvars: {{kept: before}}\nsteps:\n\
          - {{name: down, role: analytics, services: contrail-topology, action: stop}}\n\
@@ -403,17 +403,17 @@ fn a_rollout_with_such_gates() {
     running.signal("KILL");
     drop(running.finish());
     let kept = cluster.path("plans/before.json");
-    let snapshot = std::fs::read_to_string(&kept).expect("a file");
+    let snapshot = std::fs::read_to_string(&kept).expect("cannot read the file");
 
     // A run is not resumed if its snapshot is missing or newer.
-    std::fs::remove_file(&kept).expect("removed");
+    std::fs::remove_file(&kept).expect("cannot remove the file");
     let run = Running::start(cluster.bare("runs resume last")).finish().expect(2);
     assert!(run.stderr.contains("plans/before.json: No such file"), "{run}");
     cluster.ctl("status --save plans/before.json -q").expect(3);
     let run = Running::start(cluster.bare("runs resume last")).finish().expect(2);
     assert!(run.stderr.contains("was taken after run"), "{run}");
 
-    std::fs::write(&kept, snapshot).expect("written");
+    std::fs::write(&kept, snapshot).expect("cannot write the file");
     cluster.node("n02").clear_fault();
     let run = Running::start(cluster.bare("runs resume last -o json")).finish().expect(0);
     assert!(run.results().iter().all(|result| word(&result["outcome"]) != "failed"), "{run}");

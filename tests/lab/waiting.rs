@@ -21,7 +21,7 @@ fn a_node_that_does_not_answer_is_named_before_the_first_change() {
         let cluster = Cluster::start(uniform(3).fault("n02", Fault::BlackHole));
         let line = format!("service {COLLECTOR} restart -y --connect-timeout 4s --retries 0");
         let mut terminal = at_terminal(&cluster, &line, columns);
-        terminal.until_screen("who is waited for", |text| {
+        terminal.until_screen("the name of the silent node", |text| {
             let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
             lines.len() == 2 && lines[0].contains("0/3 nodes") && lines[1].contains("connecting to n02 for")
         });
@@ -109,7 +109,7 @@ fn a_reading_command_ends_at_the_first_signal() {
     }
     let before = cluster.counters("n01").connections;
     let run = cluster.begin(&format!("wait {COLLECTOR} --for stopped --wait-timeout 10m -w n01 -o json"));
-    crate::harness::eventually("it to connect", || (cluster.counters("n01").connections > before).then_some(()));
+    crate::harness::eventually("ctl to connect", || (cluster.counters("n01").connections > before).then_some(()));
     run.signal("INT");
     let run = run.finish().expect(130);
     assert_eq!(ended(&run.result("n01")), "not_started interrupted", "{run}");

@@ -223,7 +223,7 @@ fn logs_that_are_none() {
         let finished = cluster.ctl(&format!("{line} -o json")).expect(1);
         assert_eq!(finished.outcomes(), ["a1 contrail-webui failed no_log"], "{finished}");
         let follows = cluster.ctl(&line.replace("logs", "logs -f")).expect(1);
-        assert!(follows.stderr.contains("a1 contrail-webui: "), "nothing is left to follow: {follows}");
+        assert!(follows.stderr.contains("a1 contrail-webui: "), "expected no follower: {follows}");
     }
     // The log exists and is empty: supervisord creates the file when it starts the program.
     let finished = cluster.ctl("logs contrail-webui-middleware").expect(0);

@@ -1,4 +1,4 @@
-//! One case, asked of both.
+//! Runs `ssh -G` and the resolver on one case.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use contrail_ctl::local::account;
 use openssh_config::{ConfigOrigin, ExecRunner, HostQuery, OperatorEnv, ResolvedSetting, SshConfig};
 
-/// In so many cases both failed.
+/// The number of cases in which both failed.
 pub(crate) static FAILING: AtomicUsize = AtomicUsize::new(0);
 
-/// What is compared, as `ssh -G` names it.
+/// The compared keys, with their names in `ssh -G`.
 const KEYS: &[&str] = &[
     "host",
     "user",
@@ -50,7 +50,7 @@ const KEYS: &[&str] = &[
     "proxyjump",
 ];
 
-/// Files, and the host to ask for. `@DIR@` in a file stands for their directory.
+/// Files, and the host to resolve. `@DIR@` in a file stands for their directory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Case {
     pub(crate) config: Vec<u8>,
@@ -87,7 +87,7 @@ impl Case {
     }
 }
 
-/// A directory and an environment to ask in.
+/// A directory and an environment for the comparison.
 pub(crate) struct Bench {
     directory: tempfile::TempDir,
     operator: OperatorEnv,
@@ -96,9 +96,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().expect("temporary directory");
+        let directory = tempfile::tempdir().expect("cannot create the directory");
         let mut operator = OperatorEnv::of_process(account::name_and_home());
-        let home = operator.homes.get(&operator.user).cloned().expect("a user in /etc/passwd");
+        let home = operator.homes.get(&operator.user).cloned().expect("expected a user in /etc/passwd");
         let variables: BTreeMap<String, String> = [
             ("PATH", "/usr/bin:/bin"),
             ("HOME", home.to_str().expect("UTF-8")),
@@ -114,7 +114,7 @@ impl Bench {
         Self { directory, operator, variables }
     }
 
-    /// Tells the difference, if there is one.
+    /// Returns the difference as an error, if there is one.
     pub(crate) fn compare(&self, case: &Case) -> Result<(), String> {
         let main = self.write(case);
         let theirs = self.theirs(case, &main);

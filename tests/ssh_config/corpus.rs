@@ -1,8 +1,8 @@
-//! Cases written by hand: at least three for every keyword of the contract, and the corners of the blocks.
+//! Hand-written cases: at least three for every keyword of the contract, and the corner cases of blocks.
 
 use super::compare::Case;
 
-/// The keywords that the contract says are honoured.
+/// The keywords that the contract lists as supported.
 pub(crate) const CONTRACT: &[&str] = &[
     "Host",
     "Match",
@@ -33,12 +33,12 @@ pub(crate) const CONTRACT: &[&str] = &[
     "IgnoreUnknown",
 ];
 
-/// A text, and the hosts it is tried with.
+/// A text, and the hosts to resolve with it.
 type Text = (&'static str, &'static [&'static str]);
 
 const H: &[&str] = &["h"];
 
-/// One keyword after the other.
+/// Cases for single keywords.
 const VALUES: &[Text] = &[
     ("HostName target", H),
     ("HostName %h.Example.COM", &["h", "H2"]),
@@ -217,7 +217,7 @@ const VALUES: &[Text] = &[
     ("NumberOfPasswordPrompts 1", H),
 ];
 
-/// Blocks, and how lines are read.
+/// Cases for blocks and for the syntax of lines.
 const BLOCKS: &[Text] = &[
     ("Host h x*\n User u", &["h", "x", "xy", "y", "H"]),
     ("Host \"h\" 'x y'\n User u", &["h", "x"]),
@@ -318,7 +318,7 @@ const BLOCKS: &[Text] = &[
     ("SendEnv A=B", H),
 ];
 
-/// All of them.
+/// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (text, hosts) in VALUES.iter().chain(BLOCKS) {

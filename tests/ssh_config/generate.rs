@@ -1,4 +1,4 @@
-//! Cases made at random, the same for the same seed.
+//! Random cases, reproducible from a seed.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -153,7 +153,7 @@ const HOSTNAMES: &[&str] = &["%h.example.com", "%h", "Target.Example.COM", "10.1
 const WORDS: &[&str] =
     &["alice", "bob", "a b", "c#d", "x'y", "q\"r", "back\\slash", "ü", "a=b", "=", "-x", "!x", "%h", "${VAR}"];
 
-/// Values that are good, values that are bad.
+/// Valid values, invalid values.
 type Values = (&'static [&'static str], &'static [&'static str]);
 
 const KEYWORDS: &[(&str, Values, bool)] = &[
@@ -194,7 +194,7 @@ const KEYWORDS: &[(&str, Values, bool)] = &[
     ("BatchMode", (FLAGS, &["maybe"]), false),
 ];
 
-/// Keywords that only have to be read, each with one value that passes and one that does not.
+/// Keywords that are only parsed, each with a valid and an invalid value.
 const OTHERS: &[(&str, &str, &str)] = &[
     ("AddKeysToAgent", "confirm 5m", "yes 5m"),
     ("CanonicalDomains", "a.example b.example", "*"),
@@ -243,7 +243,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("made-up", "x", "x"),
 ];
 
-/// Keywords that only have to be read, with any of [`ODD`].
+/// Keywords that are only parsed, with any of [`ODD`].
 const ANY: &[&str] = &[
     "AddKeysToAgent",
     "AFSTokenPassing",
@@ -398,7 +398,7 @@ const ODD: &[&str] = &[
     "x%z",
 ];
 
-/// So many cases for a seed.
+/// `count` cases for a seed.
 pub(crate) fn cases(seed: u64, count: usize) -> Vec<Case> {
     let mut maker = Maker(StdRng::seed_from_u64(seed));
     (0..count).map(|_| maker.case()).collect()
@@ -408,10 +408,10 @@ struct Maker(StdRng);
 
 impl Maker {
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        *from.choose(&mut self.0).expect("not empty")
+        *from.choose(&mut self.0).expect("the list is empty")
     }
 
-    /// Happens once in so many times.
+    /// True with a probability of one in `times`.
     fn once_in(&mut self, times: u32) -> bool {
         self.0.random_range(0..times) == 0
     }
@@ -489,7 +489,7 @@ impl Maker {
         format!("{indent}{keyword}{between}{value}{after}")
     }
 
-    /// A value as one word.
+    /// The value, quoted as one word.
     fn quoted(&mut self, value: &str) -> String {
         let needs = value.contains([' ', '\'', '"', '\\']) || value.starts_with('#');
         match self.0.random_range(0..6) {

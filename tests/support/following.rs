@@ -1,4 +1,4 @@
-//! A `ctl` that runs on, and what it has printed so far. For the tests of both tiers.
+//! A long-running `ctl`, and its output so far. For tests against the lab and against real nodes.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before it counts as hanging; no test is to come near it.
+/// The limit after which an operation counts as hanging. No test should come near it.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Lines as they come.
+/// Lines in order of arrival.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Vec<String>>>);
 
@@ -28,7 +28,7 @@ impl Heard {
     }
 }
 
-/// A `ctl` that runs on. Killed when dropped.
+/// A long-running `ctl`. It is killed when dropped.
 pub(crate) struct Following {
     child: Child,
     out: Heard,
@@ -39,35 +39,35 @@ pub(crate) struct Following {
 impl Following {
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("ctl starts");
+        let mut child = command.spawn().expect("cannot start ctl");
         let (out, err) = (Heard::default(), Heard::default());
         let readers = vec![
-            out.listen(child.stdout.take().expect("its stdout")),
-            err.listen(child.stderr.take().expect("its stderr")),
+            out.listen(child.stdout.take().expect("no stdout")),
+            err.listen(child.stderr.take().expect("no stderr")),
         ];
         Self { child, out, err, readers }
     }
 
-    /// What is on stdout so far.
+    /// The lines on stdout so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.out.lines()
     }
 
-    /// What is on stderr so far.
+    /// The lines on stderr so far.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.err.lines()
     }
 
-    /// Waits until `enough` is true of what is on stdout and on stderr.
+    /// Waits until `enough` returns true for the lines on stdout and on stderr.
     #[track_caller]
     pub(crate) fn until(&mut self, what: &str, mut enough: impl FnMut(&[String], &[String]) -> bool) {
         let began = Instant::now();
         while !enough(&self.lines(), &self.notes()) {
-            let ended = self.child.try_wait().expect("it can be asked");
+            let ended = self.child.try_wait().expect("cannot query the process");
             if let Some(status) = ended.filter(|_| !enough(&self.lines(), &self.notes())) {
-                panic!("{what}: it ended with {status}\n{self}");
+                panic!("waiting for {what}: ctl ended with {status}\n{self}");
             }
-            assert!(began.elapsed() < PATIENCE, "{what}: not in time\n{self}");
+            assert!(began.elapsed() < PATIENCE, "timed out waiting for {what}\n{self}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -78,35 +78,35 @@ impl Following {
         self.until(line, |lines, _| lines.iter().any(|known| known == line));
     }
 
-    /// Waits for words on stderr.
+    /// Waits for a text on stderr.
     #[track_caller]
     pub(crate) fn until_note(&mut self, words: &str) {
         self.until(words, |_, notes| notes.iter().any(|known| known.contains(words)));
     }
 
-    /// Sends it a signal, `INT`.
+    /// Sends a signal by name, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill");
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("it can be asked") {
+            if let Some(status) = self.child.try_wait().expect("cannot query the process") {
                 for reader in std::mem::take(&mut self.readers) {
                     drop(reader.join());
                 }
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "it does not end\n{self}");
+            assert!(began.elapsed() < PATIENCE, "ctl does not end\n{self}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Ends it as Ctrl-C does, and waits for its end.
+    /// Interrupts it as Ctrl-C does, and waits until it ends.
     #[track_caller]
     pub(crate) fn interrupt(&mut self) {
         self.signal("INT");

@@ -1,7 +1,7 @@
-//! What `ctl` prints as JSON, held against the published schema: docs/schema/ctl-1.json.
+//! Checks the JSON output of `ctl` against the published schema: docs/schema/ctl-1.json.
 //!
-//! Scripts must accept what later versions add; here that part of the schema is left out, so that a new line or kind
-//! that is not published is a failure.
+//! Scripts must accept additions of later versions. Here that part of the schema is removed, so that a new line or kind
+//! that is not in the schema is a failure.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -10,25 +10,28 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
-/// Asserts that a document or a line is as published.
+/// Asserts that a document or a line matches the schema.
 #[track_caller]
 pub(crate) fn assert_valid(document: &Value) {
     static VALIDATOR: OnceLock<Validator> = OnceLock::new();
     let validator = VALIDATOR.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/ctl-1.json");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let mut schema: Value = serde_json::from_str(&text).expect("a schema in JSON");
+        let mut schema: Value = serde_json::from_str(&text).expect("the schema is not valid JSON");
         close(&mut schema);
-        jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is not valid")
     });
     let errors = causes(&validator.iter_errors(document).collect::<Vec<_>>());
-    assert!(errors.is_empty(), "not as docs/schema/ctl-1.json has it:\n{}\n{document:#}", errors.join("\n"));
+    assert!(errors.is_empty(), "does not match docs/schema/ctl-1.json:\n{}\n{document:#}", errors.join("\n"));
 }
 
-/// Leaves only what this version prints: no lines with other events, and no other values of open enumerations.
+/// Restricts the schema to this version's output: no lines with other events, and no other values of open enumerations.
 fn close(schema: &mut Value) {
     let others = serde_json::json!({"$ref": "#/$defs/OtherLine"});
-    schema["anyOf"].as_array_mut().expect("documents and lines").retain(|document| *document != others);
+    schema["anyOf"]
+        .as_array_mut()
+        .expect("no documents and lines in the schema")
+        .retain(|document| *document != others);
     for definition in schema["$defs"].as_object_mut().expect("definitions").values_mut() {
         if definition["type"] == "string"
             && let Some(values) = definition.get_mut("anyOf").and_then(Value::as_array_mut)
@@ -38,11 +41,12 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// The errors that say most. Where one of several schemas must hold, those of the one that fits best.
+/// The most useful errors. Where one of several schemas must match, those of the closest one.
 fn causes(errors: &[ValidationError<'_>]) -> Vec<String> {
     let cause = |error: &ValidationError<'_>| {
         if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } = error.kind() {
-            // An error below the value speaks for the schema: the fields that distinguish the documents fit.
+            // If the error is below the value, the schema itself is the right one: the fields that distinguish the
+            // documents match.
             let misfit = |branch: &&Vec<ValidationError<'_>>| {
                 let own = branch.iter().filter(|below| below.instance_path() == error.instance_path());
                 (own.count(), branch.len())

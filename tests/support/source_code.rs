@@ -21,8 +21,10 @@ pub(crate) fn rust_files(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(dir).expect("a readable directory").map(|entry| entry.expect("an entry").path()).collect();
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir)
+        .expect("cannot read the directory")
+        .map(|entry| entry.expect("cannot read the directory entry").path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -33,13 +35,13 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The text with comments and literals blanked out, line breaks kept.
+/// The text with comments and literals replaced by spaces; line breaks are kept.
 pub(crate) fn code_only(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
     let blank = |out: &mut String, from: usize, to: usize| {
-        // A literal ends a word, so it leaves at least one blank.
+        // A literal ends a word, so it leaves at least one space.
         out.push(' ');
         out.extend(chars[from..to].iter().filter(|symbol| **symbol == '\n'));
     };
