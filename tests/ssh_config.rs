@@ -39,7 +39,7 @@ fn compare(cases: &[Case]) {
             });
         }
     });
-    println!("in {} of all cases so far both fail", FAILING.load(Ordering::Relaxed));
+    println!("both failed in {} cases so far", FAILING.load(Ordering::Relaxed));
     let differences = differences.into_inner().expect("the comparison panicked");
     let shown: Vec<&str> = differences.iter().take(10).map(String::as_str).collect();
     assert!(

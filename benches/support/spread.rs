@@ -6,6 +6,6 @@ use std::time::Duration;
 pub(crate) fn report(name: &str, mut times: Vec<Duration>) -> Duration {
     times.sort();
     let median = times[times.len() / 2];
-    println!("{name:40} median {median:>8.1?}  least {:>8.1?}  most {:>8.1?}", times[0], times[times.len() - 1]);
+    println!("{name:40} median {median:>8.1?}  minimum {:>8.1?}  maximum {:>8.1?}", times[0], times[times.len() - 1]);
     median
 }

@@ -377,13 +377,13 @@ impl Node {
     }
 
     /// Appends to a log of a process (stderr if `stderr`). False if there is no such process.
-    #[must_use = "nothing is written to the log of a process that does not exist"]
+    #[must_use = "a log of a process that does not exist cannot be written"]
     pub fn write_log(&self, instance: &str, name: &str, stderr: bool, bytes: &[u8]) -> bool {
         self.edit_logs(instance, name, |logs| logs.write(stderr, bytes))
     }
 
     /// Moves the logs of a process away, so that it continues with empty ones. False if there is no such process.
-    #[must_use = "the log of a process that does not exist is not rotated"]
+    #[must_use = "a log of a process that does not exist cannot be rotated"]
     pub fn rotate_log(&self, instance: &str, name: &str) -> bool {
         self.edit_logs(instance, name, Logs::rotate)
     }
@@ -406,7 +406,7 @@ impl Node {
 
     /// Takes the node's lock on behalf of a process outside the lab, with this description (`run=… user=… host=…`).
     /// False if it is held.
-    #[must_use = "a lock that somebody else holds is not taken"]
+    #[must_use = "a lock that is held cannot be taken"]
     pub fn take_lock(&self, words: &str) -> bool {
         self.inner.guards.take(words)
     }

@@ -90,7 +90,7 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
     for (name, before) in ["n01", "n03"].iter().zip([&before[0], &before[2]]) {
         let (result, now) = (run.result(name), cluster.collector(name));
         if ended(&result) != "changed" || did(before, &now) != Some(Did::Restarted) || result["pid"] != now.pid {
-            say(format!("{name} is {result:#}, and on the node {now:?}"));
+            say(format!("result of {name}: {result:#}, state on the node: {now:?}"));
         }
     }
     let (result, now) = (run.result("n02"), cluster.collector("n02"));
@@ -110,10 +110,10 @@ fn differences(Case { faults, options, ended: expected, exit, did: done }: &Case
     let at_work = |node: &&Node| !is_free(&node.guard()) && (node.name() != "n02" || !continue_on_failure);
     if !within(AFTERMATH, || !cluster.nodes().iter().any(|node| at_work(&node))) {
         let held: Vec<_> = cluster.nodes().iter().map(Node::guard).collect();
-        say(format!("the nodes are not let go: {held:?}"));
+        say(format!("the nodes are still locked: {held:?}"));
     }
     if *expected == "changed" && result["pid"] != now.pid {
-        say(format!("on the node the pid is {}", now.pid));
+        say(format!("the pid on the node is {}", now.pid));
     }
     wrong
 }

@@ -112,13 +112,13 @@ fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) 
         |what: String| writeln!(wrong, "{work:?} {fault:?}: {what}\n{run}\n").expect("writing to a String cannot fail");
     let well = work.result(&run, good);
     if ended(&well) != work.well() {
-        say(format!("{good}, which is well, ended as {}", ended(&well)));
+        say(format!("expected {good} to succeed, got {}", ended(&well)));
     }
     let result = work.result(&run, silent);
     let now = cluster.collector(silent);
     if result["outcome"] == "unknown" && work != Work::Exec && (now.starts, now.stops) == (before.starts, before.stops)
     {
-        say("unknown, though nothing was begun".to_owned());
+        say("unknown, though nothing was started".to_owned());
     }
     // The node itself starts again what was stopped.
     cluster.wait_for(silent, ANALYTICS, COLLECTOR, State::Running);
@@ -225,7 +225,7 @@ fn from_each_message(work: Work) {
         assert!(first < 400, "the run never completes\n{wrong}");
     }
     let (took, number) = worst;
-    println!("silent: {work:?} took {:.1} s at worst, from message {number} on, with {TIMES}", took.as_secs_f64());
+    println!("silent: {work:?} took at most {:.1} s, from message {number} on, with {TIMES}", took.as_secs_f64());
     assert!(wrong.is_empty(), "{wrong}");
 }
 

@@ -56,7 +56,7 @@ const STATES: &[State] = &[
     process(("an2", "contrail-collector"), "STOPPED", "inactive", "", "inactive"),
     process(("an2", "contrail-broadview"), "STOPPED", "inactive", "Not started", "inactive (Not started)"),
     process(("an2", "contrail-snmp-collector"), "STARTING", "initializing", "", "initializing"),
-    running("RUNNING, and cannot be asked", ("ctl1", "contrail-named"), "", "", "active "),
+    running("RUNNING, without an introspect port", ("ctl1", "contrail-named"), "", "", "active "),
     process(
         ("an2", "contrail-query-engine"),
         "BACKOFF",
@@ -78,7 +78,7 @@ const STATES: &[State] = &[
     // The states that contrail-status derives for a running service.
     running("active", ("cfg1", "contrail-api:0"), "active", "", "active "),
     running(
-        "active, by the second of several NodeStatus",
+        "active, from the second of several NodeStatus",
         ("db2", "contrail-database-nodemgr"),
         "active",
         "",
@@ -92,7 +92,7 @@ const STATES: &[State] = &[
         "initializing (Database:an1:Global connection down)",
     ),
     running(
-        "initializing, with connections of which some are up",
+        "initializing, with some connections up",
         ("an1", "contrail-query-engine"),
         "initializing",
         "Collector:c-2, Redis-Query:r connection down",
@@ -106,14 +106,14 @@ const STATES: &[State] = &[
         "initializing (ToR:tor-7 connection down)",
     ),
     running(
-        "initializing, by a refused connection",
+        "initializing, connection refused",
         ("cfg2", "contrail-api:0"),
         "initializing",
         "nothing is listening on port 8084",
         "initializing (nothing is listening on port 8084)",
     ),
     running(
-        "initializing, by an error of HTTP",
+        "initializing, HTTP error",
         ("an1", "contrail-analytics-api"),
         "initializing",
         "port 8090 answers with HTTP status 500",
@@ -141,28 +141,28 @@ const STATES: &[State] = &[
         "initializing (port 5995 answers with an empty process_status)",
     ),
     running(
-        "initializing, by what is not HTTP",
+        "initializing, reply is not HTTP",
         ("an1", "contrail-topology"),
         "initializing",
         "port 5921 does not speak HTTP",
         "initializing (port 5921 does not speak HTTP)",
     ),
     running(
-        "initializing, by an answer without an end",
+        "initializing, endless reply",
         ("an1", "contrail-analytics-nodemgr"),
         "initializing",
         "port 8104 answers with more than 1048576 bytes",
         "initializing (port 8104 answers with more than 1048576 bytes)",
     ),
     running(
-        "initializing, by XML that is cut",
+        "initializing, truncated XML",
         ("c2", "contrail-vrouter-nodemgr"),
         "initializing",
         "port 8102 answers with invalid or incomplete XML",
         "initializing (port 8102 answers with invalid or incomplete XML",
     ),
     running(
-        "initializing, by a connection that is closed",
+        "initializing, connection closed",
         ("c2", "contrail-vrouter-agent"),
         "initializing",
         "port 8085 closed the connection",

@@ -511,7 +511,7 @@ fn the_matrix() {
             let ours = fixture.write(&case, server, "ours");
             let (word, message) = fixture.ours(&fixture.endpoint(&case, server, &ours, policy));
             if word != expected {
-                wrong.push(format!("{what}: expected {expected}, is {word}: {message}"));
+                wrong.push(format!("{what}: expected {expected}, got {word}: {message}"));
             }
             // With accept-new both accept a host that is unknown because it has no valid certificate.
             let differs = case.stricter && word != "ok";
@@ -539,7 +539,7 @@ fn the_matrix() {
                     ours == theirs
                 };
                 if !same && !case.stricter {
-                    wrong.push(format!("{what}: our file is {ours:?}, theirs {theirs:?}"));
+                    wrong.push(format!("{what}: ctl wrote {ours:?}, ssh wrote {theirs:?}"));
                 }
             }
             let plain = case.settings.is_empty() && case.files[1].is_empty() && case.files[2].is_empty();
@@ -548,11 +548,11 @@ fn the_matrix() {
                 let files = fixture.write(&case, server, "program");
                 let (word, output) = fixture.program(server, &files[0], policy);
                 if word != expected {
-                    wrong.push(format!("{what}: expected {expected}, the program says {word}\n{output}"));
+                    wrong.push(format!("{what}: expected {expected}, the program reports {word}\n{output}"));
                 }
             }
         }
     }
-    println!("{cells} cells, {differences} of them stricter than ssh; {programs} by the program too");
+    println!("{cells} cells, {differences} of them stricter than ssh; {programs} also with the program");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
