@@ -112,8 +112,8 @@ fn twelve_faults_in_a_hundred_nodes_on_one_screen() {
     assert!(one.stdout.starts_with("NODE "), "{one}");
 }
 
-/// An unreachable node is listed under all its roles, one in maintenance is not an issue, and a version that differs
-/// from the other nodes is named, though the node is healthy.
+/// An unreachable node is listed under all its roles, one in maintenance is not an issue, and a node whose version or
+/// uptime differs from the others is named, though it is healthy.
 #[test]
 fn what_is_unlike_the_others() {
     let both =

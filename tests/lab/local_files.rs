@@ -190,8 +190,8 @@ fn an_inventory_that_others_may_write() {
     assert!(run.stderr.contains("warning: any user can write to") && run.stderr.contains("up.yaml"), "{run}");
 }
 
-/// New files have the mode that the umask allows, whatever file they replace; files about a run are private to the
-/// user.
+/// An output file is never more open than the umask allows, or than the file that it replaces; files about a run are
+/// private to the user.
 #[test]
 fn modes_of_what_is_written() {
     let cluster = Cluster::start(uniform(1));

@@ -123,7 +123,7 @@ fn a_node_that_cannot_be_guarded() {
     }
 }
 
-/// A node that only counts towards the cap is read even if it is locked.
+/// A node that only counts towards the cap is read even if it cannot be locked.
 #[test]
 fn a_watched_node_that_cannot_be_locked() {
     let nodes = (1..=3).map(|number| NodeSpec::new(format!("db{number}"), Release::R3_2).roles([Role::Database]));

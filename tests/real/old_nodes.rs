@@ -187,7 +187,7 @@ fn groups_of_2048_bits() {
     for kex in ["diffie-hellman-group-exchange-sha256", "diffie-hellman-group-exchange-sha1"] {
         works(&cluster, "old", Allowed { kex: Some(kex), ..FOR_CENTOS_6 });
     }
-    // Otherwise it used a fixed group, which has 2048 bits in 5.3 in any case.
+    // Without suitable primes, sshd falls back to a fixed group, which has 2048 bits in 5.3 in any case.
     let log = cluster.node("old").sshd_log();
     assert!(!log.contains("no suitable primes"), "{log}");
 }
