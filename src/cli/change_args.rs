@@ -1,19 +1,22 @@
 //! The options of every command that changes nodes: how carefully, and how the run begins.
 //!
-//! Here live [`ChangeArgs`] and its parts. The policy options are made from the rows of [`POLICY_OPTIONS`]: [`PolicyArgs`] implements clap's traits by hand, since its arguments are data. What always holds: an
-//! option that is added to the rows is an argument, is in every help text, and is refused where nothing is changed.
+//! Here live [`ChangeArgs`] and its parts. The policy options are made from the rows of [`POLICY_OPTIONS`]: [`PolicyArgs`]
+//! implements clap's traits by hand, since its arguments are data. It knows the kinds of their values ([`PolicySetter`]),
+//! not the options. What always holds: an option that is added to the rows is an argument, is in every help text, and is
+//! refused where nothing is changed.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 use super::durations::{duration, duration_or_zero};
-use ctl_plan::amount::{BatchSizes, CapPolicy, FailureLimit};
-use ctl_plan::options::{GATES, POLICY_OPTIONS, PolicyOption, PolicySetter};
-use ctl_plan::policy::{GateLevel, Policy};
+use ctl_plan::amount::BatchSizes;
+use ctl_plan::options::{POLICY_OPTIONS, ParseFn, PolicyOption, PolicySetter};
+use ctl_plan::policy::Policy;
 
 const HEADING: &str = "Batches";
 const ROLLING: &str = "rolling";
@@ -85,22 +88,22 @@ fn argument(option: &PolicyOption) -> Arg {
         .help_heading(HEADING);
     match option.set {
         // Negative numbers are refused by the parser, with a better reason than that no option has this name.
-        PolicySetter::BatchSizes(_) => argument.value_parser(str::parse::<BatchSizes>).allow_hyphen_values(true),
-        PolicySetter::FailureLimit(_) => argument.value_parser(str::parse::<FailureLimit>).allow_hyphen_values(true),
-        PolicySetter::Cap(_) => argument.value_parser(str::parse::<CapPolicy>).allow_hyphen_values(true),
+        PolicySetter::Parsed { set, .. } | PolicySetter::ParsedList { set, .. } => {
+            argument.value_parser(accepted_by(set)).allow_hyphen_values(true)
+        }
         PolicySetter::Duration(_) => argument.value_parser(duration),
         PolicySetter::DurationOrZero(_) => argument.value_parser(duration_or_zero),
-        PolicySetter::Gate(_) => argument.value_parser(gate_parser()),
-        PolicySetter::Command(_) => argument,
-        PolicySetter::Snapshot(_) => argument.value_parser(clap::value_parser!(PathBuf)),
+        PolicySetter::Choice(choices) => argument.value_parser(PossibleValuesParser::new(
+            choices.iter().map(|choice| PossibleValue::new(choice.name).help(choice.help)),
+        )),
+        PolicySetter::Text { .. } => argument,
+        PolicySetter::File { .. } => argument.value_parser(clap::value_parser!(PathBuf)),
     }
 }
 
-fn gate_parser() -> ValueParser {
-    let names = GATES.map(|(name, _, help)| PossibleValue::new(name).help(help));
-    // The parser lets only these names through, so the default never stands in.
-    let gate = |name: String| GATES.into_iter().find(|gate| gate.0 == name).map_or(GateLevel::default(), |gate| gate.1);
-    PossibleValuesParser::new(names).map(gate).into()
+/// Lets a text through if a policy accepts it, so that clap names the option in the error.
+fn accepted_by(set: ParseFn) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |typed| set(&mut Policy::default(), typed).map(|()| typed.to_owned())
 }
 
 fn rolling() -> Arg {
@@ -116,7 +119,7 @@ impl FromArgMatches for PolicyArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut policy = Policy::default();
         for option in POLICY_OPTIONS {
-            set(&mut policy, option, matches);
+            set(&mut policy, option, matches)?;
         }
         // After the rows: clap has already refused `--serial` beside it.
         if matches.get_flag(ROLLING) {
@@ -131,31 +134,36 @@ impl FromArgMatches for PolicyArgs {
     }
 }
 
-fn set(policy: &mut Policy, option: &PolicyOption, matches: &ArgMatches) {
-    fn put<T: Clone + Send + Sync + 'static>(
-        policy: &mut Policy,
-        set: fn(&mut Policy, T),
-        key: &str,
-        matches: &ArgMatches,
-    ) {
-        if let Some(value) = matches.get_one::<T>(key) {
-            set(policy, value.clone());
-        }
-    }
-    let key = option.key;
+fn set(policy: &mut Policy, option: &PolicyOption, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let text = || matches.get_one::<String>(option.key);
     match option.set {
-        PolicySetter::BatchSizes(set) => put(policy, set, key, matches),
-        PolicySetter::FailureLimit(set) => put(policy, set, key, matches),
-        PolicySetter::Cap(set) => put(policy, set, key, matches),
-        PolicySetter::Duration(set) | PolicySetter::DurationOrZero(set) => put::<Duration>(policy, set, key, matches),
-        PolicySetter::Gate(set) => put(policy, set, key, matches),
-        PolicySetter::Command(set) => put(policy, set, key, matches),
-        PolicySetter::Snapshot(set) => {
-            if let Some(file) = matches.get_one::<PathBuf>(key) {
+        PolicySetter::Parsed { set, .. } | PolicySetter::ParsedList { set, .. } => {
+            if let Some(typed) = text() {
+                set(policy, typed).map_err(|reason| clap::Error::raw(ErrorKind::ValueValidation, reason))?;
+            }
+        }
+        PolicySetter::Duration(set) | PolicySetter::DurationOrZero(set) => {
+            if let Some(time) = matches.get_one::<Duration>(option.key) {
+                set(policy, *time);
+            }
+        }
+        PolicySetter::Choice(choices) => {
+            if let Some(choice) = text().and_then(|name| choices.iter().find(|choice| choice.name == name)) {
+                (choice.set)(policy);
+            }
+        }
+        PolicySetter::Text { set, .. } => {
+            if let Some(given) = text() {
+                set(policy, given.clone());
+            }
+        }
+        PolicySetter::File { set, .. } => {
+            if let Some(file) = matches.get_one::<PathBuf>(option.key) {
                 set(policy, Some(file.clone()));
             }
         }
     }
+    Ok(())
 }
 
 /// The first option under a heading of [`ChangeArgs`] that was given.

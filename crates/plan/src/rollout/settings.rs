@@ -4,17 +4,16 @@
 //! [`RolloutSettings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s apply in this order.
 
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::slice;
 use std::time::Duration;
 
 use super::reader::RolloutReader;
 use super::variables::RolloutVariables;
-use crate::amount::{AmountError, BatchSizes};
-use crate::options::{GATES, POLICY_OPTIONS, PolicySetter};
-use crate::policy::Policy;
 use ctl_inventory::problem::{Diagnostic, did_you_mean, quoted};
 use ctl_inventory::raw::{RawValue, Value};
 use ctl_inventory::values::{self, FieldEntry};
+use crate::options::{POLICY_OPTIONS, ParseFn, PolicySetter};
+use crate::policy::Policy;
 
 /// The keys that are no policy options.
 const OWN_KEYS: [&str; 2] = ["timeout", "on_failure"];
@@ -35,8 +34,8 @@ pub(super) const SYNONYMS: [(&str, &str); 12] = [
     ("any_errors_fatal", "on_failure"),
 ];
 
-/// Maximum length of an amount in bytes; a longer text is not an amount.
-const MAX_AMOUNT: usize = 1000;
+/// Maximum length in bytes of a value that is parsed; an error about a longer one would fill the screen.
+const MAX_PARSED: usize = 1000;
 
 /// The explicit values; none for absent ones.
 #[derive(Debug, Clone, Default)]
@@ -94,19 +93,33 @@ fn set(
     setter: PolicySetter,
     policy: &mut Policy,
 ) {
-    const LIMIT: &str = "a number of nodes, or a percentage";
-    const CAP: &str = "a number of nodes, a percentage, or none";
     match setter {
-        PolicySetter::BatchSizes(set) => put(set, policy, serial(work, field)),
-        PolicySetter::FailureLimit(set) => put(set, policy, amount(work, field, field.value, LIMIT)),
-        PolicySetter::Cap(set) => put(set, policy, amount(work, field, field.value, CAP)),
+        PolicySetter::Parsed { expected, set } => {
+            parsed(work, field, slice::from_ref(field.value), expected, set, policy);
+        }
+        PolicySetter::ParsedList { item, expected, set } => match &field.value.value {
+            Value::List(items) if items.is_empty() => {
+                let message = format!("{} is an empty list", quoted(field.name));
+                work.reader.fault(Diagnostic::new(field.value.place(), message).label(format!("no {item}")));
+            }
+            Value::List(items) => parsed(work, field, items, expected, set, policy),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+                parsed(work, field, slice::from_ref(field.value), expected, set, policy);
+            }
+        },
         PolicySetter::Duration(set) => put(set, policy, values::duration(&mut work.reader, field)),
         PolicySetter::DurationOrZero(set) => put(set, policy, values::duration_or_zero(&mut work.reader, field)),
-        PolicySetter::Gate(set) => {
-            put(set, policy, one_of(work, field, &GATES.map(|(name, gate, _)| (name, gate))));
+        PolicySetter::Choice(choices) => {
+            let choices: Vec<_> = choices.iter().map(|choice| (choice.name, choice.set)).collect();
+            if let Some(set) = one_of(work, field, &choices) {
+                set(policy);
+            }
         }
-        PolicySetter::Command(set) => put(set, policy, command(work, vars, field, "a command")),
-        PolicySetter::Snapshot(set) => put(set, policy, snapshot(work, vars, field)),
+        PolicySetter::Text { noun, set } => {
+            let said = text(work, vars, field, &format!("a {noun}"));
+            put(set, policy, said.and_then(|said| without_nul(work, field, said, noun)));
+        }
+        PolicySetter::File { expected, set } => put(set, policy, file(work, vars, field, expected)),
     }
 }
 
@@ -116,55 +129,55 @@ fn put<T>(set: fn(&mut Policy, T), policy: &mut Policy, value: Option<T>) {
     }
 }
 
-/// A snapshot file, relative to the directory of the rollout file; or `none`.
-fn snapshot(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Option<PathBuf>> {
-    let said = text(work, vars, field, "the file of a snapshot, or none")?;
+/// A file, relative to the directory of the rollout file; or `none`.
+fn file(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    field: FieldEntry<'_>,
+    expected: &str,
+) -> Option<Option<PathBuf>> {
+    let said = text(work, vars, field, expected)?;
     // A NUL ends a path for the kernel.
-    if said.contains('\0') {
-        let message = format!("the path in {} contains a NUL character", quoted(field.name));
-        work.reader.fault(Diagnostic::new(field.value.place(), message));
-        return None;
-    }
+    let said = without_nul(work, field, said, "path")?;
     Some((said != "none").then(|| work.reader.folder.join(said)))
 }
 
-/// Sizes of batches: one amount, several separated by commas, or a list of such values.
-fn serial(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<BatchSizes> {
-    const EXPECTED: &str = "a number of nodes, a percentage, or several";
-    let items = match &field.value.value {
-        Value::List(items) if items.is_empty() => {
-            work.reader.fault(Diagnostic::new(field.value.place(), "`serial` is an empty list").label("no size"));
-            return None;
-        }
-        Value::List(items) => items.as_slice(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
-            std::slice::from_ref(field.value)
-        }
-    };
-    // Parse each item alone, so that the error points to it; then join them into the command line's form.
-    let read =
-        items.iter().map(|item| amount::<BatchSizes>(work, field, item, EXPECTED).map(|serial| serial.to_string()));
-    let said = read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?.join(",");
-    said.parse().ok()
-}
-
-/// A number of nodes in one of its forms.
-fn amount<T: FromStr<Err = AmountError>>(
+/// Puts a value that its setter parses into a policy: one text, or several in the command line's form.
+fn parsed(
     work: &mut RolloutReader<'_>,
     field: FieldEntry<'_>,
-    value: &RawValue,
+    items: &[RawValue],
     expected: &str,
-) -> Option<T> {
+    set: ParseFn,
+    policy: &mut Policy,
+) {
+    // Parse each item alone, so that the error points to it; only then all of them, joined.
+    let read: Vec<_> = items.iter().map(|item| accepted(work, field, item, expected, set)).collect();
+    let Some(typed) = read.into_iter().collect::<Option<Vec<_>>>() else { return };
+    if let Err(reason) = set(policy, &typed.join(",")) {
+        work.reader.fault(Diagnostic::new(field.value.place(), reason).label(format!("expected {expected}")));
+    }
+}
+
+/// The text of a value, if a policy accepts it.
+fn accepted<'r>(
+    work: &mut RolloutReader<'_>,
+    field: FieldEntry<'r>,
+    value: &'r RawValue,
+    expected: &str,
+    set: ParseFn,
+) -> Option<&'r str> {
     let field = FieldEntry { value, ..field };
     let said = values::text(&mut work.reader, field, expected)?;
-    if said.len() > MAX_AMOUNT {
+    if said.len() > MAX_PARSED {
         values::wrong_value(&mut work.reader, field, expected);
         return None;
     }
-    match said.trim().parse() {
-        Ok(amount) => Some(amount),
-        Err(error) => {
-            work.reader.fault(Diagnostic::new(value.place(), error.to_string()).label(format!("expected {expected}")));
+    let said = said.trim();
+    match set(&mut Policy::default(), said) {
+        Ok(()) => Some(said),
+        Err(reason) => {
+            work.reader.fault(Diagnostic::new(value.place(), reason).label(format!("expected {expected}")));
             None
         }
     }
@@ -195,11 +208,15 @@ pub(super) fn command(
     expected: &str,
 ) -> Option<String> {
     let filled = text(work, vars, field, expected)?;
-    // A NUL cannot be part of an argument.
-    if !filled.contains('\0') {
-        return Some(filled);
+    without_nul(work, field, filled, "command")
+}
+
+/// The text, unless it contains a NUL, which cannot be part of an argument. `noun` names its kind.
+fn without_nul(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, said: String, noun: &str) -> Option<String> {
+    if !said.contains('\0') {
+        return Some(said);
     }
-    let message = format!("the command in {} contains a NUL character", quoted(field.name));
+    let message = format!("the {noun} in {} contains a NUL character", quoted(field.name));
     work.reader.fault(Diagnostic::new(field.value.place(), message));
     None
 }

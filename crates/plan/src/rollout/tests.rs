@@ -122,12 +122,13 @@ fn every_key() {
                 serial: Some("1,50%".parse().expect("sizes")),
                 max_failures: Some(FailureLimit::Percent(10)),
                 caps: CapPolicy::Off,
-                pause: Duration::ZERO,
                 gate: Some(GateLevel::Active),
                 stable: Some(Duration::ZERO),
                 gate_timeout: Duration::from_secs(300),
                 check: Some("test -e /opt/4.0".into()),
                 gate_snapshot: Some("kept/4.0.json".into()),
+                // Its own pause of no time, which is also the policy's, replaces that of `defaults`.
+                ..Policy::default()
             },
             timeout: Some(Duration::from_secs(600)),
             continue_on_failure: true,
@@ -454,11 +455,10 @@ fn settings_that_are_wrong() {
         let moved = expected.replacen("5:", "3:", 1).replace("in a step", "in `defaults`");
         assert_eq!(faults(&text, &[]), [moved], "in\n{text}");
     }
+    let keys = settings::keys().join(", ");
     check(&[(
         "version: 1\ndefaults: {role: database}\nsteps: [{name: a, role: database, exec: date}]\n",
-        &[
-            "2:12: unknown key `role` in `defaults` (the keys are serial, max_failures, max_unavailable, pause, gate, stable, gate_timeout, gate_snapshot, check, timeout, on_failure)",
-        ],
+        &[&format!("2:12: unknown key `role` in `defaults` (the keys are {keys})")],
     )]);
 }
 
