@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::batch;
 use super::live::{LiveState, LiveView};
-use super::policy::Gate;
 use super::{Plan, PlanStep, ServiceVerb, Task, Work};
 use ctl_inventory::Supervisor;
 
@@ -289,13 +288,12 @@ fn is_meant(task: &Task, program: &str) -> bool {
 fn rules(task: &Task, batched: bool) -> String {
     let policy = &task.policy;
     let mut rules = vec![format!("failure limit {}", policy.failure_limit(batched))];
-    let (of_node, of_service): (Vec<Gate>, Vec<Gate>) = policy.gates(batched).into_iter().partition(Gate::is_of_node);
     // A stopped service has no state to wait for.
     if task.work.verb().is_some_and(|verb| verb != ServiceVerb::Stop) {
-        let words: Vec<String> = of_service.iter().map(ToString::to_string).collect();
+        let words: Vec<String> = policy.service_gates(batched).iter().map(ToString::to_string).collect();
         rules.push(if words.is_empty() { "no gate".to_owned() } else { format!("gate: {}", words.join(" and ")) });
     }
-    rules.extend(of_node.iter().map(ToString::to_string));
+    rules.extend(policy.node_gates().iter().map(ToString::to_string));
     if !policy.pause.is_zero() {
         rules.push(format!("pause {}", humantime::format_duration(policy.pause)));
     }

@@ -157,7 +157,7 @@ pub const POLICY_OPTIONS: &[PolicyOption] = &[
         key: "gate_timeout",
         value_name: "DURATION",
         help: "Time limit for a gate [default: 120s]",
-        set: PolicySetter::Duration(|policy, timeout| policy.gate_timeout = timeout),
+        set: PolicySetter::Duration(|policy, timeout| policy.gate_timeout = Some(timeout)),
     },
     PolicyOption {
         key: "gate_snapshot",

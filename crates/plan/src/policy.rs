@@ -12,7 +12,7 @@ use super::amount::{BatchSizes, CapPolicy, FailureLimit};
 const STABLE: Duration = Duration::from_secs(5);
 
 /// Default time limit of a gate.
-pub const GATE_TIMEOUT: Duration = Duration::from_secs(120);
+const GATE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The value of `--gate`: which of the gates each service of a batch must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,46 +26,53 @@ pub enum GateLevel {
     None,
 }
 
-/// One condition that a batch must meet before the next one starts. [`Policy::gates`] lists those of a task; the file of
-/// the same name in `run/gate/` waits for it.
+/// A condition that each service of a batch must meet, right after the action on it, before the next batch starts.
+///
+/// [`Policy::service_gates`] lists those of a task; the file of the same name in `run/gate/` waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Gate {
-    /// Each service stays RUNNING with its pid unchanged for this long.
+pub enum ServiceGate {
+    /// It stays RUNNING with its pid unchanged for this long.
     Stable(Duration),
-    /// Each service reports within this time that it is active, or a standby.
+    /// It reports within this time that it is active, or a standby.
     Active(Duration),
-    /// The operator's command exits 0 on each node.
-    Check(String),
-    /// No node is worse than in the snapshot of this file, within this time.
-    Snapshot(PathBuf, Duration),
 }
 
-impl Gate {
-    /// Whether it is met by a node as a whole, after its services were acted on, and not by each service.
-    #[must_use]
-    pub const fn is_of_node(&self) -> bool {
-        match self {
-            Self::Stable(_) | Self::Active(_) => false,
-            Self::Check(_) | Self::Snapshot(..) => true,
-        }
-    }
-
-    /// The time that it adds to that of the action on a node. A gate of the node has a time of its own.
+impl ServiceGate {
+    /// The time that it adds to that of the action on a node.
     #[must_use]
     pub const fn time_in_action(&self) -> Duration {
         match self {
             Self::Stable(time) | Self::Active(time) => *time,
-            Self::Check(_) | Self::Snapshot(..) => Duration::ZERO,
         }
     }
 }
 
-impl fmt::Display for Gate {
+impl fmt::Display for ServiceGate {
     /// As a plan shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stable(time) => write!(f, "RUNNING for {}", format_duration(*time)),
             Self::Active(limit) => write!(f, "active, within {}", format_duration(*limit)),
+        }
+    }
+}
+
+/// A condition that each node of a batch must meet, once all its services were acted on, before the next batch starts.
+///
+/// [`Policy::node_gates`] lists those of a task; the file of the same name in `run/gate/` waits for it, in a time of its
+/// own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeGate {
+    /// The operator's command exits 0 on it.
+    Check(String),
+    /// It is no worse than in the snapshot of this file, within this time.
+    Snapshot(PathBuf, Duration),
+}
+
+impl fmt::Display for NodeGate {
+    /// As a plan shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Check(command) => write!(f, "check: {command}"),
             Self::Snapshot(path, limit) => {
                 write!(f, "no worse than {}, within {}", path.display(), format_duration(*limit))
@@ -74,8 +81,8 @@ impl fmt::Display for Gate {
     }
 }
 
-/// The options of a task, from the command line or a rollout file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The options of a task, from the command line or a rollout file. By default none of them is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Sizes of the batches; none means all at once.
     pub serial: Option<BatchSizes>,
@@ -89,50 +96,38 @@ pub struct Policy {
     pub gate: Option<GateLevel>,
     /// As said; none is the default.
     pub stable: Option<Duration>,
-    /// Time limit of a gate.
-    pub gate_timeout: Duration,
+    /// Time limit of a gate, as said; none is the default.
+    pub gate_timeout: Option<Duration>,
     /// A command that must exit 0 on each node of a batch before the next.
     pub check: Option<String>,
     /// A snapshot file: no node of the batch may be worse than in it before the next.
     pub gate_snapshot: Option<PathBuf>,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            serial: None,
-            max_failures: None,
-            caps: CapPolicy::default(),
-            pause: Duration::ZERO,
-            gate: None,
-            stable: None,
-            gate_timeout: GATE_TIMEOUT,
-            check: None,
-            gate_snapshot: None,
-        }
-    }
-}
-
 impl Policy {
-    /// Every gate of a task, in the order in which they are met: those of each service, then those of the node.
+    /// The gates of each service, in the order in which they are met.
     #[must_use]
-    pub fn gates(&self, batched: bool) -> Vec<Gate> {
-        let stable = || Gate::Stable(self.stable_time(batched));
-        let mut gates = match self.level() {
+    pub fn service_gates(&self, batched: bool) -> Vec<ServiceGate> {
+        let stable = || ServiceGate::Stable(self.stable_time(batched));
+        match self.level() {
             GateLevel::None => Vec::new(),
             GateLevel::Running => vec![stable()],
             // An active service must also stay up, or the gate would accept one that restarts in a loop.
-            GateLevel::Active => vec![stable(), Gate::Active(self.gate_timeout)],
-        };
-        gates.extend(self.check.clone().map(Gate::Check));
-        gates.extend(self.gate_snapshot.clone().map(|path| Gate::Snapshot(path, self.gate_timeout)));
-        gates
+            GateLevel::Active => vec![stable(), ServiceGate::Active(self.gate_limit())],
+        }
     }
 
-    /// The time that the gate [`Gate::Active`] may take, where it holds.
+    /// The gates of each node, in the order in which they are met.
     #[must_use]
-    pub fn active_limit(&self) -> Option<Duration> {
-        (self.level() == GateLevel::Active).then_some(self.gate_timeout)
+    pub fn node_gates(&self) -> Vec<NodeGate> {
+        let check = self.check.clone().map(NodeGate::Check);
+        let snapshot = self.gate_snapshot.clone().map(|path| NodeGate::Snapshot(path, self.gate_limit()));
+        [check, snapshot].into_iter().flatten().collect()
+    }
+
+    /// The time limit of a gate: 120 s by default.
+    fn gate_limit(&self) -> Duration {
+        self.gate_timeout.unwrap_or(GATE_TIMEOUT)
     }
 
     fn level(&self) -> GateLevel {
@@ -144,7 +139,7 @@ impl Policy {
     pub fn asks_for_gate(&self) -> bool {
         let by_gate = matches!(self.gate, Some(GateLevel::Running | GateLevel::Active));
         let by_time = self.level() != GateLevel::None && self.stable.is_some_and(|stable| !stable.is_zero());
-        by_gate || by_time || self.gates(true).iter().any(Gate::is_of_node)
+        by_gate || by_time || !self.node_gates().is_empty()
     }
 
     /// The failure limit: no failures if batched ([`Task::batched`](super::Task)), any number otherwise.
@@ -212,18 +207,20 @@ mod tests {
 
     #[test]
     fn gates_are_listed_in_the_order_in_which_they_are_met() {
-        let shown = |policy: &Policy| policy.gates(true).iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(shown(&Policy::default()), ["RUNNING for 5s"]);
+        let of_service =
+            |policy: &Policy| policy.service_gates(true).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of_node = |policy: &Policy| policy.node_gates().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(of_service(&Policy::default()), ["RUNNING for 5s"]);
+        assert!(of_node(&Policy::default()).is_empty());
         let all = Policy {
             gate: Some(GateLevel::Active),
             check: Some("true".to_owned()),
             gate_snapshot: Some("before.json".into()),
             ..Policy::default()
         };
-        let expected = ["RUNNING for 5s", "active, within 2m", "check: true", "no worse than before.json, within 2m"];
-        assert_eq!(shown(&all), expected);
-        let of_node: Vec<bool> = all.gates(true).iter().map(Gate::is_of_node).collect();
-        assert_eq!(of_node, [false, false, true, true]);
-        assert!(Policy { gate: Some(GateLevel::None), ..Policy::default() }.gates(true).is_empty());
+        assert_eq!(of_service(&all), ["RUNNING for 5s", "active, within 2m"]);
+        assert_eq!(of_node(&all), ["check: true", "no worse than before.json, within 2m"]);
+        let gateless = Policy { gate: Some(GateLevel::None), ..Policy::default() };
+        assert!(of_service(&gateless).is_empty() && of_node(&gateless).is_empty());
     }
 }

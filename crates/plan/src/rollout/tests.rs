@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use ctl_inventory::{Inventory, PathEnvironment, ROLE_ORDER, parse};
 use crate::ServiceVerb;
 use crate::amount::{CapPolicy, FailureLimit, NodeAmount};
-use crate::policy::{GATE_TIMEOUT, GateLevel, Policy};
-use ctl_inventory::{Inventory, PathEnvironment, ROLE_ORDER, parse};
+use crate::policy::{GateLevel, Policy};
 
 const INVENTORY: &str = "
 version: 1
@@ -124,7 +124,7 @@ fn every_key() {
                 caps: CapPolicy::Off,
                 gate: Some(GateLevel::Active),
                 stable: Some(Duration::ZERO),
-                gate_timeout: Duration::from_secs(300),
+                gate_timeout: Some(Duration::from_secs(300)),
                 check: Some("test -e /opt/4.0".into()),
                 gate_snapshot: Some("kept/4.0.json".into()),
                 // Its own pause of no time, which is also the policy's, replaces that of `defaults`.
@@ -139,7 +139,7 @@ fn every_key() {
     let services = vec!["contrail-schema".into(), "contrail-api".into()];
     assert_eq!(restart.what, StepAction::Service { services, verb: ServiceVerb::Restart });
     assert_eq!(restart.policy.serial, Some("1".parse().expect("a size")));
-    assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), GATE_TIMEOUT));
+    assert_eq!((restart.policy.pause, restart.policy.gate_timeout), (Duration::from_secs(5), None));
     assert!(!restart.continue_on_failure && restart.timeout.is_none());
     assert_eq!(clean.what, StepAction::Exec { command: "rm -rf '/tmp/4.0 x' ''".into() });
 }

@@ -10,6 +10,9 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use ctl_event::{ActivityPhase, Outcome, ProcessState, TargetResult, TargetState};
+use ctl_plan::Action;
+use ctl_plan::policy::ServiceGate;
 use crate::action::batch::{self, BatchEnd, Chain};
 use crate::action::init_service::InitTarget;
 use crate::action::job::NodeJob;
@@ -27,9 +30,6 @@ use crate::node::evidence;
 use crate::node::lock::NodeLock;
 use crate::node::signals::wait_until_set;
 use crate::verdict::InitVerdict;
-use ctl_event::{ActivityPhase, Outcome, ProcessState, TargetResult, TargetState};
-use ctl_plan::Action;
-use ctl_plan::policy::Gate;
 use ctl_select::ServicePattern;
 use ctl_supervisor::ProcessInfo;
 use ctl_transport::Transport;
@@ -70,8 +70,9 @@ async fn change_in_time<T: Transport>(
     if let Err(end) = lock.make_ready(node, item).await {
         return BatchEnd::Lost(end);
     }
-    let gates = node.results.task(node_batch).map(|task| task.policy.gates(node_batch.batched)).unwrap_or_default();
-    let time = node.timeout(node_batch) + gates.iter().map(Gate::time_in_action).sum::<Duration>();
+    let task = node.results.task(node_batch);
+    let gates = task.map(|task| task.policy.service_gates(node_batch.batched)).unwrap_or_default();
+    let time = node.timeout(node_batch) + gates.iter().map(ServiceGate::time_in_action).sum::<Duration>();
     // Only from here on: connecting and locking have times of their own.
     let deadline = Instant::now() + time;
     let work = async {
@@ -119,7 +120,7 @@ struct ServiceChange<'a, T: Transport> {
     node: &'a NodeContext<T>,
     node_batch: NodeBatch,
     table: &'a JobTable<T>,
-    gates: &'a [Gate],
+    gates: &'a [ServiceGate],
     lock: &'a NodeLock,
 }
 

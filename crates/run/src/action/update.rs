@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use ctl_plan::policy::ServiceGate;
 use crate::action::obligations::{Obligation, TargetContext};
 use crate::action::process::ProcessAction;
 use crate::action::process_target::ProcessTarget;
@@ -17,8 +19,6 @@ use crate::gate;
 use crate::node::connection::LiveInstance;
 use crate::node::oneshot;
 use crate::verdict::ActionVerdict;
-use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage};
-use ctl_plan::policy::Gate;
 use ctl_select::ServicePattern;
 use ctl_supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use ctl_transport::Transport;
@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 5;
 pub(crate) async fn update<T: Transport>(
     instance: &LiveInstance<T>,
     services: &[ServicePattern],
-    gates: &[Gate],
+    gates: &[ServiceGate],
     context: &TargetContext<'_, T>,
 ) -> Vec<(String, ActionVerdict)> {
     let all_failed = |error: &SupervisorError| {
@@ -248,7 +248,7 @@ async fn add<T: Transport>(
 async fn hold<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
-    gates: &[Gate],
+    gates: &[ServiceGate],
     context: &TargetContext<'_, T>,
 ) -> ActionVerdict {
     let key = TargetKey { service: Some(process.full_name()), ..context.key.clone() };

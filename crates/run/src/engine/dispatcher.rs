@@ -13,15 +13,16 @@ mod steps;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
+use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 use crate::engine::effect::{DispatcherInput, Effect};
 use crate::engine::limits::RunLimits;
-use crate::engine::message::{NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
+use crate::engine::message::{
+    NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
+};
 use crate::engine::missing_results::{ItemProgress, defect, interrupted, is_down, missing_results};
 use crate::engine::names::{MissingName, NameBook};
 use crate::results;
-use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
-use ctl_plan::policy::Gate;
-use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 
 /// Between two attempts at locks that another run holds.
 const LOCK_POLL: Duration = Duration::from_secs(1);
@@ -243,8 +244,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     fn has_check(&self, step: StepIndex) -> bool {
-        let has_node_gate = |task: &Task| task.policy.gates(task.batched).iter().any(Gate::is_of_node);
-        self.task(step).is_some_and(|task| task.work.changes() && has_node_gate(task))
+        self.task(step).is_some_and(|task| task.work.changes() && !task.policy.node_gates().is_empty())
     }
 
     fn ended(&mut self, item: WorkItem, end: WorkItemEnd, effects: &mut Vec<Effect>) {

@@ -1,10 +1,11 @@
 //! The gates of a batch: the conditions for the next batch to start. One file for each.
 //!
 //! Here is the list of them: [`wait_at_service_gates`] for those that each service meets right after the action on it,
-//! [`wait_at_node_gates`] for those that a node meets once all its services were acted on. [`Gate`] is their data; the
-//! plan makes it of the options. They use the context of the node and the target of an action, never the worker. What
-//! always holds: a gate changes nothing; a signal ends the waiting, and then the gate counts as met, since the action
-//! stands. To add a gate: its file here, its variant in [`Gate`], one line below, its option and docs.
+//! [`wait_at_node_gates`] for those that a node meets once all its services were acted on. [`ServiceGate`] and
+//! [`NodeGate`] are their data; the plan makes them of the options. They use the context of the node and the target of an
+//! action, never the worker. What always holds: a gate changes nothing; a signal ends the waiting, and then the gate
+//! counts as met, since the action stands. To add a gate: its file here, its variant of one of the two, one line in the
+//! function for it below, its option and docs.
 
 pub(super) mod active;
 mod check;
@@ -18,7 +19,7 @@ use super::engine::message::{NodeBatch, WorkItemEnd};
 use super::node::connection::LiveInstance;
 use super::node::context::NodeContext;
 use ctl_event::{Failure, FunctionalStatus};
-use ctl_plan::policy::Gate;
+use ctl_plan::policy::{NodeGate, ServiceGate};
 use ctl_supervisor::ProcessInfo;
 use ctl_transport::Transport;
 
@@ -32,8 +33,8 @@ pub(super) struct ServiceGateEnd {
 }
 
 /// For how long a service has to stay up. The proof of its start waits for that, since it watches the process anyway.
-pub(super) fn stable_time(gates: &[Gate]) -> Duration {
-    let times = gates.iter().filter_map(|gate| if let Gate::Stable(time) = gate { Some(*time) } else { None });
+pub(super) fn stable_time(gates: &[ServiceGate]) -> Duration {
+    let times = gates.iter().filter_map(|gate| if let ServiceGate::Stable(time) = gate { Some(*time) } else { None });
     times.max().unwrap_or_default()
 }
 
@@ -41,19 +42,17 @@ pub(super) fn stable_time(gates: &[Gate]) -> Duration {
 pub(super) async fn wait_at_service_gates<T: Transport>(
     instance: &LiveInstance<T>,
     process: &ProcessInfo,
-    gates: &[Gate],
+    gates: &[ServiceGate],
     context: &TargetContext<'_, T>,
 ) -> ServiceGateEnd {
     let mut end = ServiceGateEnd::default();
     for gate in gates {
         match gate {
-            Gate::Active(limit) => {
+            ServiceGate::Active(limit) => {
                 (end.functional, end.failure) = active::wait(instance, process, *limit, context).await;
             }
             // Met already: without it the action has no proof, and does not come here.
-            Gate::Stable(_) => {}
-            // Gates of the node, which come after all of its services.
-            Gate::Check(_) | Gate::Snapshot(..) => {}
+            ServiceGate::Stable(_) => {}
         }
         if end.failure.is_some() {
             break;
@@ -64,13 +63,11 @@ pub(super) async fn wait_at_service_gates<T: Transport>(
 
 /// Waits until the node meets the gates of its batch. The first that is not met ends it.
 pub(super) async fn wait_at_node_gates<T: Transport>(node: &NodeContext<T>, node_batch: NodeBatch) -> WorkItemEnd {
-    let gates = node.results.task(node_batch).map(|task| task.policy.gates(node_batch.batched)).unwrap_or_default();
+    let gates = node.results.task(node_batch).map(|task| task.policy.node_gates()).unwrap_or_default();
     for gate in &gates {
         let end = match gate {
-            Gate::Check(command) => check::wait(node, node_batch, command).await,
-            Gate::Snapshot(path, limit) => snapshot::wait(node, node_batch, path, *limit).await,
-            // Gates of each service, met right after the action on it.
-            Gate::Stable(_) | Gate::Active(_) => WorkItemEnd::Done,
+            NodeGate::Check(command) => check::wait(node, node_batch, command).await,
+            NodeGate::Snapshot(path, limit) => snapshot::wait(node, node_batch, path, *limit).await,
         };
         if end != WorkItemEnd::Done {
             return end;
