@@ -4,17 +4,15 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
+use super::{GateReporter, PollEnd, PolledGate, poll};
+use ctl_event::{Failure, FailureKind, FunctionalStatus, Stage};
 use crate::action::obligations::TargetContext;
 use crate::node::connection::LiveInstance;
-use ctl_event::{ActivityPhase, Failure, FailureKind, FunctionalStatus, PhaseKind, Stage};
 use ctl_supervisor::ProcessInfo;
-use ctl_supervisor::introspect::{self, FunctionalState};
+use ctl_supervisor::introspect;
 use ctl_transport::Transport;
-
-/// Between two questions.
-const POLL: Duration = Duration::from_millis(500);
 
 /// How long one answer may take: contrail-status, too, waits 2 s, since busy nodes are slow.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,43 +40,42 @@ pub(super) async fn wait<T: Transport>(
     let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
         return (None, None);
     };
-    let began = Instant::now();
-    let mut said: Option<String> = None;
-    loop {
-        // A connection that was cut is opened again here: the action is over, so asking again repeats nothing.
-        let now = match instance.link.session().await {
-            Ok(session) => introspect::ask(session.as_ref(), &process.group, port, PATIENCE)
-                .await
-                .map_or_else(|error| (None, error.to_string()), |now| (Some(now.clone()), now.to_string())),
-            Err(error) => (None, error.to_string()),
-        };
-        let waited = began.elapsed();
-        let (functional, text) = now;
-        let status = functional.as_ref().map(FunctionalState::status);
-        if status.as_ref().is_some_and(FunctionalStatus::is_healthy) {
-            context.gate(Some(true), text).await;
-            return (status, None);
-        }
-        // Asked once at least, so that the result says how the service is; then a signal ends the waiting, and the
-        // action stands without a verdict of this gate.
-        if context.waits_no_more() {
-            return (status, None);
-        }
-        if waited >= limit {
-            context.gate(Some(false), text.clone()).await;
+    let mut gate = ActiveGate { instance, process, port, status: None };
+    let failure = match poll(&mut gate, limit, &GateReporter::Service(context, process.full_name())).await {
+        PollEnd::Met | PollEnd::Cut => None,
+        PollEnd::NotMet(text) => {
             let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
-            let failure = Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(
+            Some(Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(
                 "look at its log: `ctl logs {service} --stderr -w {node}`; allow more time with --gate-timeout",
-            );
-            return (status, Some(failure));
+            ))
         }
-        // Each reason is recorded once, not at every query.
-        if said.as_ref() != Some(&text) {
-            context.gate(None, text.clone()).await;
-            said = Some(text.clone());
-        }
-        let name = process.full_name();
-        context.phase(ActivityPhase::wait(PhaseKind::Gate, text).of_service(name).within(waited, limit)).await;
-        sleep(POLL).await;
+    };
+    (gate.status, failure)
+}
+
+/// The wait of one service.
+struct ActiveGate<'a, T: Transport> {
+    instance: &'a LiveInstance<T>,
+    process: &'a ProcessInfo,
+    /// Its introspect port.
+    port: u16,
+    /// Its last report.
+    status: Option<FunctionalStatus>,
+}
+
+impl<T: Transport> PolledGate for ActiveGate<'_, T> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    // Each query has a time of its own, so the last one may begin at any time.
+    const MARGIN: Duration = Duration::ZERO;
+
+    async fn read(&mut self, _: Instant) -> Result<String, String> {
+        // The report before says nothing about now.
+        self.status = None;
+        // A connection that was cut is opened again here: the action is over, so asking again repeats nothing.
+        let session = self.instance.link.session().await.map_err(|error| error.to_string())?;
+        let now = introspect::ask(session.as_ref(), &self.process.group, self.port, PATIENCE).await;
+        let now = now.map_err(|error| error.to_string())?;
+        let status = self.status.insert(now.status());
+        if status.is_healthy() { Ok(now.to_string()) } else { Err(now.to_string()) }
     }
 }

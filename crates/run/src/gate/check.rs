@@ -3,12 +3,13 @@
 //! What always holds: the command runs once, within the time for the node; a signal ends
 //! it, and then the gate counts as met.
 
-use crate::action::exec;
-use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerUpdate};
-use crate::node::context::{NodeContext, within};
-use crate::node::signals::wait_until_set;
+use super::GateReporter;
 use ctl_event::{Failure, FailureKind, Outcome, Stage};
 use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
+use crate::action::exec;
+use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd};
+use crate::node::context::{NodeContext, within};
+use crate::node::signals::wait_until_set;
 use ctl_transport::Transport;
 
 /// Runs the check, and sends whether it was passed.
@@ -20,7 +21,7 @@ pub(super) async fn wait<T: Transport>(node: &NodeContext<T>, node_batch: NodeBa
         Ok(()) => (Some(true), "the check exited 0".to_owned()),
         Err(failure) => (Some(false), failure.message.clone()),
     };
-    node.send(item, WorkerUpdate::Gate { service: None, met, waiting_for }).await;
+    GateReporter::Node(node, node_batch).gate(met, waiting_for).await;
     outcome.map_or_else(|failure| WorkItemEnd::Lost(Outcome::Failed, failure), |()| WorkItemEnd::Done)
 }
 

@@ -5,7 +5,7 @@
 //! [`NodeGate`] are their data; the plan makes them of the options. They use the context of the node and the target of an
 //! action, never the worker. What always holds: a gate changes nothing; a signal ends the waiting, and then the gate
 //! counts as met, since the action stands. To add a gate: its file here, its variant of one of the two, one line in the
-//! function for it below, its option and docs.
+//! function for it below, its option and docs. A gate that reads something until it holds is a [`PolledGate`].
 
 pub(super) mod active;
 mod check;
@@ -14,11 +14,13 @@ pub(super) mod stable;
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::action::obligations::TargetContext;
-use super::engine::message::{NodeBatch, WorkItemEnd};
+use super::engine::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerUpdate};
 use super::node::connection::LiveInstance;
 use super::node::context::NodeContext;
-use ctl_event::{Failure, FunctionalStatus};
+use ctl_event::{ActivityPhase, Failure, FunctionalStatus, PhaseKind};
 use ctl_plan::policy::{NodeGate, ServiceGate};
 use ctl_supervisor::ProcessInfo;
 use ctl_transport::Transport;
@@ -74,4 +76,94 @@ pub(super) async fn wait_at_node_gates<T: Transport>(node: &NodeContext<T>, node
         }
     }
     WorkItemEnd::Done
+}
+
+/// Where a gate shows what it waits for.
+enum GateReporter<'a, T: Transport> {
+    /// At a service, by its full name.
+    Service(&'a TargetContext<'a, T>, String),
+    /// At a node.
+    Node(&'a NodeContext<T>, NodeBatch),
+}
+
+impl<T: Transport> GateReporter<'_, T> {
+    /// Records the condition that is waited for, or whether it was met.
+    async fn gate(&self, met: Option<bool>, waiting_for: String) {
+        match self {
+            Self::Service(context, _) => context.gate(met, waiting_for).await,
+            Self::Node(node, node_batch) => {
+                let update = WorkerUpdate::Gate { service: None, met, waiting_for };
+                node.send(WorkItem::Check(*node_batch), update).await;
+            }
+        }
+    }
+
+    /// Shows the wait.
+    async fn phase(&self, phase: ActivityPhase) {
+        match self {
+            Self::Service(context, name) => context.phase(phase.of_service(name.as_str())).await,
+            Self::Node(node, node_batch) => node.show(WorkItem::Check(*node_batch), phase).await,
+        }
+    }
+
+    /// Whether a signal ends the waiting.
+    fn is_cut(&self) -> bool {
+        match self {
+            Self::Service(context, _) => context.waits_no_more(),
+            Self::Node(node, _) => *node.signals.stop_waiting.borrow(),
+        }
+    }
+}
+
+/// A gate that is read repeatedly until it is met.
+trait PolledGate: Send {
+    /// Between two readings.
+    const PAUSE: Duration;
+    /// No further reading begins when no more than this is left of the time.
+    const MARGIN: Duration;
+
+    /// Reads once. `Ok` says that the gate is met, `Err` that it is not; both with the state that was read.
+    fn read(&mut self, deadline: Instant) -> impl Future<Output = Result<String, String>> + Send;
+}
+
+/// How the wait at a [`PolledGate`] ended.
+enum PollEnd {
+    Met,
+    /// A signal ended it.
+    Cut,
+    /// The time is over; with the state that was read last.
+    NotMet(String),
+}
+
+/// Reads a gate until it is met, its time is over or a signal comes, at least once, and shows that.
+async fn poll<T: Transport, G: PolledGate>(gate: &mut G, limit: Duration, reporter: &GateReporter<'_, T>) -> PollEnd {
+    let began = Instant::now();
+    let mut shown: Option<String> = None;
+    loop {
+        let reading = gate.read(began + limit).await;
+        let waited = began.elapsed();
+        let text = match reading {
+            Ok(text) => {
+                reporter.gate(Some(true), text).await;
+                return PollEnd::Met;
+            }
+            Err(text) => text,
+        };
+        // Only after a reading, so that the result says how the target is. The action stands without a verdict of this
+        // gate.
+        if reporter.is_cut() {
+            return PollEnd::Cut;
+        }
+        if waited >= limit.saturating_sub(G::MARGIN) {
+            reporter.gate(Some(false), text.clone()).await;
+            return PollEnd::NotMet(text);
+        }
+        // Each reason is recorded once; the phase below is shown at every reading.
+        if shown.as_ref() != Some(&text) {
+            reporter.gate(None, text.clone()).await;
+        }
+        reporter.phase(ActivityPhase::wait(PhaseKind::Gate, text.clone()).within(waited, limit)).await;
+        shown = Some(text);
+        sleep(G::PAUSE).await;
+    }
 }

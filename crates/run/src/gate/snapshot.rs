@@ -9,19 +9,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::{GateReporter, PollEnd, PolledGate, poll};
+use ctl_event::{Failure, FailureKind, Outcome, RunScope, Stage};
+use ctl_plan::{StepIndex, StoppedTarget};
 use crate::action::status::{self, NodeMemory};
-use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
+use crate::engine::message::{NodeBatch, WorkItemEnd, WorkerMessage, WorkerUpdate};
 use crate::node::context::NodeContext;
 use crate::node::signals::wait_until_set;
-use ctl_event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, RunScope, Stage};
-use ctl_plan::{StepIndex, StoppedTarget};
 use ctl_snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
 use ctl_transport::Transport;
-
-/// Between two readings of the node.
-const POLL: Duration = Duration::from_secs(1);
 
 /// Updates that a reading may send before it waits.
 const UPDATE_LIMIT: usize = 64;
@@ -42,7 +40,7 @@ pub(super) async fn wait<T: Transport>(
     let (updates, inbox) = mpsc::channel(UPDATE_LIMIT);
     let before = snapshot.of_node(&node.name());
     let (reader, memory) = (node.reader(updates, limit), NodeMemory::default());
-    SnapshotGate { node, node_batch, path, before, limit, reader, memory, inbox }.wait().await
+    SnapshotGate { node, node_batch, path, before, limit, reader, memory, inbox, last_worse: None }.wait().await
 }
 
 /// The wait of one node.
@@ -57,51 +55,29 @@ struct SnapshotGate<'a, T: Transport> {
     reader: NodeContext<T>,
     memory: NodeMemory<T>,
     inbox: mpsc::Receiver<WorkerMessage>,
+    /// The last comparison, if something was worse.
+    last_worse: Option<String>,
 }
 
 impl<T: Transport> SnapshotGate<'_, T> {
     async fn wait(mut self) -> WorkItemEnd {
         let scope = self.scope();
+        let reporter = GateReporter::Node(self.node, self.node_batch);
         // A node that is not in the snapshot cannot be worse than there.
         if !self.before.results.iter().any(|result| scope.concerns(result.role.as_deref())) {
-            self.gate(Some(true), "not in the snapshot".to_owned()).await;
+            reporter.gate(Some(true), "not in the snapshot".to_owned()).await;
             return WorkItemEnd::Done;
         }
         let mut stop_waiting = self.node.signals.stop_waiting.clone();
-        tokio::select! {
-            end = self.read_until_met() => end,
+        let limit = self.limit;
+        let end = tokio::select! {
+            end = poll(&mut self, limit, &reporter) => end,
             // A reading that is dropped here has changed nothing, and no further batch starts after a signal.
-            () = wait_until_set(&mut stop_waiting) => WorkItemEnd::Done,
-        }
-    }
-
-    async fn read_until_met(&mut self) -> WorkItemEnd {
-        let began = Instant::now();
-        let deadline = began + self.limit;
-        let mut said = None;
-        loop {
-            let worse = match timeout_at(deadline, self.read()).await {
-                Ok(after) => self.worse(&after),
-                // The last comparison that was made still holds; without one, that is the failure.
-                Err(_) => said.clone().or_else(|| Some("cannot read the node in time".to_owned())),
-            };
-            let Some(worse) = worse else {
-                self.gate(Some(true), "nothing is worse than before".to_owned()).await;
-                return WorkItemEnd::Done;
-            };
-            // No reading that could not end in time is started.
-            if Instant::now() + POLL >= deadline {
-                self.gate(Some(false), worse.clone()).await;
-                return WorkItemEnd::Lost(Outcome::Failed, self.failure(&worse));
-            }
-            // Each finding is recorded once; the phase below is shown at every reading.
-            if said.as_ref() != Some(&worse) {
-                self.gate(None, worse.clone()).await;
-            }
-            let phase = ActivityPhase::wait(PhaseKind::Gate, worse.clone()).within(began.elapsed(), self.limit);
-            self.send(WorkerUpdate::Phase(phase)).await;
-            said = Some(worse);
-            sleep(POLL).await;
+            () = wait_until_set(&mut stop_waiting) => PollEnd::Cut,
+        };
+        match end {
+            PollEnd::Met | PollEnd::Cut => WorkItemEnd::Done,
+            PollEnd::NotMet(worse) => WorkItemEnd::Lost(Outcome::Failed, self.failure(&worse)),
         }
     }
 
@@ -111,7 +87,7 @@ impl<T: Transport> SnapshotGate<'_, T> {
     }
 
     /// The node as it is now.
-    async fn read(&mut self) -> Snapshot {
+    async fn read_node(&mut self) -> Snapshot {
         let node_batch =
             NodeBatch { step: StepIndex::default(), batch: self.node_batch.batch, node: 0, batched: false };
         let selection = self.scope();
@@ -181,12 +157,20 @@ impl<T: Transport> SnapshotGate<'_, T> {
             path.display()
         ))
     }
+}
 
-    async fn gate(&self, met: Option<bool>, waiting_for: String) {
-        self.send(WorkerUpdate::Gate { service: None, met, waiting_for }).await;
-    }
+impl<T: Transport> PolledGate for SnapshotGate<'_, T> {
+    const PAUSE: Duration = Duration::from_secs(1);
+    // No reading that could not end in time is started.
+    const MARGIN: Duration = Self::PAUSE;
 
-    async fn send(&self, update: WorkerUpdate) {
-        self.node.send(WorkItem::Check(self.node_batch), update).await;
+    async fn read(&mut self, deadline: Instant) -> Result<String, String> {
+        let worse = match timeout_at(deadline, self.read_node()).await {
+            Ok(after) => self.worse(&after),
+            // The last comparison that was made still holds; without one, that is the failure.
+            Err(_) => self.last_worse.take().or_else(|| Some("cannot read the node in time".to_owned())),
+        };
+        self.last_worse.clone_from(&worse);
+        worse.map_or_else(|| Ok("nothing is worse than before".to_owned()), Err)
     }
 }
