@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::reader::RolloutReader;
 use super::variables::RolloutVariables;
+use crate::options::{POLICY_OPTIONS, ParseFn, PolicySetter};
+use crate::policy::Policy;
 use ctl_inventory::problem::{Diagnostic, did_you_mean, quoted};
 use ctl_inventory::raw::{RawValue, Value};
 use ctl_inventory::values::{self, FieldEntry};
-use crate::options::{POLICY_OPTIONS, ParseFn, PolicySetter};
-use crate::policy::Policy;
 
 /// The keys that are no policy options.
 const OWN_KEYS: [&str; 2] = ["timeout", "on_failure"];

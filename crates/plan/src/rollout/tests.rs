@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use ctl_inventory::{Inventory, PathEnvironment, ROLE_ORDER, parse};
 use crate::ServiceVerb;
 use crate::amount::{CapPolicy, FailureLimit, NodeAmount};
 use crate::policy::{GateLevel, Policy};
+use ctl_inventory::{Inventory, PathEnvironment, ROLE_ORDER, parse};
 
 const INVENTORY: &str = "
 version: 1

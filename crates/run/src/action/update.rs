@@ -8,8 +8,6 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
-use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage};
-use ctl_plan::policy::ServiceGate;
 use crate::action::obligations::{Obligation, TargetContext};
 use crate::action::process::ProcessAction;
 use crate::action::process_target::ProcessTarget;
@@ -19,6 +17,8 @@ use crate::gate;
 use crate::node::connection::LiveInstance;
 use crate::node::oneshot;
 use crate::verdict::ActionVerdict;
+use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage};
+use ctl_plan::policy::ServiceGate;
 use ctl_select::ServicePattern;
 use ctl_supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use ctl_transport::Transport;

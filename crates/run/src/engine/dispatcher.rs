@@ -13,16 +13,14 @@ mod steps;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
-use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 use crate::engine::effect::{DispatcherInput, Effect};
 use crate::engine::limits::RunLimits;
-use crate::engine::message::{
-    NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
-};
+use crate::engine::message::{NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
 use crate::engine::missing_results::{ItemProgress, defect, interrupted, is_down, missing_results};
 use crate::engine::names::{MissingName, NameBook};
 use crate::results;
+use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
+use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 
 /// Between two attempts at locks that another run holds.
 const LOCK_POLL: Duration = Duration::from_secs(1);

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{GateReporter, PollEnd, PolledGate, poll};
-use ctl_event::{Failure, FailureKind, FunctionalStatus, Stage};
 use crate::action::obligations::TargetContext;
 use crate::node::connection::LiveInstance;
+use ctl_event::{Failure, FailureKind, FunctionalStatus, Stage};
 use ctl_supervisor::ProcessInfo;
 use ctl_supervisor::introspect;
 use ctl_transport::Transport;

@@ -4,12 +4,12 @@
 //! it, and then the gate counts as met.
 
 use super::GateReporter;
-use ctl_event::{Failure, FailureKind, Outcome, Stage};
-use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
 use crate::action::exec;
 use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
 use crate::node::signals::wait_until_set;
+use ctl_event::{Failure, FailureKind, Outcome, Stage};
+use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
 use ctl_transport::Transport;
 
 /// Runs the check, and sends whether it was passed.

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::{GateReporter, PollEnd, PolledGate, poll};
-use ctl_event::{Failure, FailureKind, Outcome, RunScope, Stage};
-use ctl_plan::{StepIndex, StoppedTarget};
 use crate::action::status::{self, NodeMemory};
 use crate::engine::message::{NodeBatch, WorkItemEnd, WorkerMessage, WorkerUpdate};
 use crate::node::context::NodeContext;
 use crate::node::signals::wait_until_set;
+use ctl_event::{Failure, FailureKind, Outcome, RunScope, Stage};
+use ctl_plan::{StepIndex, StoppedTarget};
 use ctl_snapshot::{NodeChange, Snapshot, SnapshotDiff, diff};
 use ctl_transport::Transport;
 
