@@ -184,7 +184,8 @@ impl<T: Transport> ProcessAction<'_, T> {
     /// Sets the obligation from now on; a verdict if it cannot be set, and then nothing may be sent.
     async fn set_obligation(&self, obligation: Obligation) -> Result<(), Box<ActionVerdict>> {
         let rescue = (obligation == Obligation::MustStart)
-            .then(|| self.target.instance.rescue(&self.target.listed.group, &self.target.listed.name));
+            .then(|| self.target.instance.rescue(&self.target.listed.group, &self.target.listed.name))
+            .flatten();
         self.target.context.set_obligation(obligation, rescue).await.map_err(|failure| {
             let (process, message) = (Some(self.target.listed.clone()), String::new());
             Box::new(ActionVerdict { outcome: Outcome::Failed, process, message, failure: Some(failure) })

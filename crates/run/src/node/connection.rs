@@ -274,8 +274,8 @@ impl<T: Transport> LiveInstance<T> {
         })
     }
 
-    /// How the guard starts a process of it again.
-    pub(crate) fn rescue(&self, group: &str, name: &str) -> Rescue {
+    /// How the guard starts a process of it again; none where it cannot.
+    pub(crate) fn rescue(&self, group: &str, name: &str) -> Option<Rescue> {
         self.last_client().rescue(&self.rescue_context(), group, name)
     }
 

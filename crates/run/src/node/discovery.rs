@@ -312,7 +312,7 @@ impl<T: Transport> DiscoveredNode<T> {
                 // Only a restart and an update owe a start: a stop is meant to last.
                 match (job, action) {
                     (NodeJob::Process { instance, process }, Action::Restart) => {
-                        rescues.push(instance.rescue(&process.group, &process.name));
+                        rescues.extend(instance.rescue(&process.group, &process.name));
                     }
                     (NodeJob::Init { service, .. }, Action::Restart) => rescues.push(link.rescue_of_init(&service)),
                     (NodeJob::Update { instances, .. }, Action::Update) => {

@@ -6,15 +6,17 @@
 use futures_util::future::join_all;
 
 use super::interface::{Backend, Capabilities};
+use super::request::ReachRequest;
+use super::socket_probe::SocketProbe;
 use super::supervisorctl::SupervisorctlBackend;
 use crate::command_answer::{acted, processes};
 use crate::error::SupervisorError;
 use crate::parse::init::{self, InitState};
-use crate::process::{ProcessInfo, ProcessReading, ProcessVerb};
+use crate::process::{ProcessInfo, ProcessVerb, SupervisorReading};
 use crate::rescue::{self, RescueContext};
 use crate::shell::NodeShell;
 use ctl_guard::Rescue;
-use ctl_inventory::{ControlAddress, Supervisor};
+use ctl_inventory::ControlAddress;
 use ctl_transport::Session;
 
 /// The properties of this backend.
@@ -37,11 +39,6 @@ pub struct InitWrapperBackend<S: Session> {
 }
 
 impl<S: Session> InitWrapperBackend<S> {
-    /// For the programs that have a wrapper: only these can be listed.
-    pub(super) fn new(shell: NodeShell<S>, supervisor: &Supervisor) -> Self {
-        Self { shell, programs: supervisor.services.clone(), addresses: supervisor.addresses.clone() }
-    }
-
     /// The processes of one program.
     async fn list_program(&self, program: &str) -> Result<Vec<ProcessInfo>, SupervisorError> {
         let output = self.shell.run(&["service", program, "status"]).await?;
@@ -55,18 +52,23 @@ impl<S: Session> InitWrapperBackend<S> {
             processes(&format!("service {program} status"), &output, self.shell.sudo().is_on(), |status| status < 126)?;
         Ok(listed.into_iter().filter(|process| process.group == program).collect())
     }
-
-    /// Acts on all processes of a program.
-    async fn act_on_program(&self, verb: ProcessVerb, program: &str) -> Result<(), SupervisorError> {
-        let answer = self.shell.run_to_its_end(&["service", program, verb.as_str()]).await?;
-        acted(&format!("service {program} {verb}"), &answer)
-    }
 }
 
 impl<S: Session> Backend for InitWrapperBackend<S> {
     type Session = S;
 
     const NAME: &'static str = "the init wrapper";
+
+    /// Only the programs that the inventory names can be listed, each by its own wrapper.
+    async fn reach(
+        request: &ReachRequest<'_, S>,
+        _seen: Option<&SocketProbe>,
+    ) -> Result<(Self, SupervisorReading), SupervisorError> {
+        let (programs, addresses) = (request.supervisor.services.clone(), request.supervisor.addresses.clone());
+        let client = Self { shell: request.shell.clone(), programs, addresses };
+        let processes = client.list().await?;
+        Ok((client, SupervisorReading::of_processes(processes)))
+    }
 
     fn on(&self, shell: NodeShell<S>) -> Self {
         Self { shell, programs: self.programs.clone(), addresses: self.addresses.clone() }
@@ -96,21 +98,11 @@ impl<S: Session> Backend for InitWrapperBackend<S> {
         if any { Ok(found) } else { Err(SupervisorError::CommandMissing("no init wrapper of its programs".to_owned())) }
     }
 
-    async fn read(
-        &self,
-        group: &str,
-        name: &str,
-        _with_supervisor: bool,
-    ) -> Result<Option<ProcessReading>, SupervisorError> {
-        Ok(ProcessReading::find(self.list().await?, group, name, None))
-    }
-
+    /// Acts on all processes of the program.
     async fn act(&self, verb: ProcessVerb, process: &ProcessInfo) -> Result<(), SupervisorError> {
-        self.act_on_program(verb, &process.group).await
-    }
-
-    async fn start_group(&self, group: &str) -> Result<(), SupervisorError> {
-        self.act_on_program(ProcessVerb::Start, group).await
+        let program = &process.group;
+        let answer = self.shell.run_to_its_end(&["service", program, verb.as_str()]).await?;
+        acted(&format!("service {program} {verb}"), &answer)
     }
 
     /// A wrapper reports none; the supervisorctl that it calls does.
@@ -125,7 +117,7 @@ impl<S: Session> Backend for InitWrapperBackend<S> {
         Ok(None)
     }
 
-    fn rescue(&self, _context: &RescueContext<'_>, group: &str, _name: &str) -> Rescue {
-        rescue::of_init(self.shell.sudo(), group)
+    fn rescue(&self, _context: &RescueContext<'_>, group: &str, _name: &str) -> Option<Rescue> {
+        Some(rescue::of_init(self.shell.sudo(), group))
     }
 }

@@ -1,17 +1,20 @@
 //! The calls that a backend offers: the one list that a new backend is written from.
 //!
 //! Here live `Backend`, the calls, and [`Capabilities`], the facts that `run` may use without knowing which backend it
-//! has. Default bodies answer the calls that a backend cannot make. What always holds: nothing here does I/O.
+//! has. Default bodies answer the calls that a backend cannot make. What always holds: nothing here does I/O
+//! itself; a default body makes another call, or leaves it to the request.
 
 use std::collections::BTreeSet;
 use std::future::Future;
 
+use super::request::ReachRequest;
+use super::socket_probe::SocketProbe;
 use crate::error::SupervisorError;
 use crate::logs::reader::{LogReader, LogStep};
 use crate::process::{ProcessInfo, ProcessReading, ProcessVerb, SupervisorReading, UpdateSummary};
 use crate::rescue::RescueContext;
 use crate::shell::NodeShell;
-use ctl_event::LogStream;
+use ctl_event::{Failure, LogStream};
 use ctl_guard::Rescue;
 use ctl_inventory::ControlAddress;
 use ctl_transport::Session;
@@ -35,13 +38,52 @@ pub struct Capabilities {
     pub reads_own_log: bool,
 }
 
+/// Why one backend did not reach the instance.
+pub(super) struct FailedAttempt {
+    /// The backend, as it stands in a sentence.
+    pub(super) backend: &'static str,
+    /// What it met.
+    pub(super) error: SupervisorError,
+    /// No later backend could change that.
+    pub(super) is_final: bool,
+}
+
+impl FailedAttempt {
+    /// Of this backend.
+    pub(super) fn of<B: Backend>(error: SupervisorError) -> Self {
+        Self { backend: B::NAME, is_final: B::is_final(&error), error }
+    }
+}
+
 /// One way to control a supervisord, or another service manager. Futures are `Send`, since each node has a task.
-pub(crate) trait Backend: Sized + Sync {
+///
+/// A module that implements it also has `CAPABILITIES`, a constant of its own since it does not depend on the session.
+pub(super) trait Backend: Sized + Sync {
     /// The session it is reached over.
     type Session: Session;
 
     /// As it stands in a sentence.
     const NAME: &'static str;
+
+    /// Reaches the instance, and reads it for the first time. `seen` are its sockets, where they were
+    /// checked before.
+    fn reach(
+        request: &ReachRequest<'_, Self::Session>,
+        seen: Option<&SocketProbe>,
+    ) -> impl Future<Output = Result<(Self, SupervisorReading), SupervisorError>> + Send;
+
+    /// Whether no backend that `auto` tries after this one could change the answer.
+    fn is_final(_error: &SupervisorError) -> bool {
+        false
+    }
+
+    /// Why the user's choice of this backend did not reach the instance.
+    fn explain(
+        request: &ReachRequest<'_, Self::Session>,
+        error: &SupervisorError,
+    ) -> impl Future<Output = Failure> + Send {
+        request.explain(error)
+    }
 
     /// The same on another connection to the node.
     fn on(&self, shell: NodeShell<Self::Session>) -> Self;
@@ -64,18 +106,16 @@ pub(crate) trait Backend: Sized + Sync {
     /// All processes.
     fn list(&self) -> impl Future<Output = Result<Vec<ProcessInfo>, SupervisorError>> + Send;
 
-    /// All processes, and the facts about supervisord itself that the backend reports.
-    fn read_all(&self) -> impl Future<Output = Result<SupervisorReading, SupervisorError>> + Send {
-        async { Ok(SupervisorReading::of_processes(self.list().await?)) }
-    }
-
-    /// One process, none if it is not listed; supervisord's own pid with it where `with_supervisor` says that it matters.
+    /// One process, none if it is not listed; supervisord's own pid with it where `_with_supervisor` says that it
+    /// matters and the backend knows it.
     fn read(
         &self,
         group: &str,
         name: &str,
-        with_supervisor: bool,
-    ) -> impl Future<Output = Result<Option<ProcessReading>, SupervisorError>> + Send;
+        _with_supervisor: bool,
+    ) -> impl Future<Output = Result<Option<ProcessReading>, SupervisorError>> + Send {
+        async move { Ok(ProcessReading::find(self.list().await?, group, name, None)) }
+    }
 
     /// Starts, stops or restarts a process, and answers once that is done.
     fn act(&self, verb: ProcessVerb, process: &ProcessInfo)
@@ -102,7 +142,9 @@ pub(crate) trait Backend: Sized + Sync {
     }
 
     /// Starts all processes of a group; need not wait for them.
-    fn start_group(&self, group: &str) -> impl Future<Output = Result<(), SupervisorError>> + Send;
+    fn start_group(&self, _group: &str) -> impl Future<Output = Result<(), SupervisorError>> + Send {
+        async { Err(Self::unsupported("reread the configuration")) }
+    }
 
     /// The processes that count as up as soon as they are spawned, as `(group, name)`; none where that is not known.
     fn up_at_once(&self) -> impl Future<Output = Result<Option<BTreeSet<(String, String)>>, SupervisorError>> + Send {
@@ -115,7 +157,9 @@ pub(crate) trait Backend: Sized + Sync {
     }
 
     /// The last bytes of supervisord's own log, at most so many; none where they cannot be returned.
-    fn own_log(&self, bytes: usize) -> impl Future<Output = Result<Option<Vec<u8>>, SupervisorError>> + Send;
+    fn own_log(&self, _bytes: usize) -> impl Future<Output = Result<Option<Vec<u8>>, SupervisorError>> + Send {
+        async { Ok(None) }
+    }
 
     /// The last bytes of one of a process's logs, at most so many.
     fn log_end(
@@ -136,8 +180,10 @@ pub(crate) trait Backend: Sized + Sync {
         async { Err(Self::unsupported("read logs")) }
     }
 
-    /// How the guard starts a process again.
-    fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Rescue;
+    /// How the guard starts a process again. Without it, only the run itself can start what it has stopped.
+    fn rescue(&self, _context: &RescueContext<'_>, _group: &str, _name: &str) -> Option<Rescue> {
+        None
+    }
 
     /// How the guard adds a group again, where the backend can remove one.
     fn rescue_group(&self, _context: &RescueContext<'_>, _group: &str) -> Option<Rescue> {

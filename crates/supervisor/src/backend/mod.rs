@@ -1,13 +1,14 @@
 //! The ways to control a supervisord, and the one place that knows which one is in use.
 //!
-//! Each way is one file: [`rpc`], [`supervisorctl`], [`init_wrapper`]. `interface` lists what they offer, `search`
-//! finds the one that works on a node, and [`SupervisorClient`] here passes each call on. The directory uses the rest
-//! of `supervisor`, `guard` for the words of a rescue, `transport`, `inventory` and `event`. What always holds: the
-//! users of a client look at its [`Capabilities`] or call a method, and match on no variant. Start at
-//! [`search::reach`]; to add a backend, see docs/decisions/0011-backends.md.
+//! Each way is one file, and has one line in `backends!` below. `interface` lists what a backend offers, `request` has the
+//! facts with which it reaches an instance, `search` finds the backend that works on a node, and [`SupervisorClient`]
+//! here passes each call on. The directory uses the rest of `supervisor`, `guard` for the words of a rescue, `transport`,
+//! `inventory` and `event`. What always holds: only `backends!` matches on the variants; the users of a client look at its
+//! [`Capabilities`] or call a method. Start at [`search::reach`]; to add a backend, see docs/decisions/0011-backends.md.
 
 pub mod init_wrapper;
 pub mod interface;
+mod request;
 pub mod rpc;
 pub mod search;
 mod socket_probe;
@@ -15,17 +16,16 @@ pub mod supervisorctl;
 
 use std::collections::BTreeSet;
 
-use self::init_wrapper::InitWrapperBackend;
-use self::interface::{Backend, Capabilities};
-use self::rpc::RpcBackend;
-use self::supervisorctl::SupervisorctlBackend;
+use self::interface::{Backend, Capabilities, FailedAttempt};
+use self::request::ReachRequest;
+use self::socket_probe::SocketProbe;
 use super::error::SupervisorError;
 use super::logs::line_buffer::LineBuffer;
 use super::logs::reader::{LogReader, LogStep};
-use super::process::{ProcessInfo, ProcessReading, ProcessVerb, UpdateSummary};
+use super::process::{ProcessInfo, ProcessReading, ProcessVerb, SupervisorReading, UpdateSummary};
 use super::rescue::RescueContext;
 use super::shell::NodeShell;
-use ctl_event::{LogStream, Via};
+use ctl_event::{Failure, LogStream, Via};
 use ctl_guard::Rescue;
 use ctl_inventory::ControlAddress;
 use ctl_transport::Session;
@@ -33,24 +33,70 @@ use ctl_transport::Session;
 /// Most that [`SupervisorClient::last_lines`] reads.
 const LAST_LINES_LIMIT: usize = 256 * 1024;
 
-/// A client of one supervisord, whichever backend reaches it.
-pub enum SupervisorClient<S: Session> {
-    /// XML-RPC over a forwarded socket.
-    Rpc(RpcBackend<S>),
-    /// `supervisorctl` on the node.
-    Supervisorctl(SupervisorctlBackend<S>),
-    /// The init wrappers of its programs.
-    Service(InitWrapperBackend<S>),
+/// Declares all that differs only by the backend, so that each backend is listed once.
+///
+/// A macro and not a trait object, since the calls are `async`: a trait object needs a boxed future for each of them.
+/// `$d` is a dollar sign, which a macro that declares a macro cannot write itself.
+macro_rules! backends {
+    ($d:tt $($name:ident = $module:ident::$backend:ident,)+) => {
+        /// A client of one supervisord, whichever backend reaches it.
+        pub enum SupervisorClient<S: Session> {
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] $name($module::$backend<S>),)+
+        }
+
+        /// The properties of the backend of this name.
+        #[must_use]
+        pub const fn capabilities(via: Via) -> Capabilities {
+            match via { $(Via::$name => $module::CAPABILITIES,)+ }
+        }
+
+        impl<S: Session> SupervisorClient<S> {
+            /// Which backend it is.
+            #[must_use]
+            pub const fn via(&self) -> Via {
+                match self { $(Self::$name(_) => Via::$name,)+ }
+            }
+
+            /// The same on another connection to the node.
+            #[must_use]
+            pub fn on(&self, shell: NodeShell<S>) -> Self {
+                match self { $(Self::$name(backend) => Self::$name(backend.on(shell)),)+ }
+            }
+
+            /// Reaches an instance with the backend of this name, and reads it for the first time.
+            async fn reach(
+                via: Via,
+                request: &ReachRequest<'_, S>,
+                seen: Option<&SocketProbe>,
+            ) -> Result<(Self, SupervisorReading), FailedAttempt> {
+                match via {
+                    $(Via::$name => match $module::$backend::reach(request, seen).await {
+                        Ok((backend, reading)) => Ok((Self::$name(backend), reading)),
+                        Err(error) => Err(FailedAttempt::of::<$module::$backend<S>>(error)),
+                    },)+
+                }
+            }
+
+            /// Why the user's choice of the backend of this name did not reach an instance.
+            async fn explain(via: Via, request: &ReachRequest<'_, S>, error: &SupervisorError) -> Failure {
+                match via { $(Via::$name => $module::$backend::explain(request, error).await,)+ }
+            }
+        }
+
+        /// Passes a call on to the backend.
+        macro_rules! dispatch {
+            ($d client:expr, $d backend:ident => $d call:expr) => {
+                match $d client { $(SupervisorClient::$name($d backend) => $d call,)+ }
+            };
+        }
+    };
 }
 
-/// The properties of the backend of this name.
-#[must_use]
-pub const fn capabilities(via: Via) -> Capabilities {
-    match via {
-        Via::Rpc => rpc::CAPABILITIES,
-        Via::Supervisorctl => supervisorctl::CAPABILITIES,
-        Via::Service => init_wrapper::CAPABILITIES,
-    }
+// The names are those of `Via`, whose order is the one in which `auto` tries them.
+backends! { $
+    Rpc = rpc::RpcBackend,
+    Supervisorctl = supervisorctl::SupervisorctlBackend,
+    Service = init_wrapper::InitWrapperBackend,
 }
 
 /// Whether commands may run on a node for which the user chose a backend; none is `auto`.
@@ -59,44 +105,13 @@ pub fn may_run_commands(wanted: Option<Via>) -> bool {
     wanted.is_none_or(|via| capabilities(via).runs_commands)
 }
 
-/// Passes a call on to the backend.
-macro_rules! dispatch {
-    ($client:expr, $backend:ident => $call:expr) => {
-        match $client {
-            SupervisorClient::Rpc($backend) => $call,
-            SupervisorClient::Supervisorctl($backend) => $call,
-            SupervisorClient::Service($backend) => $call,
-        }
-    };
-}
-
 /// Every call fails with a [`SupervisorError`]: one that the backend cannot make with [`SupervisorError::Unsupported`].
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl<S: Session> SupervisorClient<S> {
-    /// Which backend it is.
-    #[must_use]
-    pub const fn via(&self) -> Via {
-        match self {
-            Self::Rpc(_) => Via::Rpc,
-            Self::Supervisorctl(_) => Via::Supervisorctl,
-            Self::Service(_) => Via::Service,
-        }
-    }
-
     /// The properties of the backend.
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities {
         capabilities(self.via())
-    }
-
-    /// The same on another connection to the node.
-    #[must_use]
-    pub fn on(&self, shell: NodeShell<S>) -> Self {
-        match self {
-            Self::Rpc(backend) => Self::Rpc(backend.on(shell)),
-            Self::Supervisorctl(backend) => Self::Supervisorctl(backend.on(shell)),
-            Self::Service(backend) => Self::Service(backend.on(shell)),
-        }
     }
 
     /// Where the supervisord listens, if the backend knows.
@@ -199,8 +214,8 @@ impl<S: Session> SupervisorClient<S> {
         dispatch!(self, backend => backend.read_log(process, reader).await)
     }
 
-    /// How the guard starts a process again.
-    pub fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Rescue {
+    /// How the guard starts a process again; none where it cannot.
+    pub fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Option<Rescue> {
         dispatch!(self, backend => backend.rescue(context, group, name))
     }
 

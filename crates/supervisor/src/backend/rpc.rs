@@ -14,8 +14,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dxr::Value;
+use tracing::debug;
 
 use super::interface::{Backend, Capabilities};
+use super::request::{Diagnosis, ReachRequest};
+use super::socket_probe::{self, SocketProbe};
+use super::supervisorctl::SupervisorctlBackend;
 use crate::error::SupervisorError;
 use crate::logs::reader::{LogReader, LogStep};
 use crate::logs::source::{LogPiece, LogSource, kept_nowhere, no_log};
@@ -26,9 +30,10 @@ use crate::rescue::{self, RescueContext};
 use crate::rpc_caller::{RpcAnswer, RpcCaller, SocketRoute, fault_error, fault_of};
 use crate::shell::NodeShell;
 use crate::xmlrpc;
-use ctl_event::{LogStream, ProcessState};
+use ctl_event::{Failure, FailureKind, LogStream, ProcessState, Stage};
 use ctl_guard::Rescue;
 use ctl_inventory::ControlAddress;
+use ctl_remote::SudoError;
 use ctl_transport::Session;
 
 /// The properties of this backend.
@@ -65,6 +70,67 @@ impl<S: Session> RpcBackend<S> {
         authorization: Option<String>,
     ) -> Self {
         Self { caller: RpcCaller::new(shell, route, address, authorization) }
+    }
+
+    /// The first address of the instance that answers.
+    async fn reach_over(
+        request: &ReachRequest<'_, S>,
+        route: SocketRoute,
+    ) -> Result<(Self, SupervisorReading), SupervisorError> {
+        let mut worst: Option<SupervisorError> = None;
+        let usable =
+            |address: &&ControlAddress| route == SocketRoute::Forwarded || matches!(address, ControlAddress::Unix(_));
+        for address in request.supervisor.addresses.iter().filter(usable) {
+            let client = Self::new(request.shell.clone(), route, address.clone(), request.authorization.clone());
+            match client.read_all().await {
+                Ok(snapshot) => {
+                    debug!(supervisor = request.supervisor.name, %address, %route, "answers by XML-RPC");
+                    return Ok((client, snapshot));
+                }
+                // All addresses are reached over this one connection, so the rest would fail too.
+                Err(error) if error.is_connection_lost() => return Err(error),
+                Err(error) => {
+                    debug!(supervisor = request.supervisor.name, %address, why = %error, "does not answer");
+                    // An address that answered something, if only nonsense, explains more than one that cannot be opened.
+                    let explains_little = |worst: &SupervisorError| {
+                        matches!(worst, SupervisorError::Transport(_) | SupervisorError::NoSocket(_))
+                    };
+                    if worst.as_ref().is_none_or(explains_little) {
+                        worst = Some(error);
+                    }
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(|| SupervisorError::Down("the inventory names no address for it".to_owned())))
+    }
+
+    /// Version, own pid and all processes, in one request.
+    async fn read_all(&self) -> Result<SupervisorReading, SupervisorError> {
+        // One multicall saves two round trips for every supervisord.
+        let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
+        let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        let calls = dxr::multicall::into_multicall_params(calls)
+            .map_err(|error| self.caller.protocol_error(&error.to_string()))?;
+        let answer = self.caller.call_quick("system.multicall", &(calls,)).await?;
+        let parts = xmlrpc::items(&answer).unwrap_or_default();
+        let [version, pid, processes] = parts else {
+            return Err(self.caller.protocol_error("three answers were asked for"));
+        };
+        // Each part of a multicall may fail by itself, for example while supervisord shuts down.
+        for part in parts {
+            if let Some(fault) = fault_of(part) {
+                return Err(fault_error(fault.0, fault.1));
+            }
+        }
+        let entries = xmlrpc::items(processes).ok_or_else(|| self.caller.protocol_error("no list of processes"))?;
+        // An entry without a name cannot be shown or acted on; counting it keeps it from getting lost.
+        let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
+        Ok(SupervisorReading {
+            version: xmlrpc::text(version).unwrap_or_default().to_owned(),
+            pid: xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()),
+            unnamed: entries.len() - processes.len(),
+            processes,
+        })
     }
 
     async fn start(&self, process: &ProcessInfo, waits: bool) -> Result<(), SupervisorError> {
@@ -155,6 +221,65 @@ impl<S: Session> Backend for RpcBackend<S> {
 
     const NAME: &'static str = "XML-RPC";
 
+    /// Over the socket that sshd opens, else over the one that the relay opens.
+    async fn reach(
+        request: &ReachRequest<'_, S>,
+        _seen: Option<&SocketProbe>,
+    ) -> Result<(Self, SupervisorReading), SupervisorError> {
+        let refused = match Self::reach_over(request, SocketRoute::Forwarded).await {
+            // Only a channel that sshd refused can fare better as root; other errors come from supervisord or the
+            // connection.
+            Err(error @ SupervisorError::Transport(_)) if !error.is_connection_lost() => error,
+            reached => return reached,
+        };
+        let is_unix = |address: &ControlAddress| matches!(address, ControlAddress::Unix(_));
+        // The relay opens unix sockets only: sudo changes nothing for a TCP port.
+        if !request.shell.sudo().is_on() || !request.supervisor.addresses.iter().any(is_unix) {
+            return Err(refused);
+        }
+        debug!(supervisor = request.supervisor.name, why = %refused, "not through sshd");
+        // Started before the first call, whose time limit leaves no room for sudo and Python.
+        request.shell.relay().await?;
+        Self::reach_over(request, SocketRoute::Relayed).await
+    }
+
+    /// The supervisord is there, and answered something; or sudo will refuse every command.
+    fn is_final(error: &SupervisorError) -> bool {
+        match error {
+            error if error.is_connection_lost() => true,
+            // sudoers may forbid the relay's Python and still allow supervisorctl.
+            SupervisorError::Sudo(SudoError::PasswordWanted | SudoError::NotAllowed) => false,
+            SupervisorError::Sudo(_) => true,
+            // supervisord answered something, so any other backend would reach the same supervisord.
+            SupervisorError::Protocol(_) | SupervisorError::Silent(_) | SupervisorError::Fault { .. } => true,
+            // supervisord wants a password, or not even the relay as root may open the socket.
+            SupervisorError::Permission(_) => true,
+            SupervisorError::Down(_)
+            | SupervisorError::NoSocket(_)
+            | SupervisorError::Transport(_)
+            | SupervisorError::NoAnswer(_)
+            | SupervisorError::CommandMissing(_)
+            | SupervisorError::Unsupported(_) => false,
+        }
+    }
+
+    async fn explain(request: &ReachRequest<'_, S>, error: &SupervisorError) -> Failure {
+        // Another look on the node cannot change these errors, or the caller does not need the cause.
+        if Self::is_final(error) || request.diagnosis == Diagnosis::Spare {
+            return request.failure(error);
+        }
+        // The user may not open the sockets, and the relay does not run: the probe would find no more than that.
+        if matches!(error, SupervisorError::Sudo(_) | SupervisorError::CommandMissing(_)) {
+            return request.failure(error);
+        }
+        let seen = socket_probe::probe(request.shell, request.supervisor).await;
+        // Either nobody listens or sshd refuses to forward: only a query on the node itself can show which.
+        if seen.has_writable() && SupervisorctlBackend::reach(request, Some(&seen)).await.is_ok() {
+            return not_forwarded(&request.supervisor.name);
+        }
+        seen.explain(request.supervisor, request.shell.sudo().is_on(), error)
+    }
+
     fn on(&self, shell: NodeShell<S>) -> Self {
         Self { caller: self.caller.on(shell) }
     }
@@ -169,35 +294,6 @@ impl<S: Session> Backend for RpcBackend<S> {
 
     async fn list(&self) -> Result<Vec<ProcessInfo>, SupervisorError> {
         Ok(self.read_all().await?.processes)
-    }
-
-    /// Version, own pid and all processes, in one request.
-    async fn read_all(&self) -> Result<SupervisorReading, SupervisorError> {
-        // One multicall saves two round trips for every supervisord.
-        let methods = ["supervisor.getSupervisorVersion", "supervisor.getPID", "supervisor.getAllProcessInfo"];
-        let calls: Vec<(String, Vec<Value>)> = methods.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
-        let calls = dxr::multicall::into_multicall_params(calls)
-            .map_err(|error| self.caller.protocol_error(&error.to_string()))?;
-        let answer = self.caller.call_quick("system.multicall", &(calls,)).await?;
-        let parts = xmlrpc::items(&answer).unwrap_or_default();
-        let [version, pid, processes] = parts else {
-            return Err(self.caller.protocol_error("three answers were asked for"));
-        };
-        // Each part of a multicall may fail by itself, for example while supervisord shuts down.
-        for part in parts {
-            if let Some(fault) = fault_of(part) {
-                return Err(fault_error(fault.0, fault.1));
-            }
-        }
-        let entries = xmlrpc::items(processes).ok_or_else(|| self.caller.protocol_error("no list of processes"))?;
-        // An entry without a name cannot be shown or acted on; counting it keeps it from getting lost.
-        let processes: Vec<ProcessInfo> = entries.iter().filter_map(process).collect();
-        Ok(SupervisorReading {
-            version: xmlrpc::text(version).unwrap_or_default().to_owned(),
-            pid: xmlrpc::integer(pid).and_then(|pid| u32::try_from(pid).ok()),
-            unnamed: entries.len() - processes.len(),
-            processes,
-        })
     }
 
     /// supervisord's own pid and one process, in one request; a process that is not there is
@@ -332,8 +428,8 @@ impl<S: Session> Backend for RpcBackend<S> {
         reader.read_pieces(&RpcLog { rpc: self, name: &name, stream }).await
     }
 
-    fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Rescue {
-        rescue::of_process(context, self.caller.shell().sudo(), self.caller.address(), api_name(group, name))
+    fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Option<Rescue> {
+        Some(rescue::of_process(context, self.caller.shell().sudo(), self.caller.address(), api_name(group, name)))
     }
 
     fn rescue_group(&self, context: &RescueContext<'_>, group: &str) -> Option<Rescue> {
@@ -373,6 +469,14 @@ impl<S: Session> LogSource for RpcLog<'_, S> {
     async fn file_size(&self, path: &str) -> Result<u64, SupervisorError> {
         self.rpc.caller.shell().file_size(path).await
     }
+}
+
+/// The failure of an instance that only a command on the node can reach.
+fn not_forwarded(instance: &str) -> Failure {
+    let message = format!("{instance} runs, but sshd on the node does not forward to its socket");
+    Failure::new(Stage::Inspect, FailureKind::Permission, message).with_hint(
+        "use --via supervisorctl or auto, or allow AllowStreamLocalForwarding and AllowTcpForwarding in its sshd_config",
+    )
 }
 
 /// The name that the API takes: always with the group.

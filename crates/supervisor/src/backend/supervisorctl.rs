@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use super::interface::{Backend, Capabilities};
+use super::request::ReachRequest;
+use super::socket_probe::SocketProbe;
 use crate::command_answer::{acted, failed, problems_of, processes, refuse};
 use crate::error::{RpcFault, SupervisorError};
 use crate::logs::line_buffer::LineBuffer;
@@ -13,7 +15,7 @@ use crate::logs::reader::{KNOWN_BYTES, LogReader, LogStep};
 use crate::logs::source::{kept_nowhere, no_log};
 use crate::logs::tail_follower::TailFollower;
 use crate::parse::supervisorctl::{self, TailOutput};
-use crate::process::{ProcessInfo, ProcessReading, ProcessVerb, UpdateSummary};
+use crate::process::{ProcessInfo, ProcessReading, ProcessVerb, SupervisorReading, UpdateSummary};
 use crate::rescue::{self, RescueContext};
 use crate::shell::{NodeShell, quote_words};
 use ctl_event::LogStream;
@@ -174,6 +176,32 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
 
     const NAME: &'static str = "supervisorctl";
 
+    async fn reach(
+        request: &ReachRequest<'_, S>,
+        seen: Option<&SocketProbe>,
+    ) -> Result<(Self, SupervisorReading), SupervisorError> {
+        let mut worst = SupervisorError::Down("the inventory names no address for it".to_owned());
+        for (index, address) in request.supervisor.addresses.iter().enumerate() {
+            // A missing socket is not worth the start of a Python.
+            if seen.is_some_and(|seen| !seen.worth_asking(index)) {
+                continue;
+            }
+            let client = Self::new(request.shell.clone(), address.clone());
+            match client.list().await {
+                Ok(processes) => return Ok((client, SupervisorReading::of_processes(processes))),
+                // The instance may listen at the next address; any other error would only repeat there.
+                Err(error @ (SupervisorError::Down(_) | SupervisorError::NoSocket(_))) => worst = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(worst)
+    }
+
+    /// Once supervisorctl has run, the init wrapper cannot do better: it is supervisorctl behind another name.
+    fn is_final(error: &SupervisorError) -> bool {
+        !matches!(error, SupervisorError::CommandMissing(_))
+    }
+
     fn on(&self, shell: NodeShell<S>) -> Self {
         Self::new(shell, self.address.clone())
     }
@@ -282,8 +310,8 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
         Ok(reader.follow(follower, &bytes))
     }
 
-    fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Rescue {
-        rescue::of_process(context, self.shell.sudo(), &self.address, format!("{group}:{name}"))
+    fn rescue(&self, context: &RescueContext<'_>, group: &str, name: &str) -> Option<Rescue> {
+        Some(rescue::of_process(context, self.shell.sudo(), &self.address, format!("{group}:{name}")))
     }
 
     fn rescue_group(&self, context: &RescueContext<'_>, group: &str) -> Option<Rescue> {
