@@ -489,3 +489,32 @@ fn variable(text: &str) -> Result<(String, String), String> {
         _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What clap prints, with single spaces: the width of its columns depends on the longest name.
+    fn printed(words: &[&str]) -> String {
+        let Err(error) = CliArgs::try_parse_from(words) else { panic!("{words:?} are valid") };
+        error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn help_and_mistakes_list_every_backend() {
+        let choices: Vec<String> = Via::ALL.iter().map(|via| format!(" - {via}: {}", via.description())).collect();
+        let help = format!(
+            "How to reach supervisord Possible values: - auto: The first method that works{} [default: auto]",
+            choices.concat()
+        );
+        for command in ["ping", "status"] {
+            assert!(printed(&["ctl", command, "--help"]).contains(&help), "ctl {command}");
+        }
+        let names: Vec<&str> = Via::ALL.iter().map(|via| via.as_str()).collect();
+        let mistake = format!(
+            "error: invalid value 'ssh' for '--via <METHOD>' [possible values: auto, {}] For more",
+            names.join(", ")
+        );
+        assert!(printed(&["ctl", "ping", "--via", "ssh"]).starts_with(&mistake));
+    }
+}

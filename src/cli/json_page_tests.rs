@@ -35,6 +35,8 @@ use ctl_select::{NodeQuery, select};
 use ctl_sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
 use ctl_snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 
+const INVENTORY_PAGE: &str = include_str!("../../docs/inventory.md");
+
 /// The examples in this language.
 fn examples(text: &'static str, language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
@@ -628,7 +630,11 @@ fn every_word_has_its_place() {
     };
     Stage::ALL.iter().for_each(|stage| has("Failure", stage.as_str()));
     ProcessState::ALL.iter().for_each(|state| has("Result", state.as_str()));
-    Via::ALL.iter().for_each(|via| has("Result", via.as_str()));
+    // The fields `via` refer to the key of the inventory.
+    let row = INVENTORY_PAGE.lines().find(|line| line.starts_with("| `via` |")).expect("a row for via");
+    for via in Via::ALL {
+        assert!(row.contains(&format!("`{via}`")), "`via` in docs/inventory.md does not have {via}");
+    }
     LogStream::ALL.iter().for_each(|stream| has("Result of `logs`", stream.as_str()));
     for kind in [
         ChangeKind::State,

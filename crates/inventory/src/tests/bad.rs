@@ -2,22 +2,30 @@
 
 use super::super::catalogue::ROLE_ORDER;
 use super::{bad, faults};
+use ctl_event::Via;
 
 /// Texts, and the faults in them as `LINE:COLUMN: MESSAGE (HELP)`.
 type BadTable<'a> = &'a [(&'a str, &'a [&'a str])];
 
-/// The expected text with the names of the built-in roles put in: `{ROLES}` by name, `{ROLE ORDER}` by step.
-fn with_roles(expected: &[&str]) -> Vec<String> {
+/// The expected text with names put in: those of the built-in roles, `{ROLES}` by name and `{ROLE ORDER}` by step, and
+/// those of the backends, `{BACKENDS}`.
+fn with_names(expected: &[&str]) -> Vec<String> {
     let mut names = ROLE_ORDER;
     names.sort_unstable();
-    let fill = |text: &&str| text.replace("{ROLES}", &names.join(", ")).replace("{ROLE ORDER}", &ROLE_ORDER.join(", "));
+    let backends: Vec<&str> = Via::ALL.iter().map(|via| via.as_str()).collect();
+    let (last, others) = backends.split_last().expect("a backend");
+    let backends = format!("{} or {last}", others.join(", "));
+    let fill = |text: &&str| {
+        let text = text.replace("{ROLES}", &names.join(", ")).replace("{ROLE ORDER}", &ROLE_ORDER.join(", "));
+        text.replace("{BACKENDS}", &backends)
+    };
     expected.iter().map(fill).collect()
 }
 
 #[track_caller]
 fn check(table: BadTable<'_>) {
     for (text, expected) in table {
-        assert_eq!(faults(text), with_roles(expected), "in\n{text}");
+        assert_eq!(faults(text), with_names(expected), "in\n{text}");
     }
 }
 
@@ -388,10 +396,7 @@ fn settings_of_nodes() {
             &["3:13: invalid value `perhaps` for `sudo`: expected true or false"],
         ),
         ("version: 1\nnodes:\n  a: {sudo: 1}\n", &["3:13: invalid value `1` for `sudo`: expected true or false"]),
-        (
-            "version: 1\nnodes:\n  a: {via: ssh}\n",
-            &["3:12: invalid value `ssh` for `via`: expected auto, rpc, supervisorctl or service"],
-        ),
+        ("version: 1\nnodes:\n  a: {via: ssh}\n", &["3:12: invalid value `ssh` for `via`: expected auto, {BACKENDS}"]),
         (
             "version: 1\nnodes:\n  a: {timeout: soon}\n",
             &["3:16: invalid value `soon` for `timeout`: expected a time such as 5s, 2m or 500ms"],
