@@ -1,7 +1,7 @@
 //! A demo without setup: boots a simulated cluster on loopback, and runs `ctl` against it.
 //!
-//!     cargo run --release --example demo
-//!     cargo run --release --example demo -- [--lab-nodes N] <any ctl arguments>
+//!     cargo run --release -p demo
+//!     cargo run --release -p demo -- [--lab-nodes N] <any ctl arguments>
 //!
 //! Without arguments: restarts contrail-collector on the analytics nodes, then shows the cluster's status.
 
