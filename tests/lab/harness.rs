@@ -159,7 +159,17 @@ impl Cluster {
         self.begin(words).finish()
     }
 
-    /// `ctl exec` with these options, and the given command.
+    /// The output formats of a command, as its error about an unknown one lists them.
+    pub(crate) fn formats(&self, words: &str) -> Vec<String> {
+        let run = Running::start(self.bare(&format!("{words} -o unknown"))).finish().expect(2);
+        let list = run.stderr.split_once("[possible values: ").and_then(|(_, rest)| rest.split_once(']'));
+        let (list, _) = list.unwrap_or_else(|| panic!("no list of formats\n{run}"));
+        let formats: Vec<String> = list.split(", ").map(str::to_owned).collect();
+        assert!(["table", "json"].iter().all(|name| formats.iter().any(|format| format == name)), "{formats:?}");
+        formats
+    }
+
+    /// `ctl exec` with these options, and a command of these words.
     pub(crate) fn exec(&self, options: &str, words: &[&str]) -> Running {
         let mut command = self.command(&format!("exec {options}"));
         command.arg("--").args(words);

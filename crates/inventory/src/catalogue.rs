@@ -3,7 +3,8 @@
 //! It covers releases 1.04 to 3.2 of (Open)Contrail, in which supervisord runs the services. Where releases differ, the
 //! catalogue has the names of all of them: it lists the services that *may* be on a node; the list of the node's own
 //! supervisords is authoritative. It uses only [`super::model`]. Invariants: roles, instances and programs are unique
-//! within their parent, and every instance has an address. Start reading at [`BUILT_IN`].
+//! within their parent, and every instance has an address. Start reading at [`BUILT_IN`]. To add a role: an entry there,
+//! and a row in docs/inventory.md.
 //!
 //! Sources, by repository under `github.com/Juniper` and branch:
 //!
