@@ -3,7 +3,8 @@
 //! Here live [`OutputFormat`], the rows behind it, and the parser that gives each command the formats of what it shows. Uses
 //! `sink` and nothing else of ours. What always holds: a command accepts exactly the formats that its `--help` lists.
 //!
-//! To add a format: its sink in `crates/sink/src/`, a row here, docs/output.md.
+//! To add a format: its sink in `src/sink/`, a row here, docs/output.md; `TRYCMD=overwrite cargo test --test cli` writes
+//! the help texts.
 
 use std::io::Write;
 
@@ -227,7 +228,77 @@ pub(super) fn parser(content: Content) -> ValueParser {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::time::Duration;
+
     use super::*;
+    use ctl_event::{EventKind, Ledger, Outcome, RunEvent, RunHead, RunScope, TargetResult};
+    use ctl_sink::SinkSet;
+
+    /// A pipe whose reader has closed it.
+    struct ClosedPipe;
+
+    impl Write for ClosedPipe {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    /// A restart on one node.
+    fn events() -> [RunEvent; 3] {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let head = RunHead {
+            run: "20260301-080000-abcd".to_owned(),
+            command: "service".to_owned(),
+            action: Some("restart".to_owned()),
+            services: vec!["contrail-collector".to_owned()],
+            started: at,
+            nodes: 1,
+            selection: RunScope::default(),
+            input: None,
+        };
+        let kinds = [
+            EventKind::RunStarted(head),
+            EventKind::Result(TargetResult::new("a1", Outcome::Changed)),
+            EventKind::RunFinished { elapsed_ms: 812 },
+        ];
+        let mut seq = 0;
+        kinds.map(|kind| {
+            seq += 1;
+            RunEvent { seq: seq - 1, at, elapsed: Duration::from_millis(seq), kind }
+        })
+    }
+
+    #[test]
+    fn a_closed_output_is_quiet_in_every_format() {
+        for format in FORMATS {
+            let mut sinks = SinkSet::default();
+            sinks.push((format.sink)(SinkOptions {
+                out: &|| Box::new(ClosedPipe),
+                notes: &|| Box::new(io::sink()),
+                fold: None,
+                no_fold: false,
+                width: None,
+                height: None,
+                color: false,
+                first_screen: None,
+            }));
+            let mut ledger = Ledger::default();
+            let mut warnings = Vec::new();
+            for event in events() {
+                ledger.apply(&event).expect("an event that fits");
+                warnings.extend(sinks.event(&event, &ledger));
+            }
+            warnings.extend(sinks.finish(&ledger, 0));
+            assert_eq!(warnings, Vec::<String>::new(), "{}", format.name);
+            assert!(sinks.stdout_closed(), "{}", format.name);
+            assert!(sinks.failed().is_empty(), "{}", format.name);
+        }
+    }
 
     #[test]
     fn every_format_is_documented() {

@@ -34,19 +34,6 @@ impl Write for SharedWriter {
     }
 }
 
-/// A pipe whose reader has closed it.
-pub(super) struct ClosedPipe;
-
-impl Write for ClosedPipe {
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Err(io::ErrorKind::BrokenPipe.into())
-    }
-}
-
 /// Plays a whole run into a sink.
 pub(super) fn play(sink: &mut impl Sink, events: &[RunEvent], exit_code: u8) {
     let mut ledger = Ledger::default();

@@ -88,10 +88,8 @@ fn warning(error: &SinkError) -> String {
 mod tests {
     use std::io;
 
+    use super::super::CsvSink;
     use super::super::fixtures::{self, SharedWriter};
-    use super::super::{
-        ContrailStatusSink, CsvSink, HtmlSink, JsonSink, JsonlSink, PromSink, TableOptions, TableSink, YamlSink,
-    };
     use super::*;
 
     /// Fails with the given error.
@@ -121,31 +119,5 @@ mod tests {
         assert_eq!(sinks.failed().iter().collect::<Vec<_>>(), [&SinkId(0)]);
         assert_eq!(sinks.finish(&ledger, 0), Vec::<String>::new());
         assert_eq!(out.text().lines().count(), 4);
-    }
-
-    #[test]
-    fn a_closed_output_is_quiet_whatever_the_form() {
-        let (events, ledger) = fixtures::restart();
-        let closed = || Box::new(fixtures::ClosedPipe) as Box<dyn io::Write + Send>;
-        let options = TableOptions::default();
-        let all: [Box<dyn Sink>; 8] = [
-            Box::new(JsonSink::new(closed())),
-            Box::new(JsonlSink::new(closed())),
-            Box::new(YamlSink::new(closed())),
-            Box::new(CsvSink::new(closed())),
-            Box::new(ContrailStatusSink::new(None, closed())),
-            Box::new(HtmlSink::new(closed())),
-            Box::new(PromSink::new(closed())),
-            Box::new(TableSink::new(options, closed(), Box::new(io::sink()))),
-        ];
-        for sink in all {
-            let mut sinks = SinkSet::default();
-            sinks.push(sink);
-            let mut warnings: Vec<String> = events.iter().flat_map(|event| sinks.event(event, &ledger)).collect();
-            warnings.extend(sinks.finish(&ledger, 0));
-            assert_eq!(warnings, Vec::<String>::new());
-            assert!(sinks.stdout_closed());
-            assert!(sinks.failed().is_empty());
-        }
     }
 }
