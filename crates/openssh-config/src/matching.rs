@@ -3,6 +3,7 @@
 //! The lines are read here, and judged against [`MatchFacts`], which the resolver has at hand. What always holds: a name
 //! that an inventory gives an address is matched under both.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::error::ConfigProblem;
@@ -119,7 +120,6 @@ pub(crate) struct MatchFacts<'a> {
 impl MatchLine {
     /// Reads what follows `Match`.
     pub(crate) fn new(text: &str) -> Result<Self, ConfigProblem> {
-        let bad = |reason: String| Err(ConfigProblem::Match(reason));
         let mut fields = LineFields::new(text);
         let mut criteria: Vec<(CriterionSign, MatchCriterion)> = Vec::new();
         let mut wants_final = false;
@@ -137,62 +137,25 @@ impl MatchLine {
                 None => (CriterionSign::Plain, &*field),
             };
             let name = name.to_ascii_lowercase();
-            if name == "all" {
-                let next = fields.next();
-                let comment = next.as_ref().is_some_and(|next| next.starts_with('#'));
-                // One criterion may precede, so that `Match canonical all` passes: match_cfg_line (readconf.c) counts
-                // them the same way.
-                if criteria.len() > 1 || !comment && next.is_some_and(|next| !next.is_empty()) {
-                    return bad("all cannot be combined with other criteria".to_owned());
+            match name.as_str() {
+                "all" => {
+                    expect_end_after_all(&mut fields, criteria.len())?;
+                    criteria.push((sign, MatchCriterion::All));
+                    break;
                 }
-                if comment {
-                    fields.finish();
+                "final" | "canonical" => {
+                    // `canonical` alone does not cause a second pass, it only waits for one.
+                    wants_final |= name == "final";
+                    criteria.push((sign, MatchCriterion::SecondPass));
                 }
-                criteria.push((sign, MatchCriterion::All));
-                break;
+                _ => {
+                    let value = criterion_value(&name, &mut fields)?;
+                    criteria.push((sign, MatchCriterion::new(&name, &value)?));
+                }
             }
-            if matches!(name.as_str(), "final" | "canonical") {
-                // `canonical` alone does not cause a second pass, it only waits for one.
-                wants_final |= name == "final";
-                criteria.push((sign, MatchCriterion::SecondPass));
-                continue;
-            }
-            // These two may ask for nothing: for no tag, for no command.
-            let may_be_empty = matches!(name.as_str(), "tagged" | "command");
-            let Some(value) =
-                // A comment cannot be a value: match_cfg_line takes it for a missing one.
-                fields.next().filter(|value| (may_be_empty || !value.is_empty()) && !value.starts_with('#'))
-            else {
-                return bad(format!("{name} needs a value"));
-            };
-            criteria.push((
-                sign,
-                match name.as_str() {
-                    "host" => MatchCriterion::Host(PatternList::lowercase(&value)),
-                    "originalhost" => MatchCriterion::OriginalHost(PatternList::lowercase(&value)),
-                    "user" => MatchCriterion::User(PatternList::new(&value)),
-                    "localuser" => MatchCriterion::LocalUser(PatternList::new(&value)),
-                    "exec" => {
-                        // Tokens are checked now, so that a bad one is found whether or not the block is ever judged.
-                        tokens::check(&value, tokens::CLIENT)?;
-                        MatchCriterion::Exec(value.into())
-                    }
-                    "localnetwork" => match NetworkList::parse(&value) {
-                        Ok(networks) => MatchCriterion::LocalNetwork(networks),
-                        Err(part) => {
-                            return bad(format!("localnetwork expects networks such as 10.0.0.0/8, not {part:?}"));
-                        }
-                    },
-                    "tagged" => MatchCriterion::Tagged((!value.is_empty()).then(|| PatternList::new(&value))),
-                    "version" => MatchCriterion::Version(PatternList::new(&value)),
-                    "sessiontype" => MatchCriterion::SessionType(PatternList::new(&value)),
-                    "command" => MatchCriterion::Command { is_empty: value.is_empty() },
-                    _ => return bad(format!("unknown criterion {name}")),
-                },
-            ));
         }
         if criteria.is_empty() {
-            return bad("at least one criterion is needed".to_owned());
+            return Err(invalid("at least one criterion is needed"));
         }
         // Text is left only after `all`, or behind an empty word that ended the loop.
         match fields.rest() {
@@ -236,6 +199,60 @@ impl MatchLine {
         }
         Ok(true)
     }
+}
+
+impl MatchCriterion {
+    /// The criterion `name`, in lower case, with its value.
+    fn new(name: &str, value: &str) -> Result<Self, ConfigProblem> {
+        Ok(match name {
+            "host" => Self::Host(PatternList::lowercase(value)),
+            "originalhost" => Self::OriginalHost(PatternList::lowercase(value)),
+            "user" => Self::User(PatternList::new(value)),
+            "localuser" => Self::LocalUser(PatternList::new(value)),
+            "exec" => {
+                // Tokens are checked now, so that a bad one is found whether or not the block is ever judged.
+                tokens::check(value, tokens::CLIENT)?;
+                Self::Exec(value.into())
+            }
+            "localnetwork" => {
+                let bad = |part| invalid(format!("localnetwork expects networks such as 10.0.0.0/8, not {part:?}"));
+                Self::LocalNetwork(NetworkList::parse(value).map_err(bad)?)
+            }
+            "tagged" => Self::Tagged((!value.is_empty()).then(|| PatternList::new(value))),
+            "version" => Self::Version(PatternList::new(value)),
+            "sessiontype" => Self::SessionType(PatternList::new(value)),
+            "command" => Self::Command { is_empty: value.is_empty() },
+            _ => return Err(invalid(format!("unknown criterion {name}"))),
+        })
+    }
+}
+
+/// The value of the criterion `name`, which must be there.
+fn criterion_value<'a>(name: &str, fields: &mut LineFields<'a>) -> Result<Cow<'a, str>, ConfigProblem> {
+    // Since OpenSSH 10.0, these two may ask for nothing.
+    let may_be_empty = matches!(name, "tagged" | "command");
+    // A comment cannot be a value: match_cfg_line takes it for a missing one.
+    let value = fields.next().filter(|value| (may_be_empty || !value.is_empty()) && !value.starts_with('#'));
+    value.ok_or_else(|| invalid(format!("{name} needs a value")))
+}
+
+/// Checks that nothing but a comment follows `all`, and takes the comment.
+fn expect_end_after_all(fields: &mut LineFields<'_>, criteria_before: usize) -> Result<(), ConfigProblem> {
+    let next = fields.next();
+    let comment = next.as_ref().is_some_and(|next| next.starts_with('#'));
+    // One criterion may precede, so that `Match canonical all` passes: match_cfg_line (readconf.c) counts them the same
+    // way.
+    if criteria_before > 1 || !comment && next.is_some_and(|next| !next.is_empty()) {
+        return Err(invalid("all cannot be combined with other criteria"));
+    }
+    if comment {
+        fields.finish();
+    }
+    Ok(())
+}
+
+fn invalid(reason: impl Into<String>) -> ConfigProblem {
+    ConfigProblem::Match(reason.into())
 }
 
 #[cfg(test)]

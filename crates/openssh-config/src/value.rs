@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::algorithms::AlgorithmKind;
 use super::check;
 use super::check::ForwardingKind;
 use super::error::ConfigProblem;
@@ -138,7 +139,6 @@ fn one_value(
     arguments: &mut LineArguments<'_>,
     operator: &OperatorEnv,
 ) -> Result<Option<ConfigValue>, ConfigProblem> {
-    let service = |name: &str| operator.service(name);
     Ok(Some(match syntax {
         ValueSyntax::Anything => ConfigValue::Words(arguments.each(|_| true, "")?),
         ValueSyntax::Word => ConfigValue::Text(arguments.one()?.into()),
@@ -155,43 +155,17 @@ fn one_value(
             // As if it were not set, so that a later line may set it.
             None => return Ok(None),
         },
-        ValueSyntax::Integer => {
-            let word = arguments.one()?;
-            let number = time::integer(&word).and_then(|number| u64::try_from(number).ok());
-            ConfigValue::Number(number.ok_or_else(|| arguments.bad(&word, "a whole number"))?)
-        }
-        ValueSyntax::Port => {
-            let word = arguments.one()?;
-            let port = jump::port(&word, &service).ok_or_else(|| arguments.bad(&word, "a port from 1 to 65535"))?;
-            ConfigValue::Number(u64::from(port))
-        }
+        ValueSyntax::Integer => integer(arguments)?,
+        ValueSyntax::Port => port(arguments, operator)?,
         ValueSyntax::Words => match arguments.words()? {
             // No words at all leave the keyword unset, so that a later line may set it.
             words if words.is_empty() => return Ok(None),
             words => ConfigValue::Words(words),
         },
-        ValueSyntax::Domains => {
-            let words = arguments.words()?;
-            if let Some(bad) = words.iter().find(|word| !jump::is_domain(word)) {
-                return Err(arguments.bad(bad, "a domain name"));
-            }
-            ConfigValue::Words(words)
-        }
+        ValueSyntax::Domains => domains(arguments)?,
         ValueSyntax::EachTested(test, expected) => ConfigValue::Words(arguments.each(test, expected)?),
-        ValueSyntax::Command => {
-            // The words were split for their quotes only; a command is one text to the end of the line, so `end` must
-            // find none.
-            arguments.words = Vec::new().into_iter();
-            ConfigValue::Text(command(rest).into())
-        }
-        ValueSyntax::Jump => {
-            // As for a command: parse_jump (readconf.c) gets the rest of the line with its comment.
-            arguments.words = Vec::new().into_iter();
-            let text = command(rest);
-            let jump = jump::parse(text, &service);
-            let expected = "hops joined by commas, each [user@]host[:port] or ssh://[user@]host[:port]";
-            ConfigValue::Jump(jump.map_err(|_| arguments.bad(text, expected))?.map(Arc::new))
-        }
+        ValueSyntax::Command => ConfigValue::Text(command(rest, arguments).into()),
+        ValueSyntax::Jump => jump_hosts(rest, arguments, operator)?,
         ValueSyntax::Agent => {
             let word = arguments.one()?;
             agent(&word, arguments, operator)?;
@@ -199,14 +173,7 @@ fn one_value(
         }
         ValueSyntax::ForwardAgent => forward_agent(arguments, operator)?,
         ValueSyntax::AddKeysToAgent => add_keys_to_agent(arguments)?,
-        ValueSyntax::Algorithms(list) => {
-            let word = arguments.one()?;
-            if !list.reads(&word) {
-                return Err(arguments.bad(&word, "names that ssh -Q lists, joined by commas"));
-            }
-            // A value with wildcards is assembled here once instead of for each host.
-            ConfigValue::Algorithms { names: list.assemble(&word), text: word.into() }
-        }
+        ValueSyntax::Algorithms(kind) => algorithms(kind, arguments)?,
         ValueSyntax::Forward(kind) => forward(kind, arguments, operator)?,
         ValueSyntax::PermitRemoteOpen => permit_remote_open(arguments, operator)?,
         ValueSyntax::PermittedCnames => permitted_cnames(arguments)?,
@@ -215,10 +182,54 @@ fn one_value(
     }))
 }
 
-/// A value taken as it stands: quotes and comments are part of it.
-fn command(rest: &str) -> &str {
+/// A value taken as it stands, to the end of the line: quotes and comments are part of it.
+fn command<'r>(rest: &'r str, arguments: &mut LineArguments<'_>) -> &'r str {
+    // The words were split for their quotes only, so `end` must find none.
+    arguments.words = Vec::new().into_iter();
     // An equals sign may separate the keyword from the command, as `strspn(str, WHITESPACE "=")` in readconf.c allows.
     rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
+}
+
+fn jump_hosts(
+    rest: &str,
+    arguments: &mut LineArguments<'_>,
+    operator: &OperatorEnv,
+) -> Result<ConfigValue, ConfigProblem> {
+    // As for a command: parse_jump (readconf.c) gets the rest of the line with its comment.
+    let text = command(rest, arguments);
+    let expected = "hops joined by commas, each [user@]host[:port] or ssh://[user@]host[:port]";
+    let jump = jump::parse(text, &|name| operator.service(name)).map_err(|_| arguments.bad(text, expected))?;
+    Ok(ConfigValue::Jump(jump.map(Arc::new)))
+}
+
+fn integer(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let word = arguments.one()?;
+    let number = time::integer(&word).and_then(|number| u64::try_from(number).ok());
+    number.map(ConfigValue::Number).ok_or_else(|| arguments.bad(&word, "a whole number"))
+}
+
+fn port(arguments: &mut LineArguments<'_>, operator: &OperatorEnv) -> Result<ConfigValue, ConfigProblem> {
+    let word = arguments.one()?;
+    let port = jump::port(&word, &|name| operator.service(name));
+    let port = port.ok_or_else(|| arguments.bad(&word, "a port from 1 to 65535"))?;
+    Ok(ConfigValue::Number(u64::from(port)))
+}
+
+fn domains(arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let words = arguments.words()?;
+    match words.iter().find(|word| !jump::is_domain(word)) {
+        Some(bad) => Err(arguments.bad(bad, "a domain name")),
+        None => Ok(ConfigValue::Words(words)),
+    }
+}
+
+fn algorithms(kind: AlgorithmKind, arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
+    let word = arguments.one()?;
+    if !kind.reads(&word) {
+        return Err(arguments.bad(&word, "names that ssh -Q lists, joined by commas"));
+    }
+    // A value with wildcards is assembled here once instead of for each host.
+    Ok(ConfigValue::Algorithms { names: kind.assemble(&word), text: word.into() })
 }
 
 fn choice(choices: ValueChoices, arguments: &mut LineArguments<'_>) -> Result<ConfigValue, ConfigProblem> {
