@@ -478,7 +478,7 @@ pub(super) enum ColorChoice {
     Auto,
     /// Even if the output is not a terminal
     Always,
-    /// Never
+    /// Not even at a terminal
     Never,
 }
 

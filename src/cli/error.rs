@@ -174,7 +174,9 @@ impl From<SelectError> for CliError {
             SelectError::Role { hint, .. } => Self::usage(error.to_string()).with_hint(hint),
             SelectError::Nodes { hint, .. } => Self::usage(error.to_string())
                 .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned())),
-            SelectError::Service { .. } | SelectError::Nothing { .. } => Self::usage(error.to_string()),
+            SelectError::EmptyService | SelectError::Service { .. } | SelectError::Nothing { .. } => {
+                Self::usage(error.to_string())
+            }
         }
     }
 }

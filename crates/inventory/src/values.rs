@@ -406,7 +406,12 @@ impl ValueError {
     pub fn fault(self, raw: &RawValue, what: &str, said: &str) -> Diagnostic {
         let place = raw.part(self.part);
         let place = if place.is_empty() { raw.place() } else { place };
-        Diagnostic::new(place, format!("{} is not a valid {what} name: {}", quoted(said), self.why))
+        let message = if said.is_empty() {
+            format!("the {what} name is empty")
+        } else {
+            format!("{} is not a valid {what} name: {}", quoted(said), self.why)
+        };
+        Diagnostic::new(place, message)
     }
 }
 

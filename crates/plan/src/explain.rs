@@ -204,9 +204,9 @@ fn explain_step(
     let name = view.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
     writeln!(
         text,
-        "step {number}{name}: {what}{role}, {} on {}",
-        count(view.batches.len(), "batch", "batches"),
-        count(step.nodes.len(), "node", "nodes")
+        "step {number}{name}: {what}{role} ({}, {})",
+        count(step.nodes.len(), "node", "nodes"),
+        count(view.batches.len(), "batch", "batches")
     )?;
     for (number, batch) in (1..).zip(&view.batches) {
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
@@ -226,14 +226,14 @@ fn explain_step(
     for cap in &view.caps {
         writeln!(
             text,
-            "  cap: at most {} of the {} nodes of {} may be down at once (max_unavailable); {}",
+            "  cap: at most {} of {} {} nodes may be down at once (max_unavailable){}",
             cap.max_unavailable,
             cap.nodes,
             cap.role,
             match &cap.down {
-                None => "nodes already down count".to_owned(),
-                Some(down) if down.is_empty() => "none is down now".to_owned(),
-                Some(down) => format!("down now: {}", fold(down)),
+                None => ", including nodes already down".to_owned(),
+                Some(down) if down.is_empty() => "; none is down now".to_owned(),
+                Some(down) => format!("; down now: {}", fold(down)),
             }
         )?;
     }
@@ -337,15 +337,15 @@ mod tests {
             policy.gate_snapshot = Some("before.json".into());
         });
         insta::assert_snapshot!(text(&plan, None), @r#"
-        step 1: restart contrail-api contrail-collector, role config, 3 batches on 3 nodes
+        step 1: restart contrail-api contrail-collector, role config (3 nodes, 3 batches)
           batch 1: cfg1 (1)
           batch 2: cfg2 (1)
           batch 3: cfg3 (1)
           request: stopProcess, startProcess of contrail-api at supervisor-config (unix:///var/run/supervisord_config.sock or unix:///tmp/supervisord_config.sock or http://localhost:9004)
-          cap: at most 1 of the 3 nodes of config may be down at once (max_unavailable); nodes already down count
+          cap: at most 1 of 3 config nodes may be down at once (max_unavailable), including nodes already down
           one unit: stopping contrail-api (supervisor-config) can make its node manager restart the whole instance
           failure limit 0; gate: RUNNING for 5s; check: true; no worse than before.json, within 2m
-        step 2: restart contrail-api contrail-collector, role analytics, 3 batches on 5 nodes
+        step 2: restart contrail-api contrail-collector, role analytics (5 nodes, 3 batches)
           batch 1: a1 (1)
           batch 2: a[2-3] (2)
           batch 3: a4 (1)
@@ -417,7 +417,7 @@ mod tests {
     fn a_command_is_one_step() {
         let plan = made(Action::Exec, &[], |_| {});
         insta::assert_snapshot!(text(&plan, None), @r#"
-        step 1: exec: uptime, 1 batch on 8 nodes
+        step 1: exec: uptime (8 nodes, 1 batch)
           batch 1: a[1-4],cfg[1-3] (7)
           skipped (maintenance): a5
           failure limit unlimited

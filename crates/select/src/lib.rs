@@ -21,11 +21,12 @@ impl ServicePattern {
     /// Parses a service name or glob.
     ///
     /// # Errors
-    /// [`SelectError::Service`] for an empty name, one with spaces or control characters, or an invalid glob.
+    /// [`SelectError::EmptyService`] for an empty name; [`SelectError::Service`] for one with spaces or control
+    /// characters, and for an invalid glob.
     pub fn parse(typed: &str) -> Result<Self, SelectError> {
         let bad = |reason: &str| SelectError::Service { name: typed.to_owned(), reason: reason.to_owned() };
         if typed.is_empty() {
-            return Err(bad("it is empty"));
+            return Err(SelectError::EmptyService);
         }
         if typed.starts_with('-') {
             return Err(bad("it begins with `-`"));
@@ -162,6 +163,9 @@ pub enum SelectError {
         /// The most similar name.
         hint: Option<String>,
     },
+    /// An empty service name.
+    #[error("the service name is empty")]
+    EmptyService,
     /// An invalid service name.
     #[error("`{name}` is not a valid service name: {reason}")]
     Service {
@@ -483,7 +487,8 @@ nodes:
             panic!("a role is wrong");
         };
         assert_eq!(hint, "did you mean analytics?");
-        assert!(ServicePattern::parse("").is_err() && ServicePattern::parse("a b").is_err());
+        assert_eq!(ServicePattern::parse("").expect_err("no name").to_string(), "the service name is empty");
+        assert!(ServicePattern::parse("a b").is_err());
         assert!(ServicePattern::parse("a\u{1b}").is_err() && ServicePattern::parse("a[").is_err());
     }
 

@@ -135,9 +135,9 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
     add("port", resolved.port.value.to_string(), &resolved.port.origin);
     add("user", resolved.user.value.to_string(), &resolved.user.origin);
     let identities = resolved.identity_paths(ways.operator())?;
-    // Nothing was named, and a list of seven usual files would say less.
+    // Nothing is set, and a list of seven default files would be less clear.
     if identities.iter().all(|identity| identity.origin == openssh_config::ConfigOrigin::Default) {
-        add("identity", "the agent's keys and the usual files".to_owned(), &openssh_config::ConfigOrigin::Default);
+        add("identity", "agent keys and default identity files".to_owned(), &openssh_config::ConfigOrigin::Default);
     } else {
         for identity in identities {
             add("identity", identity.value.display().to_string(), &identity.origin);

@@ -230,7 +230,7 @@ fn names_and_keys_of_nodes() {
             "version: 1\nnodes:\n  a: {user: \"né\", prt: 1}\n",
             &["3:19: unknown key `prt` in a node (did you mean port?)"],
         ),
-        ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: `` is not a valid node name: it is empty"]),
+        ("version: 1\nnodes:\n  \"\": {}\n", &["3:3: the node name is empty"]),
         (
             "version: 1\nnodes:\n  a:22: {}\n",
             &["3:4: `a:22` is not a valid node name: it contains `:` or `%` but is not an IPv6 address"],

@@ -175,7 +175,7 @@ fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern
         }
         // Whether anything remains is checked once the step's other keys are known.
         Err(SelectError::Nothing { .. }) => return true,
-        Err(error @ (SelectError::Role { .. } | SelectError::Service { .. })) => {
+        Err(error @ (SelectError::Role { .. } | SelectError::EmptyService | SelectError::Service { .. })) => {
             Diagnostic::new(field.value.place(), format!("{key}: {error}"))
         }
     };
@@ -286,13 +286,14 @@ fn service_names(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: F
 
 fn service_is_right(work: &mut RolloutReader<'_>, value: &RawValue, name: &str) -> bool {
     let is_several = name.contains([',', ' ']);
-    let reason = match ServicePattern::parse(name) {
-        Err(SelectError::Service { reason, .. }) => reason,
+    let invalid = |reason: &str| format!("{} is not a valid service name: {reason}", quoted(name));
+    let message = match ServicePattern::parse(name) {
+        Err(SelectError::Service { reason, .. }) => invalid(&reason),
         Err(error) => error.to_string(),
-        Ok(_) if is_several => "a service name cannot contain commas".to_owned(),
+        Ok(_) if is_several => invalid("a service name cannot contain commas"),
         Ok(_) => return true,
     };
-    let fault = Diagnostic::new(value.place(), format!("{} is not a valid service name: {reason}", quoted(name)));
+    let fault = Diagnostic::new(value.place(), message);
     let help = is_several.then(|| "write several services as a list: `[contrail-api, contrail-schema]`".to_owned());
     work.reader.fault(fault.help_if(help));
     false
