@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
-use contrail_lab::Fault;
+use contrail_lab::{Fault, Release, Role, SupervisorVersion};
 
 use crate::following::Following;
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, parsed, uniform};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Running, node, parsed, single, uniform};
 
 fn write(cluster: &Cluster, node: &str, text: &str) {
     assert!(cluster.node(node).write_log(ANALYTICS, COLLECTOR, false, text.as_bytes()), "{node}");
@@ -150,6 +150,19 @@ fn a_signal_ends_it_also_while_nobody_reads() {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.is_ok_and(|status| status.success()));
     assert_eq!(child.wait().expect("cannot wait for ctl").code(), Some(130));
+}
+
+/// supervisorctl before 4.0.4 reads stderr if it is given the word `stdout`.
+#[test]
+fn supervisorctl_of_each_version_reads_the_stream_that_is_wanted() {
+    for version in [SupervisorVersion::V3_0, SupervisorVersion::V3_3, SupervisorVersion::V4_2_5] {
+        let cluster = Cluster::start(single(node(Release::R3_2, [Role::Analytics]).supervisor(version)));
+        write(&cluster, "n", "to stdout\n");
+        assert!(cluster.node("n").write_log(ANALYTICS, COLLECTOR, true, b"to stderr\n"));
+        let read = |words: &str| cluster.ctl(&format!("logs {COLLECTOR} -n 1 --via supervisorctl {words}")).expect(0);
+        assert_eq!(read("").stdout, "n: to stdout\n", "{version:?}");
+        assert_eq!(read("--stderr").stdout, "n: to stderr\n", "{version:?}");
+    }
 }
 
 #[test]

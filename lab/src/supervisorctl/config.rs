@@ -133,7 +133,8 @@ impl Ctl<'_> {
             self.status = 1;
             return Ok(());
         };
-        let stderr = names.get(1).is_some_and(|c| c == "stderr");
+        // Before 4.0.4, any channel word makes it read stderr: `do_tail` compares `stdout` by identity.
+        let stderr = names.get(1).is_some_and(|channel| channel == "stderr" || !self.is_4());
         match rpc::log(&sup, name, stderr) {
             Ok(log) => {
                 let text = logs::read_file(&log, -length, 0).unwrap_or_default();

@@ -95,7 +95,8 @@ impl<S: Session> SupervisorctlBackend<S> {
         let bytes = bytes.min(TAIL_LIMIT);
         // On Python 3 it fails where a character is cut, which has at most three more bytes.
         for more in 0..=3 {
-            let output = self.query(&["tail", &format!("-{}", bytes + more), name, stream.as_str()]).await?;
+            let length = format!("-{}", bytes + more);
+            let output = self.query(&tail_words(&length, name, stream)).await?;
             match supervisorctl::parse_tail(name, &output.stdout, &output.stderr) {
                 TailOutput::Text(text) if output.status == 0 && text.is_empty() => {
                     // supervisord also reports an empty log for one that goes to a device, so the path has to decide.
@@ -166,7 +167,9 @@ impl<S: Session> SupervisorctlBackend<S> {
     /// Follows one of a process's logs, until the follower is dropped.
     async fn follow(&self, name: &str, stream: LogStream) -> Result<TailFollower<S::Command>, SupervisorError> {
         let address = self.address.to_string();
-        let line = quote_words(&["supervisorctl", "-s", &address, "tail", "-f", name, stream.as_str()])?;
+        let mut words = vec!["supervisorctl", "-s", &address];
+        words.extend(tail_words("-f", name, stream));
+        let line = quote_words(&words)?;
         TailFollower::start(self.shell.session().as_ref(), self.shell.sudo(), &line).await
     }
 }
@@ -317,6 +320,17 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
     fn rescue_group(&self, context: &RescueContext<'_>, group: &str) -> Option<Rescue> {
         Some(rescue::of_group(context, self.shell.sudo(), &self.address, group))
     }
+}
+
+/// The words of a `tail`, where `modifier` is the number of bytes or `-f`.
+fn tail_words<'a>(modifier: &'a str, name: &'a str, stream: LogStream) -> Vec<&'a str> {
+    let mut words = vec!["tail", modifier, name];
+    // Before 4.0.4, supervisorctl compares the word `stdout` by identity and then reads stderr (do_tail). Without a word
+    // every version reads stdout.
+    if stream == LogStream::Stderr {
+        words.push(stream.as_str());
+    }
+    words
 }
 
 /// Bytes in which so many lines are likely to be whole.
