@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -144,7 +145,8 @@ enum IntrospectProblem {
 /// [`FunctionalState::Timeout`] or [`FunctionalState::Initializing`]; nothing is retried here.
 ///
 /// `service` is the group's name, such as `contrail-schema`: for those that stand by, a refused connection means
-/// [`FunctionalState::Backup`]. A forwarding that the node says to forbid means that for none.
+/// [`FunctionalState::Backup`]. A forwarding that the node says to forbid means that only if `is_closed`, whether the node
+/// itself finds the port closed; it is polled in that case alone.
 ///
 /// # Errors
 /// The session's own error when the connection to the node itself is gone: [`TransportError::Lost`]. Nothing that the
@@ -154,8 +156,9 @@ pub async fn ask<S: Session>(
     service: &str,
     port: u16,
     patience: Duration,
+    is_closed: impl Future<Output = bool> + Send,
 ) -> Result<FunctionalState, TransportError> {
-    match question(session, service, port, patience).await {
+    match question(session, service, port, patience, is_closed).await {
         Err(refused @ TransportError::ChannelRefused { .. }) => Ok(FunctionalState::initializing(&refused.to_string())),
         answer => answer.map(|answer| answer.said),
     }
@@ -190,6 +193,7 @@ pub async fn question<S: Session>(
     service: &str,
     port: u16,
     patience: Duration,
+    is_closed: impl Future<Output = bool> + Send,
 ) -> Result<IntrospectAnswer, TransportError> {
     debug!(service, port, "asking for the NodeStatus");
     let answer = tokio::time::timeout(patience, exchange(session, port)).await;
@@ -200,7 +204,10 @@ pub async fn question<S: Session>(
     };
     let noise = |said| Ok(IntrospectAnswer { said, source: AnswerSource::Noise });
     match problem {
-        Some(IntrospectProblem::Transport(error)) if error.nobody_listens() => {
+        // OpenSSH 7.4 and older report a closed port as they report a forbidden forwarding.
+        Some(IntrospectProblem::Transport(error))
+            if error.nobody_listens() || (error.is_prohibited() && is_closed.await) =>
+        {
             // Only the instance that won the election opens its port, so a refusal is normal for these.
             let stands_by = STAND_BY.contains(&service);
             let nobody = || FunctionalState::initializing(&format!("nothing is listening on port {port}"));

@@ -16,6 +16,10 @@ use ctl_local::process::exhausted;
 /// that fails before the connection is under way, so for a missing socket too.
 pub const CONNECT_FAILED: &str = "ConnectFailed";
 
+/// The reason for a forbidden forwarding: `SSH_OPEN_ADMINISTRATIVELY_PROHIBITED` of RFC 4254, section 5.1. What it proves
+/// depends on the sshd, see [`CONNECT_FAILED`].
+pub(crate) const PROHIBITED: &str = "AdministrativelyProhibited";
+
 /// The reason of a [`TransportError::Behind`] when the bastion has no room for another stream:
 /// `SSH_OPEN_RESOURCE_SHORTAGE` of RFC 4254, section 5.1.
 pub(super) const NO_ROOM: &str = "ResourceShortage";
@@ -330,7 +334,9 @@ fn certificate_flaw(flaw: &Option<String>) -> String {
 fn behind(reason: &str) -> &str {
     match reason {
         CONNECT_FAILED => "refused, unreachable or unknown from there",
-        "AdministrativelyProhibited" => "it forbids forwarding",
+        PROHIBITED => {
+            "it forbids forwarding, or cannot resolve or reach the host (OpenSSH 7.4 and older do not say which)"
+        }
         NO_ROOM => "it accepts no more channels",
         other => other,
     }
@@ -396,7 +402,7 @@ impl TransportError {
                     | Self::Lost { .. }
                     | Self::Controller { .. }
             )
-        ) || matches!(self, Self::Behind { reason, .. } if reason == CONNECT_FAILED || reason == NO_ROOM)
+        ) || matches!(self, Self::Behind { reason, .. } if [CONNECT_FAILED, NO_ROOM, PROHIBITED].contains(&&**reason))
     }
 
     /// Whether the node, or the bastion on the way to it, may be there again later, as one that is starting is. A login
@@ -407,6 +413,11 @@ impl TransportError {
         if let Self::Bastion { source, .. } = self {
             return source.may_come_back();
         }
+        // A forwarding that is forbidden stays so. An old bastion that could not resolve the name at once reports the
+        // same, but a node that restarts is not the cause of that.
+        if matches!(self, Self::Behind { reason, .. } if reason == PROHIBITED) {
+            return false;
+        }
         // A timeout is not transient within one connect, because it has used up the whole budget.
         self.is_transient() || matches!(self, Self::Timeout { .. })
     }
@@ -416,6 +427,13 @@ impl TransportError {
     #[must_use]
     pub fn nobody_listens(&self) -> bool {
         matches!(self, Self::ChannelRefused { reason, .. } if reason == CONNECT_FAILED)
+    }
+
+    /// Whether the node refused a stream because forwarding is forbidden or, if its sshd is old, because nothing
+    /// listens at the other end: see [`CONNECT_FAILED`].
+    #[must_use]
+    pub fn is_prohibited(&self) -> bool {
+        matches!(self, Self::ChannelRefused { reason, .. } if reason == PROHIBITED)
     }
 
     /// The same as a failure of a result.
@@ -445,6 +463,7 @@ impl TransportError {
             }
             Self::Behind { reason, .. } if reason == CONNECT_FAILED => (Stage::Connect, K::UnreachableNetwork, Some("is the node up, and does the bastion know its name and reach its port?".to_owned())),
             Self::Behind { bastion, reason, .. } if reason == NO_ROOM => (Stage::Connect, K::Proxy, Some(format!("use fewer nodes at a time with --forks, or check the limits of sshd on {bastion}"))),
+            Self::Behind { bastion, host, port, reason } if reason == PROHIBITED => (Stage::Connect, K::Proxy, Some(format!("does {bastion} resolve {host}, and reach its port {port}? If so, the sshd of {bastion} must allow TCP forwarding (AllowTcpForwarding, PermitOpen)"))),
             Self::Behind { bastion, .. } => (Stage::Connect, K::Proxy, Some(format!("the sshd of {bastion} must allow TCP forwarding (AllowTcpForwarding, PermitOpen)"))),
             Self::Proxy { .. } => (Stage::Connect, K::Proxy, Some("run the command yourself: it must print the node's SSH greeting".to_owned())),
             Self::Negotiation { hint, .. } => (Stage::Connect, K::Negotiation, hint.clone()),
@@ -484,7 +503,7 @@ impl TransportError {
                 K::Command,
                 Some("raise MaxSessions in the node's sshd_config, or allow commands for this user".to_owned()),
             ),
-            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("allow forwarding for this user in the node's sshd_config (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen), or use --via supervisorctl".to_owned())),
+            Self::ChannelRefused { .. } => (Stage::Inspect, K::Protocol, Some("something must listen there, and the node's sshd_config must allow forwarding for this user (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen); or use --via supervisorctl".to_owned())),
         };
         Failure { stage, kind, message: self.to_string(), hint }
     }
@@ -503,6 +522,24 @@ mod tests {
         assert!(hint(NO_ROOM).contains("--forks") && hint(NO_ROOM).contains("sshd on gate"), "{}", hint(NO_ROOM));
         let forbidden = hint("AdministrativelyProhibited");
         assert!(forbidden.contains("sshd of gate") && forbidden.contains("AllowTcpForwarding"), "{forbidden}");
+    }
+
+    /// OpenSSH 7.4 gives this reason also for a name that it cannot resolve and for a port that refuses at once.
+    #[test]
+    fn a_prohibited_stream_names_both_causes() {
+        let [bastion, host, reason] = ["gate", "n1", "AdministrativelyProhibited"].map(str::to_owned);
+        let behind = TransportError::Behind { bastion, host, port: 22, reason };
+        let Failure { kind, message, hint, .. } = behind.failure();
+        let hint = hint.unwrap_or_default();
+        assert_eq!(kind, FailureKind::Proxy);
+        assert!(message.contains("it forbids forwarding, or cannot resolve or reach the host"), "{message}");
+        assert!(hint.contains("gate resolve n1") && hint.contains("AllowTcpForwarding"), "{hint}");
+        assert!(behind.is_transient() && !behind.may_come_back());
+        let [what, reason] = ["localhost:8089", "AdministrativelyProhibited"].map(str::to_owned);
+        let refused = TransportError::ChannelRefused { what, reason };
+        assert!(refused.is_prohibited() && !refused.nobody_listens() && !refused.is_transient());
+        let hint = refused.failure().hint.unwrap_or_default();
+        assert!(hint.contains("listen") && hint.contains("AllowTcpForwarding"), "{hint}");
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(crate) async fn functional<T: Transport>(
     let port = introspect::port_of(&instance.role.introspect, &process.group, &process.name)?;
     // Without an answer the caller judges the process by its state alone.
     let session = instance.link.session().await.ok()?;
-    let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE).await.ok()?;
+    let is_closed = instance.is_closed(port, PATIENCE);
+    let said = introspect::ask(session.as_ref(), &process.group, port, PATIENCE, is_closed).await.ok()?;
     Some(said.status())
 }
 
@@ -73,7 +74,8 @@ impl<T: Transport> PolledGate for ActiveGate<'_, T> {
         self.status = None;
         // A connection that was cut is opened again here: the action is over, so asking again repeats nothing.
         let session = self.instance.link.session().await.map_err(|error| error.to_string())?;
-        let now = introspect::ask(session.as_ref(), &self.process.group, self.port, PATIENCE).await;
+        let is_closed = self.instance.is_closed(self.port, PATIENCE);
+        let now = introspect::ask(session.as_ref(), &self.process.group, self.port, PATIENCE, is_closed).await;
         let now = now.map_err(|error| error.to_string())?;
         let status = self.status.insert(now.status());
         if status.is_healthy() { Ok(now.to_string()) } else { Err(now.to_string()) }

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::node::access::NodeAccess;
@@ -17,8 +19,10 @@ use ctl_inventory::{ControlAddress, Role, Supervisor};
 use ctl_remote::Sudo;
 use ctl_select::ServicePattern;
 use ctl_supervisor::backend::interface::Capabilities;
+use ctl_supervisor::backend::may_run_commands;
 use ctl_supervisor::backend::search::{self, Diagnosis};
 use ctl_supervisor::init_service::InitService;
+use ctl_supervisor::node_scan;
 use ctl_supervisor::process::{ProcessReading, SupervisorReading};
 use ctl_supervisor::rescue::{self, RescueContext};
 use ctl_supervisor::shell::NodeShell;
@@ -43,6 +47,15 @@ impl<T: Transport> NodeConnection<T> {
     /// How the guard starts a service that init runs again.
     pub(crate) fn rescue_of_init(&self, name: &str) -> Rescue {
         rescue::of_init(&self.sudo, name)
+    }
+
+    /// The ports that the node itself finds open; none if it did not list them within `patience`.
+    pub(crate) async fn open_ports(&self, patience: Duration) -> Option<BTreeSet<u16>> {
+        let asked = async {
+            let shell = self.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
+            node_scan::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
+        };
+        timeout(patience, asked).await.ok().flatten()
     }
 
     /// The connection that is open, else a new one.
@@ -93,6 +106,8 @@ pub(crate) struct LiveInstance<T: Transport> {
     pub(crate) role: Arc<Role>,
     pub(crate) supervisor: Supervisor,
     authorization: Option<String>,
+    /// Whether the user lets commands run on the node.
+    may_run: bool,
     client: std::sync::Mutex<ConnectedClient<T::Session>>,
     /// Its first answer.
     pub(crate) snapshot: SupervisorReading,
@@ -129,6 +144,7 @@ impl<T: Transport> LiveInstance<T> {
             role: Arc::clone(role),
             supervisor: supervisor.clone(),
             authorization,
+            may_run: may_run_commands(wanted),
             client: std::sync::Mutex::new(ConnectedClient { session, client: Arc::new(reached.client) }),
             snapshot: reached.snapshot,
             acted_on: std::sync::Mutex::default(),
@@ -141,6 +157,11 @@ impl<T: Transport> LiveInstance<T> {
     /// comes first.
     pub(crate) fn is_first_of_program(&self, program: &str) -> bool {
         self.acted_on.lock().unwrap_or_else(PoisonError::into_inner).insert(program.to_owned())
+    }
+
+    /// Whether the node itself finds that nothing listens on a port; `false` if it cannot say so within `patience`.
+    pub(crate) async fn is_closed(&self, port: u16, patience: Duration) -> bool {
+        self.may_run && self.link.open_ports(patience).await.is_some_and(|open| !open.contains(&port))
     }
 
     /// Drops processes that another instance of the node lists as well, where the backend does not say whose they are.

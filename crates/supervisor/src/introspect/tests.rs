@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -335,7 +336,7 @@ impl FakeNode {
     }
 
     async fn asked(&self, service: &str) -> Result<FunctionalState, TransportError> {
-        ask(self, service, 8089, Duration::from_secs(2)).await
+        ask(self, service, 8089, Duration::from_secs(2), ready(false)).await
     }
 }
 
@@ -543,6 +544,21 @@ async fn a_refused_connection_is_backup_for_those_who_stand_by() {
     }
 }
 
+/// OpenSSH 7.4 gives this reason also for a port that nobody listens on, so the node's own list of ports decides.
+#[tokio::test]
+async fn a_prohibited_stream_to_a_closed_port_is_a_refused_connection() {
+    let node = FakeNode::new(IntrospectServer::Refuses("AdministrativelyProhibited"));
+    let nobody = FunctionalState::initializing("nothing is listening on port 8089");
+    for (service, expected) in [("contrail-schema", FunctionalState::Backup), ("contrail-api", nobody)] {
+        let asked = ask(&node, service, 8089, Duration::from_secs(2), ready(true)).await;
+        assert_eq!(asked, Ok(expected), "{service}");
+    }
+    // The list proves nothing where sshd refuses for another reason.
+    let node = FakeNode::new(IntrospectServer::Refuses("ResourceShortage"));
+    let asked = ask(&node, "contrail-schema", 8089, Duration::from_secs(2), ready(true)).await;
+    assert_ne!(asked, Ok(FunctionalState::Backup));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_the_end_of_the_nodes_connection_is_an_error() {
     let gone = FakeNode::new(IntrospectServer::Gone).asked("contrail-schema").await;
@@ -588,6 +604,6 @@ async fn an_endless_answer_is_given_up() {
     let text = "HTTP/1.1 200 OK\r\n\r\n";
     let node = FakeNode::new(IntrospectServer::Repeats(text, Duration::from_micros(1)));
     let patience = Duration::from_secs(3600);
-    let said = ask(&node, "contrail-api", 8084, patience).await;
+    let said = ask(&node, "contrail-api", 8084, patience, ready(false)).await;
     assert_eq!(said, Ok(FunctionalState::initializing("port 8084 answers with more than 1048576 bytes")));
 }

@@ -73,8 +73,8 @@ pub(crate) struct DeepStatus<T: Transport> {
     heard: AtomicBool,
     /// Why services cannot be queried.
     unheard: OnceLock<String>,
-    /// The ports that the node itself finds open.
-    open_ports: OnceCell<BTreeSet<u16>>,
+    /// The ports that the node itself finds open; none if it could not list them.
+    open_ports: OnceCell<Option<BTreeSet<u16>>>,
 }
 
 /// A search that is under way. Dropped, it ends.
@@ -236,7 +236,8 @@ impl<T: Transport> DeepStatus<T> {
             Ok(session) => session,
             Err(error) => return IntrospectReply::Lost(error),
         };
-        match introspect::question(session.as_ref(), service, port, PATIENCE).await {
+        let is_closed = async { self.open_ports().await.is_some_and(|ports| !ports.contains(&port)) };
+        match introspect::question(session.as_ref(), service, port, PATIENCE, is_closed).await {
             Ok(answer) => {
                 // Any other answer came over a forwarded channel.
                 if answer.source != AnswerSource::Refusal {
@@ -259,7 +260,6 @@ impl<T: Transport> DeepStatus<T> {
     /// port that nobody listens on; but if nothing at all was heard from a node, a port that is open there shows the
     /// difference.
     async fn is_forbidden(&self, port: u16) -> bool {
-        // Without a search no command may run, so the open ports cannot be listed either.
         if self.search.is_none() {
             return false;
         }
@@ -270,16 +270,17 @@ impl<T: Transport> DeepStatus<T> {
         if self.heard.load(Ordering::Relaxed) {
             return false;
         }
-        let ports = self.open_ports.get_or_init(|| async {
-            let asked = async {
-                let shell = self.link.shell().await.map_err(|error| debug!(%error, "no shell")).ok()?;
-                node_scan::open_ports(&shell).await.map_err(|error| debug!(%error, "cannot list its ports")).ok()
-            };
-            // Without a list there is no proof, so an error counts as no open port.
-            timeout(PATIENCE, asked).await.ok().flatten().unwrap_or_default()
-        });
+        // Without a list there is no proof.
+        let is_open = self.open_ports().await.is_some_and(|ports| ports.contains(&port));
         // Another service may have answered while the ports were listed.
-        ports.await.contains(&port) && !self.heard.load(Ordering::Relaxed)
+        is_open && !self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The ports that the node itself finds open; none if it could not list them.
+    async fn open_ports(&self) -> Option<&BTreeSet<u16>> {
+        // Without a search no command may run.
+        self.search.as_ref()?;
+        self.open_ports.get_or_init(|| async { self.link.open_ports(PATIENCE).await }).await.as_ref()
     }
 
     /// The port that the node says a program has.
@@ -408,10 +409,8 @@ fn is_settled(asked: &IntrospectReply) -> bool {
         // A standby refuses connections, and is healthy.
         IntrospectReply::Answer(answer) => answer.source == AnswerSource::Itself || answer.said.is_well(),
         // sshd's configuration forbids the forwarding, which a second query does not change (RFC 4254, 5.1).
-        IntrospectReply::Refused(TransportError::ChannelRefused { reason, .. }) => {
-            reason == "AdministrativelyProhibited"
-        }
-        IntrospectReply::Refused(_) | IntrospectReply::Lost(_) => false,
+        IntrospectReply::Refused(error) => error.is_prohibited(),
+        IntrospectReply::Lost(_) => false,
     }
 }
 
