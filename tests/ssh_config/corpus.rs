@@ -124,6 +124,8 @@ const VALUES: &[Text] = &[
     ("UserKnownHostsFile a b \"c d\"", H),
     ("UserKnownHostsFile none", H),
     ("UserKnownHostsFile a none", H),
+    ("UseBlacklistedKeys yes no", H),
+    ("UseBlacklistedKeys", H),
     ("UserKnownHostsFile ~/.ssh/kh-%C", &["h", "H", "10.0.0.1"]),
     ("HostName x.y\nPort 7\nUser u\nUserKnownHostsFile %C %h %n %k %p %r", H),
     ("HostKeyAlias Al\nUserKnownHostsFile %k", H),

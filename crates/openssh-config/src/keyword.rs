@@ -322,6 +322,7 @@ pub(crate) const KEYWORDS: &[KeywordEntry] = keywords! {
     "RSAAuthentication" => Anything, Ignored;
     "RhostsAuthentication" => Anything, Named(NO, OBSOLETE);
     "RhostsRSAAuthentication" => Anything, Named(NO, OBSOLETE);
+    "UseBlacklistedKeys" => Anything, Ignored;
     "UsePrivilegedPort" => Anything, Named(NO, OBSOLETE);
     "UseRoaming" => Anything, Ignored;
     "UseRsh" => Anything, Named(NO, OBSOLETE);
