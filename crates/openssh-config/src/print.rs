@@ -80,7 +80,7 @@ impl ResolvedHost {
         for file in &self.certificate_files {
             lines.add("certificatefile", &file.value);
         }
-        lines.files("globalknownhostsfile", &self.global_known_hosts_files.value);
+        lines.files("globalknownhostsfile", &self.global_known_hosts_text);
         lines.files("userknownhostsfile", &self.user_known_hosts_files.value);
         match self.connect_timeout.value {
             Some(time) => lines.add("connecttimeout", time.as_secs()),

@@ -17,7 +17,7 @@ use super::resolved::{
     ConfigAgent, ConfigAlgorithms, ConfigFamily, ConfigProxy, PubkeyAuthentication, ResolvedHost, ResolvedSetting,
     StrictHostKeyChecking, UnsupportedKeyword,
 };
-use super::tokens::PercentTokens;
+use super::tokens::{self, PercentTokens};
 use super::value::ConfigValue;
 use super::walk::{ConfigHit, ConfigWalk};
 
@@ -293,13 +293,13 @@ impl ConfigWalk<'_, '_> {
             user: self.user(),
         };
         let user_known_hosts_files = self.user_known_hosts_files(&tokens)?;
-        let global_known_hosts_files = self.files(
-            SettingKey::GlobalKnownHostsFile,
-            ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"],
-            // As they are written. `ssh -G` prints them so too, but `ssh` expands their `~` before it connects (ssh.c,
-            // main).
-            |word| Ok(PathBuf::from(word)),
-        )?;
+        let global_files = |expand: &dyn Fn(&str) -> Result<PathBuf, ConfigProblem>| {
+            let default = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+            self.files(SettingKey::GlobalKnownHostsFile, default, expand)
+        };
+        // `ssh` expands `~` only after `ssh -G` has printed the paths (ssh.c, main), and no tokens at all.
+        let global_known_hosts_text = global_files(&|word| Ok(PathBuf::from(word)))?.value;
+        let global_known_hosts_files = global_files(&|word| Ok(PathBuf::from(&*tokens::tilde(word, self.operator)?)))?;
         let (identity_agent, identity_agent_text) = self.agent(&tokens)?;
         let batch_mode = self.flag(SettingKey::BatchMode, false);
         let algorithms = |given: &Option<_>, key, kind, name| self.algorithms(given.as_ref(), key, kind, name);
@@ -316,6 +316,7 @@ impl ConfigWalk<'_, '_> {
             identity_agent_text,
             user_known_hosts_files,
             global_known_hosts_files,
+            global_known_hosts_text,
             revoked_host_keys: self.revoked_host_keys(),
             hash_known_hosts: self.flag(SettingKey::HashKnownHosts, false),
             strict_host_key_checking: self.strict_host_key_checking(),

@@ -208,8 +208,10 @@ pub struct ResolvedHost {
     pub(crate) identity_agent_text: Option<String>,
     /// The known_hosts files of the operator; empty for `none`.
     pub user_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
-    /// The known_hosts files of the machine as they are written, empty for `none`: `~` and tokens are not expanded.
+    /// The known_hosts files of the machine; empty for `none`. As in `ssh`, `~` is expanded in them, and tokens are not.
     pub global_known_hosts_files: ResolvedSetting<Vec<PathBuf>>,
+    /// The same as they are written, which is how `ssh -G` prints them.
+    pub(crate) global_known_hosts_text: Vec<PathBuf>,
     /// The file of revoked host keys, if any. As in `ssh`, it has neither tokens nor `~`.
     pub revoked_host_keys: Option<ResolvedSetting<Arc<str>>>,
     /// Whether names are hashed when they are written to known_hosts.

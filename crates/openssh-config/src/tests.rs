@@ -244,6 +244,18 @@ fn what_is_given_is_stronger_than_any_file() {
     assert!(resolve("", &HostQuery { host: "h", macs: given("bogus".to_owned()), ..HostQuery::default() }).is_err());
 }
 
+/// `ssh` expands `~` in these before it connects, but `ssh -G` prints them as they are written.
+#[test]
+fn the_home_is_expanded_in_global_known_hosts_files() {
+    let resolved = resolve("GlobalKnownHostsFile ~/kh /etc/%h\n", &host("h")).expect("resolvable");
+    let files = ["/home/op/kh", "/etc/%h"].map(PathBuf::from);
+    assert_eq!(resolved.global_known_hosts_files.value, files);
+    assert_eq!(of_key(&resolved, "globalknownhostsfile"), ["~/kh /etc/%h"]);
+    // `ssh` ends there too, as soon as it has connected.
+    let error = resolve("\nGlobalKnownHostsFile ~nobody-here/kh\n", &host("h")).expect_err("no such user");
+    assert!(error.to_string().starts_with("config:2: "), "{error}");
+}
+
 #[test]
 fn a_host_is_matched_under_its_name_and_its_address() {
     let both = HostQuery { host: "Node1", address: given("10.0.0.1"), ..HostQuery::default() };
