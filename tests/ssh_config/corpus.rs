@@ -38,6 +38,77 @@ type Text = (&'static str, &'static [&'static str]);
 
 const H: &[&str] = &["h"];
 
+/// Numeric addresses in every form, and names that only look like one.
+const ADDRESSES: &[&str] = &[
+    "2001:DB8:0:0::1",
+    "2001:DB8::1",
+    "2001:db8::1",
+    "::FFFF:1.2.3.4",
+    "::FFFF:102:304",
+    "::1.2.3.4",
+    "::102:304",
+    "::1.2.0.0",
+    "::0:1",
+    "::0:0",
+    "1:2:3:4:5:6:7::",
+    "::2:3:4:5:6:7:8",
+    "0:0:1::2:0",
+    "1:0:2:0:0:3:0:4",
+    "1::2:3:4:5:6:7",
+    "1:2:3:4:5:6:1.2.3.4",
+    "64:ff9b::1.2.3.4",
+    "64:ff9b::01.2.3.4",
+    "1:0:0:2:3:0:0:4",
+    "::ffff:0:1.2.3.4",
+    "00001::1",
+    "1:::2",
+    "12345::",
+    "1:2:3:4:5:6:7:8:9",
+    "::1%1",
+    "::0:1%1",
+    "::0:1%0",
+    "::1%nope",
+    "010.1.2.3",
+    "0x10.1",
+    "0X10.1",
+    "1",
+    "4294967295",
+    "4294967296",
+    "1.2.3",
+    "1.2.65535",
+    "1.2.65536",
+    "1.256",
+    "1.16777216",
+    "256.1.1.1",
+    "0x",
+    "0x.1",
+    "1.",
+    "1.2.3.4.",
+    "08.1.2.3",
+    "1..2",
+    "0x1G",
+    "1.2.3.4A",
+    "00.0.0.0",
+    "127.1",
+    "0",
+    "0X7F000001",
+    "00000000000001.2.3.4",
+    "1.2.0x100",
+    "0x100000000",
+    "037777777777",
+    "040000000000",
+    "1.2.3.4%1",
+    "1.2.3.4.5",
+    "1.2.3.256",
+    "10.0.0.1",
+    "1.2.3.04",
+    "::0X1",
+    "A:B",
+    "ABC%1",
+    "1.2.3.4A%1",
+    "FE80::1%NOPE",
+];
+
 /// Cases for single keywords.
 const VALUES: &[Text] = &[
     ("HostName target", H),
@@ -326,6 +397,8 @@ pub(crate) fn cases() -> Vec<Case> {
     for (text, hosts) in VALUES.iter().chain(BLOCKS) {
         cases.extend(hosts.iter().map(|host| Case::new(text, host)));
     }
+    let families = ["", "AddressFamily inet", "AddressFamily inet6", "HostName %h\nMatch final host *:*,*.*\n User u"];
+    cases.extend(families.iter().flat_map(|text| ADDRESSES.iter().map(|host| Case::new(text, host))));
     cases.extend(includes());
     cases.extend(bytes_and_sizes());
     cases.extend(command_line());

@@ -29,6 +29,7 @@
 //! statements of all files, `walk.rs` goes through them for one host, `resolve.rs` makes the result of the values found,
 //! `print.rs` shows it. Start reading at [`SshConfig::resolve`].
 
+mod address;
 mod algorithms;
 mod check;
 mod error;

@@ -7,6 +7,7 @@ use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::address::{self, NumericAddress};
 use super::error::{ConfigOrigin, ConfigProblem, SshConfigError};
 use super::keyword::{KeywordEntry, SettingKey};
 use super::matching::{MatchFacts, MatchLine};
@@ -228,8 +229,17 @@ impl<'c> ConfigWalk<'c, '_> {
             self.hit(SettingKey::HostName).map_or(ConfigOrigin::Default, ConfigHit::origin).error(problem)
         })?;
         // ssh.c (main) puts a name in lower case once it is expanded, before it reads the files again. An address it
-        // writes anew instead (`2001:DB8:0::1` becomes `2001:db8::1`); here it keeps its form.
-        Ok(name.to_ascii_lowercase())
+        // writes anew instead, and that is the name to look for in known_hosts.
+        let family = self.choice(SettingKey::AddressFamily);
+        Ok(match NumericAddress::parse(&name).and_then(|address| address.in_family(family)) {
+            Some(address) => {
+                let address = address.to_string();
+                // resolve_canonicalize (ssh.c) leaves a name that differs only in case as it is.
+                if address.eq_ignore_ascii_case(&name) { name } else { address }
+            }
+            None if address::can_be_no_name(&name) => name,
+            None => name.to_ascii_lowercase(),
+        })
     }
 }
 
