@@ -109,6 +109,18 @@ const ADDRESSES: &[&str] = &[
     "FE80::1%NOPE",
 ];
 
+/// Commands of `Match exec` that exit, and that do not.
+const COMMANDS: &[Text] = &[
+    ("Match exec \"kill -9 $$\"\n User u", H),
+    ("Match !exec \"kill -9 $$\"\n User u", H),
+    ("Match exec \"kill -TERM $$\"\n User u", H),
+    ("Match host x exec \"kill -9 $$\"\n User u", &["h", "x"]),
+    ("Host x\nMatch exec \"kill -9 $$\"\n User u", H),
+    ("Match exec \"exit 3\"\n User u", H),
+    ("Match exec no-such-command-here\n User u", H),
+    ("Match exec \"(kill -9 $(sh -c 'echo $PPID'))\"\n User u", H),
+];
+
 /// Cases for single keywords.
 const VALUES: &[Text] = &[
     ("HostName target", H),
@@ -394,7 +406,7 @@ const BLOCKS: &[Text] = &[
 /// All cases.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (text, hosts) in VALUES.iter().chain(BLOCKS) {
+    for (text, hosts) in VALUES.iter().chain(BLOCKS).chain(COMMANDS) {
         cases.extend(hosts.iter().map(|host| Case::new(text, host)));
     }
     let families = ["", "AddressFamily inet", "AddressFamily inet6", "HostName %h\nMatch final host *:*,*.*\n User u"];

@@ -137,6 +137,14 @@ pub enum ConfigProblem {
     /// A home directory is needed, and not known.
     #[error("cannot find your home directory")]
     NoHome,
+    /// A command of `Match exec` has no exit code, so that it is not known whether the block applies.
+    #[error("cannot evaluate Match exec {command:?}: {reason}")]
+    Exec {
+        /// With its tokens resolved.
+        command: String,
+        /// What kept it from exiting.
+        reason: String,
+    },
     /// The bastion is the host itself.
     #[error("the jump host is the host itself: {host}")]
     JumpLoop {

@@ -12,7 +12,7 @@
 //! let operator = OperatorEnv { user: "ops".to_owned(), ..OperatorEnv::default() };
 //! let config = SshConfig::parse(b"Host a6s*\n  Port 2222\n", Path::new("config"), &operator)?;
 //! let query = HostQuery { host: "a6s01", ..HostQuery::default() };
-//! let node = config.resolve(&query, &operator, &|_command| false)?;
+//! let node = config.resolve(&query, &operator, &|_command| Ok(false))?;
 //! assert_eq!((node.port.value, node.port.origin.to_string()), (2222, "config:2".to_owned()));
 //! # Ok::<(), openssh_config::SshConfigError>(())
 //! ```
@@ -139,12 +139,12 @@ impl SshConfig {
     ///
     /// # Errors
     /// [`SshConfigError`] for an unknown keyword that is not to be ignored, and for a value in force that cannot be
-    /// resolved: an unknown token, a variable that is not set, a bastion that is the host itself.
+    /// resolved: an unknown token, a variable that is not set, a bastion that is the host itself. Every error of `exec`.
     pub fn resolve(
         &self,
         query: &HostQuery<'_>,
         operator: &OperatorEnv,
-        exec: &dyn Fn(&str) -> bool,
+        exec: &dyn Fn(&str) -> Result<bool, ConfigProblem>,
     ) -> Result<ResolvedHost, SshConfigError> {
         resolve::resolve(&self.files, self.wants_final, query, operator, exec)
     }

@@ -29,7 +29,7 @@ pub(crate) fn resolve(
     wants_final: bool,
     query: &HostQuery<'_>,
     operator: &OperatorEnv,
-    exec: &dyn Fn(&str) -> bool,
+    exec: &dyn Fn(&str) -> Result<bool, ConfigProblem>,
 ) -> Result<ResolvedHost, SshConfigError> {
     let mut walk = ConfigWalk {
         query,

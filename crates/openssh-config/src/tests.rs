@@ -50,7 +50,7 @@ impl ConfigWorld {
     fn lines(&self, host: &str, keyword: &str) -> Vec<String> {
         let config = self.load().expect("readable");
         let query = HostQuery { host, ..HostQuery::default() };
-        let resolved = config.resolve(&query, &self.operator, &|_| false).expect("resolvable");
+        let resolved = config.resolve(&query, &self.operator, &|_| Ok(false)).expect("resolvable");
         of_key(&resolved, keyword)
     }
 }
@@ -71,7 +71,7 @@ fn operator() -> OperatorEnv {
 
 fn resolve(text: &str, query: &HostQuery<'_>) -> Result<ResolvedHost, SshConfigError> {
     let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &operator())?;
-    config.resolve(query, &operator(), &|_| false)
+    config.resolve(query, &operator(), &|_| Ok(false))
 }
 
 fn host(host: &str) -> HostQuery<'_> {
@@ -128,7 +128,7 @@ fn relative_includes_lie_beside_each_file() {
     let by_hand = world.path("etc/ssh_config");
     fs::write(&by_hand, "Include more/a.conf").expect("write");
     let config = SshConfig::load(&by_hand, &world.operator).expect("readable");
-    let resolved = config.resolve(&host("a"), &world.operator, &|_| false).expect("resolvable");
+    let resolved = config.resolve(&host("a"), &world.operator, &|_| Ok(false)).expect("resolvable");
     assert_eq!(&*resolved.user.value, "mine");
     assert_eq!(resolved.user.origin, ConfigOrigin::File { path: world.path("home/.ssh/more/a.conf").into(), line: 1 });
 }
@@ -320,7 +320,7 @@ fn agents() {
         ("IdentityAgent ~/s", ConfigAgent::Socket("/home/op/s".into())),
     ] {
         let config = SshConfig::parse(text.as_bytes(), Path::new("config"), &with_agent).expect("readable");
-        let resolved = config.resolve(&host("h"), &with_agent, &|_| false).expect("resolvable");
+        let resolved = config.resolve(&host("h"), &with_agent, &|_| Ok(false)).expect("resolvable");
         assert_eq!(resolved.identity_agent.value, expected, "{text}");
     }
 }
@@ -394,7 +394,7 @@ fn commands_are_run_by_the_caller_and_only_when_it_matters() {
     let asked = std::cell::RefCell::new(Vec::new());
     let exec = |command: &str| {
         asked.borrow_mut().push(command.to_owned());
-        true
+        Ok(true)
     };
     let resolved = config.resolve(&host("h"), &operator(), &exec).expect("resolvable");
     assert_eq!(&*resolved.user.value, "found");
@@ -405,7 +405,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), name in "\\PC{0,10}") {
         if let Ok(config) = SshConfig::parse(&bytes, Path::new("config"), &operator()) {
-            let _resolved = config.resolve(&host(&name), &operator(), &|_| true);
+            let _resolved = config.resolve(&host(&name), &operator(), &|_| Ok(true));
         }
     }
 
@@ -416,7 +416,7 @@ proptest! {
         "@", "ssh://", "+", "-", "^", ":", "/", "~", "\u{e4}",
     ]), 0..40)) {
         if let Ok(config) = SshConfig::parse(words.concat().as_bytes(), Path::new("config"), &operator()) {
-            let _resolved = config.resolve(&host("h"), &operator(), &|_| true);
+            let _resolved = config.resolve(&host("h"), &operator(), &|_| Ok(true));
         }
     }
 }

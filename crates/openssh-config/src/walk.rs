@@ -49,7 +49,7 @@ pub(crate) struct IgnoredKeyword<'c> {
 pub(crate) struct ConfigWalk<'c, 'q> {
     pub(crate) query: &'q HostQuery<'q>,
     pub(crate) operator: &'q OperatorEnv,
-    pub(crate) exec: &'q dyn Fn(&str) -> bool,
+    pub(crate) exec: &'q dyn Fn(&str) -> Result<bool, ConfigProblem>,
     pub(crate) hits: [Option<ConfigHit<'c>>; SettingKey::COUNT],
     pub(crate) identities: Vec<ConfigHit<'c>>,
     pub(crate) certificates: Vec<ConfigHit<'c>>,
@@ -198,7 +198,7 @@ impl<'c> ConfigWalk<'c, '_> {
                     port: self.port(),
                     user,
                 };
-                Ok((self.exec)(&tokens.expand(command, tokens::CLIENT, false)?))
+                (self.exec)(&tokens.expand(command, tokens::CLIENT, false)?)
             },
         })
     }
