@@ -13,12 +13,15 @@
 //! - No text causes a panic, and there are limits on its size (4 MiB, a million values, 24 levels), on repetition by
 //!   anchors, and on the nodes (100,000), so that memory and time are bounded.
 //!
+//! [`draft`] writes new inventories.
+//!
 //! Start reading in `model.rs` for the types, and in `load.rs` for the reader, which uses `raw.rs` (YAML to a tree with
 //! places), `roles.rs`, `nodes.rs` with `settings.rs` and `ssh_options.rs`, and `groups.rs`; `catalogue.rs` has the
 //! built-in roles. `docs/inventory.md` describes the format. `file.rs`, `problem.rs`, `raw.rs` and `values.rs` do not
 //! depend on nodes: the rollout file shares them, so that its faults look the same.
 
 mod catalogue;
+pub mod draft;
 mod environment;
 pub mod file;
 mod groups;
