@@ -26,6 +26,7 @@ mod environment;
 pub mod file;
 mod groups;
 mod hosts;
+mod imported;
 mod load;
 mod model;
 mod nodes;
@@ -45,6 +46,7 @@ mod yaml;
 pub use self::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, introspect_port, packages_of, roles_of_service};
 pub use self::environment::PathEnvironment;
 pub use self::hosts::check_host;
+pub use self::imported::draft_of;
 pub use self::load::{load, parse, read};
 pub use self::model::{
     ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
