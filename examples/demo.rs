@@ -48,23 +48,25 @@ fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
 }
 
 /// Commands that connect to nodes.
-const FANNED_OUT: [&str; 9] = ["service", "status", "ping", "exec", "logs", "top", "wait", "rollout", "snapshot"];
+const FANNED_OUT: [&str; 13] = [
+    "service", "start", "stop", "restart", "update", "status", "ping", "exec", "logs", "top", "wait", "rollout",
+    "snapshot",
+];
 
 /// The entry point of the binary, with the options that point it to the lab.
 fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
-    let goes_to_nodes = words.first().is_some_and(|word| FANNED_OUT.iter().any(|name| word == name));
-    let knows_inventory = goes_to_nodes || words.first().is_some_and(|word| word == "inventory");
-    // The words after `--` are the command of `exec`.
-    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    // Options may stand before the command.
+    let command = words.iter().find(|word| FANNED_OUT.iter().any(|name| word == name) || *word == "inventory");
+    let knows_inventory = command.is_some();
+    let goes_to_nodes = command.is_some_and(|word| word != "inventory");
     let mut all = vec![OsString::from("ctl")];
-    all.extend(words.iter().take(end).cloned());
     if knows_inventory {
         all.extend(["--inventory".into(), lab.inventory_path().into()]);
     }
     if goes_to_nodes {
         all.extend(["--known-hosts".into(), lab.known_hosts_path().into(), "--ssh-config".into(), "none".into()]);
     }
-    all.extend(words.into_iter().skip(end));
+    all.extend(words);
     contrail_ctl::cli::main(all)
 }
 

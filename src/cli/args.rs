@@ -27,6 +27,14 @@ pub(super) struct CliArgs {
 pub(super) enum CliCommand {
     /// Start, stop, restart, update or show services
     Service(ServiceArgs),
+    /// Start services; short for `ctl service NAME... start`
+    Start(VerbArgs),
+    /// Stop services; short for `ctl service NAME... stop`
+    Stop(VerbArgs),
+    /// Restart services; short for `ctl service NAME... restart`
+    Restart(VerbArgs),
+    /// Apply changed configuration; short for `ctl service NAME... update`
+    Update(VerbArgs),
     /// Run a command on the nodes and collect its output
     Exec(ExecArgs),
     /// Run the steps of a rollout file, such as an upgrade, in batches with gates
@@ -62,6 +70,19 @@ pub(super) struct ServiceArgs {
     /// glob ('contrail-*', all), a supervisord instance (supervisor-analytics), or a service that init runs.
     #[arg(value_name = "NAME... ACTION", required = true, num_args = 1..)]
     pub(super) words: Vec<String>,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl start NAME...
+#[derive(Debug, ClapArgs)]
+pub(super) struct VerbArgs {
+    /// Services: programs, groups (contrail-api), single processes (contrail-api:0), globs ('contrail-*', all),
+    /// supervisord instances (supervisor-analytics), or services that init runs
+    #[arg(value_name = "NAME", required = true)]
+    pub(super) names: Vec<String>,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
     #[command(flatten)]
@@ -290,12 +311,12 @@ pub(super) struct FanoutArgs {
     /// Select nodes with any of these roles, and act only on the supervisords of these roles
     #[arg(short, long, value_name = "ROLE", value_delimiter = ',', help_heading = "Nodes")]
     pub(super) role: Vec<String>,
-    /// Select the nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^
+    /// Select the nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^; can be repeated
     #[arg(short = 'w', long, value_name = "PATTERN", help_heading = "Nodes")]
-    pub(super) nodes: Option<String>,
-    /// Leave out the nodes of this node set
+    pub(super) nodes: Vec<String>,
+    /// Leave out the nodes of this node set; can be repeated
     #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
-    pub(super) exclude: Option<String>,
+    pub(super) exclude: Vec<String>,
     /// Number of nodes worked on at once
     #[arg(short, long, value_name = "N", default_value_t = FORKS, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
     pub(super) forks: u32,

@@ -10,6 +10,18 @@ use ctl_plan::policy::Policy;
 use ctl_plan::{Plan, TaskSpec, Work, plan};
 use ctl_select::{NodeQuery, ServicePattern, select};
 
+/// The service names of a command line. A comma separates names as a space does, except in the brackets of a glob.
+pub(super) fn service_names(words: &[String]) -> Vec<String> {
+    let names = words.iter().flat_map(|word| {
+        let mut is_bracketed = false;
+        word.split(move |symbol| {
+            is_bracketed = symbol == '[' || (is_bracketed && symbol != ']');
+            symbol == ',' && !is_bracketed
+        })
+    });
+    names.map(str::to_owned).collect()
+}
+
 /// A plan, and its description.
 pub(super) struct CliJob {
     pub(super) command: String,
@@ -64,8 +76,8 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
         let settings = self.settings;
         let query = NodeQuery {
             roles: &settings.roles,
-            nodes: settings.nodes.as_deref(),
-            exclude: settings.exclude.as_deref(),
+            nodes: &settings.nodes,
+            exclude: &settings.exclude,
             services: self.services,
         };
         let selection = select(inventory, &query)?;
@@ -94,5 +106,19 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
             reads_stdin: false,
             shown: StatusDisplay::default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::service_names;
+
+    #[test]
+    fn commas_separate_names() {
+        let names = |words: &[&str]| service_names(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(names(&["a,b", "c"]), ["a", "b", "c"]);
+        assert_eq!(names(&["contrail-[ab,c]*,d"]), ["contrail-[ab,c]*", "d"]);
+        // Nothing is left out in silence: an empty name is an error where it is used.
+        assert_eq!(names(&["a,", ""]), ["a", "", ""]);
     }
 }

@@ -38,24 +38,31 @@ mod top;
 mod trust;
 mod waiting;
 mod watch;
+mod word_order;
 
 use std::ffi::OsString;
 use std::io;
+use std::iter;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 pub use self::exit::ExitStatus;
 
 use self::args::{CliArgs, CliCommand};
 use self::error::CliError;
+use ctl_plan::ServiceVerb;
 use ctl_sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let words: Vec<OsString> = words.into_iter().collect();
-    let typed: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let args = match CliArgs::try_parse_from(words) {
+    let mut words = words.into_iter();
+    let program = words.next().unwrap_or_else(|| "ctl".into());
+    let mut cli = CliArgs::command();
+    cli.build();
+    let words = word_order::arrange(&cli, words.collect());
+    let typed: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let args = match CliArgs::try_parse_from(iter::once(program).chain(words)) {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
@@ -91,6 +98,10 @@ fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
         CliCommand::Runs(runs) => commands::runs::run(&runs),
         CliCommand::Wait(wait) => commands::wait::run(&wait),
         CliCommand::Service(service) => commands::service::run(&service, words),
+        CliCommand::Start(start) => commands::service::run_verb(ServiceVerb::Start, &start, words),
+        CliCommand::Stop(stop) => commands::service::run_verb(ServiceVerb::Stop, &stop, words),
+        CliCommand::Restart(restart) => commands::service::run_verb(ServiceVerb::Restart, &restart, words),
+        CliCommand::Update(update) => commands::service::run_verb(ServiceVerb::Update, &update, words),
         CliCommand::Status(status) => commands::status::run(&status),
         CliCommand::Top(top) => commands::top::run(&top, &main),
         CliCommand::Logs(logs) => commands::logs::run(&logs),

@@ -27,8 +27,8 @@ use ctl_snapshot::Snapshot;
 pub(super) struct Settings {
     pub(super) inventory: Option<PathBuf>,
     pub(super) roles: Vec<String>,
-    pub(super) nodes: Option<String>,
-    pub(super) exclude: Option<String>,
+    pub(super) nodes: Vec<String>,
+    pub(super) exclude: Vec<String>,
     /// Nodes that are worked on at once.
     pub(super) forks: usize,
     /// For the action on one node; none is the inventory's.
@@ -229,13 +229,25 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
     .with_hint("see inventory.example.yaml for an example; check yours with `ctl inventory check -i FILE`"))
 }
 
+impl Settings {
+    /// Whether only some nodes or roles are asked for.
+    pub(super) fn selects_some(&self) -> bool {
+        !self.roles.is_empty() || !self.nodes.is_empty() || !self.exclude.is_empty()
+    }
+}
+
 /// The nodes and roles that are asked for.
 pub(super) fn scope(settings: &Settings) -> RunScope {
     RunScope {
         roles: settings.roles.iter().map(|role| ctl_inventory::canonical_role(role.trim()).to_owned()).collect(),
-        nodes: settings.nodes.clone(),
-        exclude: settings.exclude.clone(),
+        nodes: joined(&settings.nodes),
+        exclude: joined(&settings.exclude),
     }
+}
+
+/// The patterns of an option that was given once or several times.
+fn joined(patterns: &[String]) -> Option<String> {
+    (!patterns.is_empty()).then(|| patterns.join(","))
 }
 
 /// Reads a snapshot.

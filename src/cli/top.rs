@@ -242,7 +242,8 @@ impl TopLogReader {
     fn open(&self, target: &TopTarget) -> Result<OpenLog, CliError> {
         let services: Vec<String> = target.service.clone().into_iter().collect();
         let roles: Vec<String> = target.role.clone().into_iter().collect();
-        let query = NodeQuery { roles: &roles, nodes: Some(&target.node), exclude: None, services: &services };
+        let query =
+            NodeQuery { roles: &roles, nodes: std::slice::from_ref(&target.node), exclude: &[], services: &services };
         let of = |stream| {
             let tail = LogTail { stream, lines: LOG_LINES, follow: false };
             let selection = select(&self.inventory, &query)?;

@@ -14,6 +14,7 @@ mod gates;
 mod glance;
 mod groups;
 mod guards;
+mod habits;
 mod harness;
 mod host_keys;
 mod hostile_text;

@@ -22,6 +22,11 @@ pub trait GroupResolver {
     /// The nodes of a group or role, given its name without `@`; `None` if there is none.
     fn group(&self, name: &str) -> Option<NodeSet>;
 
+    /// The nodes of a group that is meant by a name without `@`, where no node has this name.
+    fn plain_group(&self, _name: &str) -> Option<NodeSet> {
+        None
+    }
+
     /// All nodes: what `@*` stands for and what globs are matched against.
     fn all(&self) -> &NodeSet;
 
@@ -146,9 +151,17 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
             self.add_groups(operand)
         } else if operand.is_glob() {
             self.add_glob(operand)
+        } else if let Some(group) = self.plain_group(operand) {
+            self.add_set(&group, operand)
         } else {
             add_names(operand, &mut self.batch, &mut self.meter)
         }
+    }
+
+    /// The group that a name without brackets stands for.
+    fn plain_group(&self, operand: &Operand<'_>) -> Option<NodeSet> {
+        let resolver = self.resolver.filter(|_| operand.parts.is_empty())?;
+        resolver.plain_group(operand.text)
     }
 
     /// Adds the nodes of `@group`, or of each group of `@rack[1-3]`.

@@ -102,10 +102,10 @@ impl ServicePattern {
 pub struct NodeQuery<'a> {
     /// `--role`, split at commas.
     pub roles: &'a [String],
-    /// `--nodes`.
-    pub nodes: Option<&'a str>,
-    /// `--exclude`.
-    pub exclude: Option<&'a str>,
+    /// Each `--nodes`; they are combined.
+    pub nodes: &'a [String],
+    /// Each `--exclude`; they are combined.
+    pub exclude: &'a [String],
     /// The services as typed; none means all of them.
     pub services: &'a [String],
 }
@@ -198,6 +198,11 @@ impl GroupResolver for InventoryNames<'_> {
         Some(NodeSet::from_names(with.map(|node| node.name.as_str())))
     }
 
+    fn plain_group(&self, name: &str) -> Option<NodeSet> {
+        // A node wins over a group of its name, which `@` still reaches.
+        if self.all.contains(name) { None } else { self.group(name) }
+    }
+
     fn all(&self) -> &NodeSet {
         &self.all
     }
@@ -216,8 +221,8 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
     let roles = named_roles(inventory, query.roles)?;
     let names =
         InventoryNames { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
-    let wanted = query.nodes.map(|pattern| node_set("--nodes", pattern, &names)).transpose()?;
-    let unwanted = query.exclude.map(|pattern| node_set("--exclude", pattern, &names)).transpose()?;
+    let wanted = node_sets("--nodes", query.nodes, &names)?;
+    let unwanted = node_sets("--exclude", query.exclude, &names)?;
     let explicit = wanted.is_some() || !roles.is_empty();
     // Named nodes or roles are authoritative: the catalogue narrows only an open selection.
     let given = if explicit { Vec::new() } else { catalogue_roles(inventory, &services) };
@@ -269,6 +274,17 @@ fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, S
         }
     }
     Ok(roles)
+}
+
+/// The nodes of every pattern together; `None` without a pattern.
+fn node_sets(
+    option: &'static str,
+    patterns: &[String],
+    names: &InventoryNames<'_>,
+) -> Result<Option<NodeSet>, SelectError> {
+    // Each by itself: an operator in one of them says nothing about the others.
+    let sets = patterns.iter().map(|pattern| node_set(option, pattern, names));
+    sets.reduce(|all, set| Ok(all?.union(&set?))).transpose()
 }
 
 fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> Result<NodeSet, SelectError> {
@@ -325,17 +341,18 @@ fn has_match(role: &Role, service: &ServicePattern) -> bool {
 
 fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
     if !query.roles.is_empty() {
-        let scope = if query.nodes.is_some() || query.exclude.is_some() { " in that node set" } else { "" };
+        let scope = if !query.nodes.is_empty() || !query.exclude.is_empty() { " in that node set" } else { "" };
         return format!("no node{scope} has the role {}", query.roles.join(", "));
     }
-    if let Some(pattern) = query.nodes {
+    if !query.nodes.is_empty() {
+        let pattern = query.nodes.join(",");
         return if pattern.trim().is_empty() {
             "--nodes is empty".to_owned()
         } else {
             format!("`{pattern}` matches no node")
         };
     }
-    if query.exclude.is_some() {
+    if !query.exclude.is_empty() {
         return "--exclude leaves no nodes".to_owned();
     }
     let roles: BTreeSet<&str> = given.iter().map(String::as_str).collect();
@@ -386,9 +403,13 @@ nodes:
 
     /// The selection of `-r ROLES -w NODES -x EXCLUDE SERVICES`; `-` stands for an absent option.
     fn selected(roles: &str, nodes: &str, exclude: &str, services: &str) -> Result<Selection, SelectError> {
-        let given = |text| (text != "-").then_some(text);
-        let (roles, services) = (words(given(roles).unwrap_or_default()), words(services));
-        let query = NodeQuery { roles: &roles, nodes: given(nodes), exclude: given(exclude), services: &services };
+        let given = |text: &str| (text != "-").then(|| text.to_owned());
+        // `|` separates the values of an option that is given twice.
+        let repeated =
+            |text| given(text).iter().flat_map(|text| text.split('|')).map(str::to_owned).collect::<Vec<_>>();
+        let (roles, services) = (words(&given(roles).unwrap_or_default()), words(services));
+        let (nodes, exclude) = (repeated(nodes), repeated(exclude));
+        let query = NodeQuery { roles: &roles, nodes: &nodes, exclude: &exclude, services: &services };
         select(&inventory(), &query)
     }
 
@@ -407,6 +428,13 @@ nodes:
             ("-", "d2,a[1-2]", "-", "", "a1 a2 d2", true, false),
             ("-", "@rack1", "-", "", "a1 a2 d1", true, false),
             ("-", "@rack2", "-", "", "d2", true, false),
+            // Without `@`, and given twice.
+            ("-", "rack1", "-", "", "a1 a2 d1", true, false),
+            ("-", "a3,analytics!rack1", "-", "", "a3", true, false),
+            ("-", "a1", "rack1!a1", "", "a1", true, false),
+            ("-", "a1|d2", "-", "", "a1 d2", true, false),
+            ("-", "a1|@rack1!a1", "-", "", "a1 a2 d1", true, false),
+            ("-", "-", "a*|w1|@database!d1", "", "d1 c1 b1", false, false),
             ("-", "@analytics!a2", "-", "", "a1 a3", true, false),
             ("-", "@collector", "-", "", "a1 a2 a3", true, false),
             ("-", "*1", "-", "", "a1 d1 c1 w1 b1", true, false),
@@ -554,7 +582,7 @@ nodes:
         ) {
             let inventory = inventory();
             let roles: Vec<String> = role.into_iter().collect();
-            let query = NodeQuery { roles: &roles, nodes: nodes.as_deref(), exclude: None, services: &services };
+            let query = NodeQuery { roles: &roles, nodes: nodes.as_slice(), exclude: &[], services: &services };
             let Ok(selection) = select(&inventory, &query) else { return Ok(()) };
             let places: Vec<usize> = selection.nodes.iter()
                 .map(|selected| inventory.nodes.iter().position(|node| node.name == selected.node.name).expect("a node"))

@@ -5,7 +5,7 @@ use crate::cli::error::CliError;
 use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::Encoding;
-use crate::cli::job::JobRequest;
+use crate::cli::job::{JobRequest, service_names};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
 use ctl_event::LogStream;
@@ -27,7 +27,7 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let tail = LogTail { stream, lines, follow: args.follow };
-    let services = [args.name.clone()];
+    let services = service_names(std::slice::from_ref(&args.name));
     let request = JobRequest::new("logs", &services, &settings, |services| Work::Logs { services, tail });
     execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

@@ -46,13 +46,8 @@ pub(in crate::cli) fn job(args: &RolloutArgs, settings: &Settings, sources: &Sav
         }
     };
     let read = rollout::read(&file.path, &file.text, &args.vars, &inventory)?;
-    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
-    let query = NodeQuery {
-        roles: &settings.roles,
-        nodes: settings.nodes.as_deref(),
-        exclude: settings.exclude.as_deref(),
-        services: &[],
-    };
+    let is_limited = settings.selects_some();
+    let query = NodeQuery { roles: &settings.roles, nodes: &settings.nodes, exclude: &settings.exclude, services: &[] };
     let limit: Option<BTreeSet<String>> = if is_limited {
         let nodes = select(&inventory, &query)?.nodes;
         Some(nodes.iter().map(|selected| selected.node.name.clone()).collect())
@@ -63,7 +58,7 @@ pub(in crate::cli) fn job(args: &RolloutArgs, settings: &Settings, sources: &Sav
     for step in read.steps {
         let services = if let StepAction::Service { services, .. } = &step.what { services.as_slice() } else { &[] };
         let query =
-            NodeQuery { roles: &step.roles, nodes: step.nodes.as_deref(), exclude: step.exclude.as_deref(), services };
+            NodeQuery { roles: &step.roles, nodes: step.nodes.as_slice(), exclude: step.exclude.as_slice(), services };
         let mut selection = select(&inventory, &query)?;
         if let Some(limit) = &limit {
             selection.nodes.retain(|selected| limit.contains(&selected.node.name));

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{CliArgs, CliCommand, RunsArgs, RunsCommand};
+use crate::cli::args::{CliArgs, CliCommand, RunsArgs, RunsCommand, VerbArgs};
 use crate::cli::commands::{exec, rollout, service};
 use crate::cli::error::CliError;
 use crate::cli::execute::{ResumedRun, execute, not_finished};
@@ -311,6 +311,10 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
             let settings = Settings::from(&args.fanout);
             Ok((service::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
         }
+        CliCommand::Start(args) => planned_verb(ServiceVerb::Start, &args, &sources),
+        CliCommand::Stop(args) => planned_verb(ServiceVerb::Stop, &args, &sources),
+        CliCommand::Restart(args) => planned_verb(ServiceVerb::Restart, &args, &sources),
+        CliCommand::Update(args) => planned_verb(ServiceVerb::Update, &args, &sources),
         CliCommand::Exec(args) => {
             let settings = Settings::from(&args.fanout);
             Ok((exec::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
@@ -341,6 +345,11 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     }
 }
 
+fn planned_verb(verb: ServiceVerb, args: &VerbArgs, sources: &SavedInputs) -> Result<PlannedJob, CliError> {
+    let settings = Settings::from(&args.fanout);
+    Ok((service::verb_job(verb, args, &settings, sources)?, settings, ChangeSettings::from(&args.change.go)))
+}
+
 /// What did not succeed, once more.
 fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, settings, change) = planned(record, depth)?;
@@ -365,8 +374,8 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         let sources = SavedInputs { inventory: Some(record.request.inventory.clone()), rollout: None };
         // The saved inventory: the services are to be started where they were stopped.
         let (inventory, _) = settings::inventory(None, &sources)?;
-        let nodes = stopped.keys().cloned().collect::<Vec<_>>().join(",");
-        let query = NodeQuery { nodes: Some(&nodes), services: &services, ..NodeQuery::default() };
+        let nodes = [stopped.keys().cloned().collect::<Vec<_>>().join(",")];
+        let query = NodeQuery { nodes: &nodes, services: &services, ..NodeQuery::default() };
         let start = |services| Work::Service { verb: ServiceVerb::Start, services };
         let mut wanted = TaskSpec::new(select(&inventory, &query)?, start);
         wanted.task.targets = TargetFilter::Only(stopped);

@@ -1,10 +1,11 @@
-//! `ctl service NAME... ACTION`.
+//! `ctl service NAME... ACTION`, and the short `ctl ACTION NAME...`.
 
-use crate::cli::args::ServiceArgs;
+use crate::cli::args::{FanoutArgs, ServiceArgs, VerbArgs};
+use crate::cli::change_args::ChangeArgs;
 use crate::cli::error::CliError;
 use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
-use crate::cli::job::{CliJob, JobRequest};
+use crate::cli::job::{CliJob, JobRequest, service_names};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
 use ctl_plan::{Action, ServiceVerb, Work};
@@ -14,10 +15,32 @@ const ACTIONS: [Option<ServiceVerb>; 5] =
     [Some(ServiceVerb::Start), Some(ServiceVerb::Stop), Some(ServiceVerb::Restart), None, Some(ServiceVerb::Update)];
 
 pub(in crate::cli) fn run(args: &ServiceArgs, words: &[String]) -> Result<ExitStatus, CliError> {
-    let settings = Settings::from(&args.fanout);
+    carry_out(&args.fanout, &args.change, words, |settings| job(args, settings, &SavedInputs::default()))
+}
+
+pub(in crate::cli) fn run_verb(verb: ServiceVerb, args: &VerbArgs, words: &[String]) -> Result<ExitStatus, CliError> {
+    carry_out(&args.fanout, &args.change, words, |settings| verb_job(verb, args, settings, &SavedInputs::default()))
+}
+
+fn carry_out(
+    fanout: &FanoutArgs,
+    change: &ChangeArgs,
+    words: &[String],
+    job: impl FnOnce(&Settings) -> Result<CliJob, CliError>,
+) -> Result<ExitStatus, CliError> {
+    let settings = Settings::from(fanout);
     start_log(&settings.output)?;
-    let job = job(args, &settings, &SavedInputs::default())?;
-    execute(job, &settings, Some(&(&args.change.go).into()), words, None)
+    execute(job(&settings)?, &settings, Some(&(&change.go).into()), words, None)
+}
+
+/// What the words of a short command mean.
+pub(in crate::cli) fn verb_job(
+    verb: ServiceVerb,
+    args: &VerbArgs,
+    settings: &Settings,
+    sources: &SavedInputs,
+) -> Result<CliJob, CliError> {
+    job_of(&args.names, Some(verb), &args.change, settings, sources)
 }
 
 /// What the words mean.
@@ -29,11 +52,22 @@ pub(in crate::cli) fn job(args: &ServiceArgs, settings: &Settings, sources: &Sav
     {
         return Err(CliError::usage(format!("{option} cannot be used with `{}`, which changes nothing", name(verb))));
     }
+    job_of(&services, verb, &args.change, settings, sources)
+}
+
+fn job_of(
+    names: &[String],
+    verb: Option<ServiceVerb>,
+    change: &ChangeArgs,
+    settings: &Settings,
+    sources: &SavedInputs,
+) -> Result<CliJob, CliError> {
+    let services = service_names(names);
     let work = |services| match verb {
         Some(verb) => Work::Service { verb, services },
         None => Work::status(services),
     };
-    JobRequest { change: Some(&args.change.policy.policy), ..JobRequest::new("service", &services, settings, work) }
+    JobRequest { change: Some(&change.policy.policy), ..JobRequest::new("service", &services, settings, work) }
         .job(sources)
 }
 

@@ -34,7 +34,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
             .with_hint("ctl status --save FILE; then ctl snapshot diff FILE live"));
     }
     output::can_fold(output, FoldRows::Changes)?;
-    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
+    let is_limited = settings.selects_some();
     if after != LIVE && is_limited {
         return Err(CliError::usage("-r, -w and -x cannot be used to compare two files")
             .with_hint("limit the snapshots when you take them: ctl status -r ROLE --save FILE"));
@@ -74,7 +74,7 @@ fn live(old: &Snapshot, settings: &Settings) -> Result<(Snapshot, Option<CancelR
             .with_hint("choose the right inventory with -i"));
     }
     // As it was asked then, unless it is said otherwise now.
-    let is_limited = !settings.roles.is_empty() || settings.nodes.is_some() || settings.exclude.is_some();
+    let is_limited = settings.selects_some();
     let mut asked = settings::scope(settings);
     if !is_limited {
         asked = old.selection.clone();
@@ -83,15 +83,10 @@ fn live(old: &Snapshot, settings: &Settings) -> Result<(Snapshot, Option<CancelR
     }
     // Groups may have other nodes by now: those of the snapshot are meant.
     let nodes = match &old.selection.nodes {
-        Some(_) if settings.nodes.is_none() => Some(known.to_string()),
+        Some(_) if settings.nodes.is_empty() => vec![known.to_string()],
         _ => settings.nodes.clone(),
     };
-    let query = NodeQuery {
-        roles: &asked.roles,
-        nodes: nodes.as_deref(),
-        exclude: settings.exclude.as_deref(),
-        services: &old.services,
-    };
+    let query = NodeQuery { roles: &asked.roles, nodes: &nodes, exclude: &settings.exclude, services: &old.services };
     let mut selection = select(&inventory, &query)?;
     // Where nodes were named or left out, what else these names mean by now was not asked for.
     if old.selection.nodes.is_some() || old.selection.exclude.is_some() {

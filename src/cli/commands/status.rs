@@ -5,7 +5,7 @@ use crate::cli::error::CliError;
 use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
 use crate::cli::format::Encoding;
-use crate::cli::job::{JobRequest, StatusDisplay};
+use crate::cli::job::{JobRequest, StatusDisplay, service_names};
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::settings::{SavedInputs, Settings};
@@ -19,7 +19,8 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
     start_log(output)?;
-    let request = JobRequest::new("status", &args.names, &settings, Work::deep_status);
+    let services = service_names(&args.names);
+    let request = JobRequest::new("status", &services, &settings, Work::deep_status);
     let mut job = request.job(&SavedInputs::default())?;
     if let Some(interval) = args.watch {
         // Only these two have a form for a picture that changes.

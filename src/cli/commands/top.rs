@@ -3,6 +3,7 @@
 use crate::cli::args::TopArgs;
 use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
+use crate::cli::job::service_names;
 use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
 use crate::cli::settings::Settings;
@@ -13,5 +14,5 @@ pub(in crate::cli) fn run(args: &TopArgs, run_words: &RunWords) -> Result<ExitSt
     let settings = Settings::from(&args.fanout);
     start_log(&settings.output)?;
     output::can_fold(&settings.output, FoldRows::None("top"))?;
-    top::run(&args.names, args.interval, settings, run_words)
+    top::run(&service_names(&args.names), args.interval, settings, run_words)
 }

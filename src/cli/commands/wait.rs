@@ -4,7 +4,7 @@ use crate::cli::args::{ConditionArg, WaitArgs};
 use crate::cli::error::CliError;
 use crate::cli::execute::execute;
 use crate::cli::exit::ExitStatus;
-use crate::cli::job::JobRequest;
+use crate::cli::job::{JobRequest, service_names};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
 use ctl_plan::{WaitCondition, WaitGoal, Work};
@@ -18,6 +18,7 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
     start_log(&settings.output)?;
     let goal = WaitGoal { condition, stable: args.stable, limit: args.wait_timeout };
-    let request = JobRequest::new("wait", &args.names, &settings, |services| Work::Wait { services, goal });
+    let services = service_names(&args.names);
+    let request = JobRequest::new("wait", &services, &settings, |services| Work::Wait { services, goal });
     execute(request.job(&SavedInputs::default())?, &settings, None, &[], None)
 }

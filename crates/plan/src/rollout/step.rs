@@ -161,7 +161,8 @@ fn roles(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<Vec<Stri
 /// Checks a pattern alone.
 fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern: &str) -> bool {
     let key = quoted(field.name);
-    let fault = match select(work.inventory, &NodeQuery { nodes: Some(pattern), ..NodeQuery::default() }) {
+    let nodes = [pattern.to_owned()];
+    let fault = match select(work.inventory, &NodeQuery { nodes: &nodes, ..NodeQuery::default() }) {
         Ok(_) => return true,
         Err(SelectError::Pattern { error, .. }) => {
             // Variables shift the text after them, so the span applies only without them.
@@ -186,8 +187,8 @@ fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern
 fn selects(work: &mut RolloutReader<'_>, targets: &StepTargets, place: Range<usize>) -> bool {
     let query = NodeQuery {
         roles: &targets.roles,
-        nodes: targets.nodes.as_deref(),
-        exclude: targets.exclude.as_deref(),
+        nodes: targets.nodes.as_slice(),
+        exclude: targets.exclude.as_slice(),
         services: &[],
     };
     // Without services: an update or a command of an earlier step may add them.
