@@ -1,21 +1,20 @@
 //! Standard input of `ctl exec`: read to its end before anything is started.
 //!
 //! What always holds: a terminal and /dev/null are left alone; what does not end is named after [`PATIENCE`]; no more than
-//! [`LIMIT`] is read.
+//! [`LIMIT`] is read; a signal ends the command as at a question, with nothing left behind.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::Timespec;
 
 use super::error::CliError;
+use super::secret::{self, HeldEvent, HeldSignals};
 use super::terminal;
-use ctl_event::InputDigest;
+use ctl_event::{CancelReason, InputDigest};
 use ctl_plan::CommandInput;
 
 /// Most that is read, in MiB.
@@ -24,26 +23,31 @@ const LIMIT_MIB: usize = 64;
 /// Most that is read.
 const LIMIT: usize = LIMIT_MIB << 20;
 
+/// How much is read at once.
+const PIECE: usize = 64 << 10;
+
 /// A longer wait is explained.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why standard input was not read.
+#[derive(Debug, thiserror::Error)]
+enum InputError {
+    /// A signal came.
+    #[error("interrupted")]
+    Cancelled(CancelReason),
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// All of standard input. None: it is a terminal or /dev/null, or holds nothing.
 pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
     let cannot = |error: &io::Error| CliError::usage(format!("cannot read standard input: {error}"));
     let Some(file) = given().map_err(|error| cannot(&error))? else { return Ok(None) };
-    let (sender, receiver) = mpsc::channel();
-    // On a thread: a pipe that does not end must be reported while it is read. The receiver may be gone by then.
-    thread::spawn(move || drop(sender.send(read_to_end(file))));
-    let read = receiver.recv_timeout(PATIENCE).or_else(|late| {
-        if late == RecvTimeoutError::Timeout && !quiet {
-            terminal::say("reading all of standard input before starting anything (use --no-stdin to skip it)");
-        }
-        receiver.recv()
-    });
-    let bytes = match read {
-        Ok(read) => read.map_err(|error| cannot(&error))?,
-        Err(_) => return Err(CliError::usage("cannot read standard input")),
-    };
+    let bytes = read_to_end(file, quiet).map_err(|error| match error {
+        InputError::Cancelled(reason) => CliError::cancelled(reason),
+        InputError::Io(error) => cannot(&error),
+    })?;
     // One byte more than the limit was read, which is enough to know.
     if bytes.len() > LIMIT {
         return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB; nothing was started"))
@@ -88,18 +92,40 @@ fn given() -> io::Result<Option<File>> {
 }
 
 /// Up to one byte more than [`LIMIT`].
-fn read_to_end(mut file: File) -> io::Result<Vec<u8>> {
+fn read_to_end(mut file: File, quiet: bool) -> Result<Vec<u8>, InputError> {
+    // A signal must not kill the process here: files that were made for the results would stay behind.
+    let signals = HeldSignals::catch()?;
     let mut bytes = Vec::new();
-    loop {
-        // One byte more than allowed, so that an input that is too long shows.
-        let room = u64::try_from(LIMIT + 1 - bytes.len()).unwrap_or_default();
-        match file.by_ref().take(room).read_to_end(&mut bytes) {
-            // Another process that shares the pipe may have made it non-blocking; the bytes read so far are kept.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(&file, PollFlags::IN)], None)?;
+    let mut piece = vec![0; PIECE];
+    let mut patience = (!quiet).then_some(Instant::now() + PATIENCE);
+    while bytes.len() <= LIMIT {
+        let limit = patience.map(|until| timespec(until.saturating_duration_since(Instant::now())));
+        match signals.or_input(&file, limit.as_ref())? {
+            HeldEvent::Input => {}
+            HeldEvent::Signal(signal) => match secret::cancel_reason(signal)? {
+                Some(reason) => return Err(InputError::Cancelled(reason)),
+                None => continue,
+            },
+            HeldEvent::Late => {
+                terminal::say("reading all of standard input before starting anything (use --no-stdin to skip it)");
+                patience = None;
+                continue;
             }
-            Err(error) => return Err(error),
-            Ok(_) => return Ok(bytes),
+        }
+        // One byte more than allowed, so that an input that is too long shows.
+        let room = PIECE.min(LIMIT + 1 - bytes.len());
+        match file.read(piece.get_mut(..room).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            // Another process that shares the pipe may have made it non-blocking, or read what was there.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(bytes)
+}
+
+fn timespec(time: Duration) -> Timespec {
+    // A second at most, so both numbers are small.
+    Timespec { tv_sec: time.as_secs().try_into().unwrap_or(1), tv_nsec: time.subsec_nanos().into() }
 }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
@@ -47,12 +47,24 @@ pub(super) fn ask(prompt: &str) -> Result<SecretString, SecretError> {
     loop {
         match ask_at(&terminal, prompt, &signals)? {
             TypedLine::Line(secret) => return Ok(secret),
-            TypedLine::Signal(SIGINT) => return Err(SecretError::Cancelled(CancelReason::Interrupted)),
-            TypedLine::Signal(SIGTERM) => return Err(SecretError::Cancelled(CancelReason::Terminated)),
-            TypedLine::Signal(SIGHUP) => return Err(SecretError::Cancelled(CancelReason::HungUp)),
-            // Ctrl-Z: stopped here, and asked again when it is continued. Ctrl-\ ends the process here.
-            TypedLine::Signal(signal) => low_level::emulate_default_handler(signal)?,
+            // After Ctrl-Z and `fg` the question is asked again.
+            TypedLine::Signal(signal) => {
+                if let Some(reason) = cancel_reason(signal)? {
+                    return Err(SecretError::Cancelled(reason));
+                }
+            }
         }
+    }
+}
+
+/// Why a held signal cancels what the process waits for. None after Ctrl-Z, once the process is continued; Ctrl-\ ends
+/// the process here.
+pub(super) fn cancel_reason(signal: i32) -> io::Result<Option<CancelReason>> {
+    match signal {
+        SIGINT => Ok(Some(CancelReason::Interrupted)),
+        SIGTERM => Ok(Some(CancelReason::Terminated)),
+        SIGHUP => Ok(Some(CancelReason::HungUp)),
+        other => low_level::emulate_default_handler(other).map(|()| None),
     }
 }
 
@@ -108,7 +120,7 @@ fn read_line(mut terminal: &File, signals: &HeldSignals) -> io::Result<TypedLine
     let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
     let mut buffer = Zeroizing::new([0; 256]);
     loop {
-        if let Some(signal) = signals.or_input(terminal)? {
+        if let HeldEvent::Signal(signal) = signals.or_input(terminal, None)? {
             return Ok(TypedLine::Signal(signal));
         }
         let count = match terminal.read(buffer.as_mut_slice()) {
@@ -160,13 +172,23 @@ pub(super) fn release_signals() {
 }
 
 /// Signals that are reported instead of carried out, for as long as this lives.
-struct HeldSignals {
+pub(super) struct HeldSignals {
     caught: Vec<(i32, SigId, UnixStream)>,
     defaults: Arc<AtomicBool>,
 }
 
+/// What [`HeldSignals::or_input`] has waited for.
+pub(super) enum HeldEvent {
+    /// There is something to read.
+    Input,
+    /// A signal has come.
+    Signal(i32),
+    /// The time is over.
+    Late,
+}
+
 impl HeldSignals {
-    fn catch() -> io::Result<Self> {
+    pub(super) fn catch() -> io::Result<Self> {
         // A signal that was ignored from the start, as by nohup, stays ignored.
         let signals = || CAUGHT.into_iter().filter(|signal| !terminal::is_ignored(*signal));
         let mut caught = Vec::new();
@@ -195,23 +217,27 @@ impl HeldSignals {
         Ok(Self { caught, defaults })
     }
 
-    /// Waits until there is something to read, or a signal has come.
-    fn or_input(&self, terminal: &File) -> io::Result<Option<i32>> {
+    /// Waits until there is something to read, a signal has come, or the time is over.
+    pub(super) fn or_input(&self, input: &File, limit: Option<&Timespec>) -> io::Result<HeldEvent> {
         let mut waited: Vec<PollFd<'_>> =
             self.caught.iter().map(|(.., pipe)| PollFd::new(pipe, PollFlags::IN)).collect();
-        waited.push(PollFd::new(terminal, PollFlags::IN));
+        waited.push(PollFd::new(input, PollFlags::IN));
         // A handler interrupts poll(2); its byte is in the pipe on the next turn.
-        while let Err(error) = poll(&mut waited, None) {
-            if error != rustix::io::Errno::INTR {
-                return Err(error.into());
+        let ready = loop {
+            match poll(&mut waited, limit) {
+                Err(rustix::io::Errno::INTR) => {}
+                polled => break polled?,
             }
+        };
+        if ready == 0 {
+            return Ok(HeldEvent::Late);
         }
         let came = self.caught.iter().zip(&waited).find(|(_, pipe)| !pipe.revents().is_empty());
-        let Some(((signal, _, pipe), _)) = came else { return Ok(None) };
+        let Some(((signal, _, pipe), _)) = came else { return Ok(HeldEvent::Input) };
         // Taken out, so that it is reported once.
         let mut pipe = pipe;
         let _count = pipe.read(&mut [0; 16])?;
-        Ok(Some(*signal))
+        Ok(HeldEvent::Signal(*signal))
     }
 }
 

@@ -149,6 +149,79 @@ fn input_that_does_not_end_is_named() {
     assert!(finished.stdout.contains("there\n"), "{finished}");
 }
 
+/// `ctl` with what a shell does to its standard input: `redirect` stands after the command line.
+fn redirected(cluster: &Cluster, redirect: &str, words: &[&str]) -> Running {
+    let mut command = cluster.at_home("/bin/sh");
+    command.env("CTL_INVENTORY", cluster.inventory());
+    command.args(["-c", &format!("exec \"$0\" \"$@\" {redirect}"), env!("CARGO_BIN_EXE_ctl")]).args(words);
+    Running::start(command)
+}
+
+/// A script, and 10 MB of data, arrive whole on each of 16 nodes.
+#[test]
+fn sixteen_nodes_get_the_same() {
+    let cluster = Cluster::of(16, &spec());
+    let words = ["-r", "analytics", "--", "sh", "-s", "a  b"];
+    let script =
+        with_file(&cluster, &words, b"greet() { echo \"$1 from $2\"; }\ngreet hello \"$1\"\n").finish().expect(0);
+    let much: Vec<u8> = bytes().into_iter().cycle().take(10_000_000).collect();
+    let data = with_file(&cluster, &["--", "sha256sum"], &much).finish().expect(0);
+    let wanted = std::process::Command::new("sha256sum").stdin(File::open(cluster.path("input")).unwrap()).output();
+    let wanted = String::from_utf8(wanted.unwrap().stdout).unwrap();
+    assert_eq!((script.results().len(), data.results().len()), (16, 16), "{script}\n{data}");
+    for node in cluster.nodes() {
+        assert_eq!(stdout(&script, &node.name), "hello from a  b\n", "{script}");
+        assert_eq!(stdout(&data, &node.name), wanted, "{data}");
+    }
+}
+
+/// Without standard input the command has none; one that does not end is refused at the limit, with nothing started.
+#[test]
+fn closed_and_endless_input() {
+    let cluster = Cluster::of(1, &spec());
+    let words = ["exec", "-y", "-o", "json", "--", "cat; echo end"];
+    let closed = redirected(&cluster, "<&-", &words).finish().expect(0);
+    assert_eq!(stdout(&closed, "a1"), "end\n", "{closed}");
+    let before = cluster.connections();
+    let mut yes = std::process::Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = cluster.ctl_command(words);
+    command.stdin(yes.stdout.take().unwrap());
+    for endless in [redirected(&cluster, "</dev/zero", &words), Running::start(command)] {
+        let refused = endless.finish().expect(2);
+        assert!(refused.stderr.contains("longer than 64 MiB; nothing was started"), "{refused}");
+    }
+    // It ends by itself once nobody reads.
+    yes.wait().unwrap();
+    for redirect in ["</", "0>write-only"] {
+        let unreadable = redirected(&cluster, redirect, &words).finish().expect(2);
+        assert!(unreadable.stderr.contains("cannot read standard input"), "{redirect}: {unreadable}");
+    }
+    assert_eq!(cluster.connections(), before);
+}
+
+/// Ctrl-C ends the reading with its exit code, before anything is started, and leaves no file of the results behind.
+#[test]
+fn reading_the_input_is_interrupted() {
+    let cluster = Cluster::of(1, &spec());
+    let folder = cluster.path("results");
+    fs::create_dir(&folder).unwrap();
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let out = folder.join("out.json");
+        let mut command =
+            cluster.ctl_command(["exec", "-y", "-o", "json", "--out", out.to_str().unwrap(), "--", "cat"]);
+        command.stdin(Stdio::piped());
+        let waiting = Running::start(command);
+        waiting.until_said("reading all of standard input");
+        waiting.signal(signal);
+        let ended = waiting.finish().expect(code);
+        assert!(ended.stderr.contains("nothing was done"), "{ended}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{ended}");
+    }
+    assert_eq!(cluster.connections(), 0);
+    let runs = cluster.ctl("runs list").expect(0);
+    assert!(runs.stdout.contains("no run"), "{runs}");
+}
+
 /// A run with input can be resumed only with the same input.
 #[test]
 fn a_run_with_input_is_resumed_with_it() {
