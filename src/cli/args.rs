@@ -37,6 +37,8 @@ pub(super) enum CliCommand {
     Update(VerbArgs),
     /// Run a command on the nodes and collect its output
     Exec(ExecArgs),
+    /// Copy files to the nodes, or a file from each of them
+    Cp(CpArgs),
     /// Run the steps of a rollout file, such as an upgrade, in batches with gates
     Rollout(RolloutArgs),
     /// List, show, resume, retry or undo past runs
@@ -98,6 +100,28 @@ pub(super) struct ExecArgs {
     /// Do not read standard input; otherwise a pipe or a file is sent to the command on every node
     #[arg(long)]
     pub(super) no_stdin: bool,
+    #[command(flatten)]
+    pub(super) change: ChangeArgs,
+    #[command(flatten)]
+    pub(super) fanout: FanoutArgs,
+}
+
+/// ctl cp FILE... :PATH
+#[derive(Debug, ClapArgs)]
+#[command(
+    override_usage = "ctl cp [OPTIONS] <FILE>... <:PATH>\n       ctl cp [OPTIONS] <:PATH> <DIR>",
+    after_help = "Examples:\n  \
+        ctl cp -r compute 90-vrouter.conf :/etc/sysctl.d/   the file, to all compute nodes\n  \
+        ctl cp --rolling --check 'nginx -t' *.conf :/etc/nginx/conf.d/\n  \
+        ctl cp -w 'a6s[01-03]' :/etc/hosts copies/   into copies/a6s01/hosts, copies/a6s02/hosts, ..."
+)]
+pub(super) struct CpArgs {
+    /// What to copy and where to; a path on the nodes begins with a colon
+    ///
+    /// To the nodes: files, and a path there. A target that is a directory, or ends in a slash, gets the files under their
+    /// own names. From the nodes: a path there, and a directory here, which gets a directory for each node.
+    #[arg(value_name = "FILE... :PATH | :PATH DIR", required = true, num_args = 1..)]
+    pub(super) words: Vec<String>,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
     #[command(flatten)]

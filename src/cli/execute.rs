@@ -272,9 +272,9 @@ fn is_final(result: &TargetResult) -> bool {
     mistaken || is_unknown_command(result) || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
 }
 
-/// Whether it is unknown how a command of `exec` ended: only its results name no service.
+/// Whether it is unknown how a command of `exec` ended. A copy is not among them: it can be repeated.
 fn is_unknown_command(result: &TargetResult) -> bool {
-    result.outcome == Outcome::Unknown && result.service.is_none()
+    result.outcome == Outcome::Unknown && result.command.is_some()
 }
 
 /// Records the run before anything is done for it.

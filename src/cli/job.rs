@@ -86,9 +86,11 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
         let action = wanted.task.work.action().as_str();
         let what = match (&wanted.task.work, self.services) {
             (Work::Exec { command, .. }, _) => format!("runs `{command}`"),
+            (Work::Copy(copy), _) => copy.description(),
             (_, [all]) if all == "all" => format!("{action}s every service"),
             (_, services) => format!("{action}s {}", services.join(", ")),
         };
+        let changes = wanted.task.work.changes_nodes();
         let is_ping = matches!(wanted.task.work, Work::Ping);
         wanted.task.policy = self.change.cloned().unwrap_or_default();
         let mut wanted = [wanted];
@@ -99,7 +101,7 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
             services: self.services.to_vec(),
             plan: plan(wanted.into(), inventory, settings.via),
             // Only a run on the whole inventory is confirmed: anything smaller was selected on purpose.
-            confirm: is_whole.then_some(what),
+            confirm: (is_whole && changes).then_some(what),
             inventory: document,
             rollout: None,
             origin: None,

@@ -94,6 +94,7 @@ fn print(error: &clap::Error, words: &[String]) -> io::Result<()> {
 fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     match args.command {
         CliCommand::Exec(exec) => commands::exec::run(&exec, words),
+        CliCommand::Cp(cp) => commands::cp::run(&cp, words),
         CliCommand::Rollout(rollout) => commands::rollout::run(&rollout, words),
         CliCommand::Runs(runs) => commands::runs::run(&runs),
         CliCommand::Wait(wait) => commands::wait::run(&wait),

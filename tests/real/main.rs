@@ -17,6 +17,7 @@ mod auth;
 mod bastions;
 mod campaign;
 mod configuration;
+mod cp;
 mod criteria;
 mod depth;
 mod evidence;

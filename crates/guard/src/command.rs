@@ -22,7 +22,7 @@ pub const OUTPUT_LIMIT: usize = 256 * 1024;
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// How long to wait for the mark of an exited command: sshd may report the exit before it sends the output.
-const MARK_TIME: Duration = Duration::from_secs(10);
+pub(crate) const MARK_TIME: Duration = Duration::from_secs(10);
 
 /// Maximum output of a login shell before the command.
 const NOISE_LIMIT: usize = 1024 * 1024;
@@ -178,15 +178,12 @@ async fn gather<S: Session>(
                     () = gathered.drain(&mut running) => None,
                     how = &mut stop => Some(how),
                 };
-                let how = match (code, running.signal()) {
-                    // Without the mark, it is unknown whether it ran; a stop that interrupted the wait takes
-                    // precedence.
-                    _ if !gathered.has_started() => stopped.unwrap_or(CommandEnd::NotRun(code)),
-                    (Some(code), _) => CommandEnd::Exited(code),
-                    (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
-                    (None, None) => CommandEnd::NoStatus,
+                let how = gathered.end_of(code, running.signal());
+                // A stop that interrupted the wait for the mark takes precedence.
+                return match stopped.filter(|_| !gathered.has_started()) {
+                    Some(stopped) => gathered.ended(stopped),
+                    None => gathered.ended(how),
                 };
-                return gathered.ended(how);
             }
             Some(piece) => gathered.take_in(piece),
             None => return gathered.ended(CommandEnd::Lost),
@@ -203,24 +200,37 @@ fn not_started(how: &CommandEnd, time: Duration) -> RunError {
     if *how == CommandEnd::GivenUp { RunError::GivenUp } else { RunError::Silent(time) }
 }
 
-/// The command line for the login shell.
-fn start_line(sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str, input: usize) -> String {
-    // The node's own limit is the last resort, a little after ours.
-    let node_limit = time.as_secs().saturating_add(5).min(86_400 * 30);
+/// The command line for the login shell: a shell that reads a script from its input, with these words as arguments.
+pub(crate) fn shell_line(sudo: &Sudo, passage: &SudoPrompt, words: &str) -> String {
     // sudo's dialogue comes first: only the shell behind it may read the script.
     let shell = if sudo.is_on() { read_and_run(passage.mark()) } else { READ_AND_RUN.to_owned() };
+    format!("exec {}/bin/sh -c {shell} {words}", sudo.prefix(passage))
+}
+
+/// The node's own time limit, in seconds: the last resort, a little after ours.
+pub(crate) fn node_limit(time: Duration) -> u64 {
+    time.as_secs().saturating_add(5).min(86_400 * 30)
+}
+
+/// The command line for the login shell.
+fn start_line(sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str, input: usize) -> String {
     // The mark is not the last argument: a login shell that echoes its command then prints no line that ends with the
     // mark.
-    format!("exec {}/bin/sh -c {shell} ctl-exec {node_limit} {mark} {input}", sudo.prefix(passage))
+    shell_line(sudo, passage, &format!("ctl-exec {} {mark} {input}", node_limit(time)))
 }
 
 /// The script, and the command escaped for `printf %b`.
 fn script_and(command: &str) -> String {
-    format!("{}\n{}\n", one_line(EXEC), command.replace('\\', "\\\\").replace('\n', "\\n"))
+    format!("{}\n{}\n", one_line(EXEC), escaped(command))
+}
+
+/// Text as one line for `printf %b`.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\n', "\\n")
 }
 
 /// Completes sudo's dialogue, and sends the shell's input. Returns the output after the dialogue.
-async fn send<C: RemoteCommand>(
+pub(crate) async fn send<C: RemoteCommand>(
     running: &mut C,
     sudo: &Sudo,
     passage: &SudoPrompt,
@@ -267,7 +277,7 @@ async fn end<S: Session>(
 }
 
 /// The output of a command, including the mark.
-struct GatheredOutput {
+pub(crate) struct GatheredOutput {
     /// The line before the command's output.
     mark: Vec<u8>,
     /// The same for standard error, in case it is redirected to standard output.
@@ -277,7 +287,7 @@ struct GatheredOutput {
 }
 
 impl GatheredOutput {
-    fn new(mark: &str) -> Self {
+    pub(crate) fn new(mark: &str) -> Self {
         let (stdout, stderr) = (MarkedStream::default(), MarkedStream::default());
         let [mark, stderr_mark] = [format!("{mark}\n"), format!("{mark}-2\n")].map(String::into_bytes);
         Self { mark, stderr_mark, stdout, stderr }
@@ -288,11 +298,11 @@ impl GatheredOutput {
     }
 
     /// Whether the output without a mark exceeds the limit, so that none is expected.
-    fn is_only_noise(&self) -> bool {
+    pub(crate) fn is_only_noise(&self) -> bool {
         !self.has_started() && self.stdout.before.len() + self.stderr.before.len() > NOISE_LIMIT
     }
 
-    fn take_in(&mut self, piece: OutputPiece) {
+    pub(crate) fn take_in(&mut self, piece: OutputPiece) {
         match piece {
             OutputPiece::Stdout(bytes) => self.stdout.take_in(&self.mark, bytes),
             OutputPiece::Stderr(bytes) => self.stderr.take_in(&self.stderr_mark, bytes),
@@ -301,7 +311,7 @@ impl GatheredOutput {
     }
 
     /// Reads after the exit, first for the mark and then for the rest of the output.
-    async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
+    pub(crate) async fn drain<C: RemoteCommand>(&mut self, running: &mut C) {
         let start = |has_started| if has_started { OutputDrain::start() } else { OutputDrain::patient(MARK_TIME) };
         let mut had_started = self.has_started();
         let mut rest = start(had_started);
@@ -320,7 +330,7 @@ impl GatheredOutput {
     }
 
     /// The result where the shell behind sudo's dialogue did not get all of its input.
-    fn not_entered(mut self, error: EnterError) -> Result<CommandOutput, RunError> {
+    pub(crate) fn not_entered(mut self, error: EnterError) -> Result<CommandOutput, RunError> {
         match error {
             EnterError::Sudo(error) => Err(RunError::Sudo(error)),
             EnterError::Transport(error) => Err(RunError::Transport(error)),
@@ -331,7 +341,23 @@ impl GatheredOutput {
         }
     }
 
-    fn ended(self, end: CommandEnd) -> CommandOutput {
+    /// The output of the command itself since the last call.
+    pub(crate) fn take_stdout(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.stdout.output)
+    }
+
+    /// How a command with this exit code or signal ended.
+    pub(crate) fn end_of(&self, code: Option<u32>, signal: Option<&str>) -> CommandEnd {
+        match (code, signal) {
+            // Without the mark, it is unknown whether it ran.
+            _ if !self.has_started() => CommandEnd::NotRun(code),
+            (Some(code), _) => CommandEnd::Exited(code),
+            (None, Some(name)) => CommandEnd::Signalled(name.to_owned()),
+            (None, None) => CommandEnd::NoStatus,
+        }
+    }
+
+    pub(crate) fn ended(self, end: CommandEnd) -> CommandOutput {
         let started = self.has_started();
         let (stdout, more_stdout) = self.stdout.kept(started);
         let (stderr, more_stderr) = self.stderr.kept(started);

@@ -1,8 +1,8 @@
 //! Protects a node while a run owns it: one channel holds the node's lock and a dead-man's switch.
 //!
 //! Here live [`Guard`], the restarts that it performs ([`Rescue`]), the holder of a lock ([`LockHolder`]), and the
-//! shell scripts for the node (`lock.sh`, `guard.sh`; `exec.sh` runs a user's command). It uses `remote`, `transport`
-//! and the leaf `event`. Invariants: nothing is written to the node's disk; the lock ends with the guard, and the guard
+//! shell scripts for the node (`lock.sh`, `guard.sh`; `exec.sh` runs a user's command, `put.sh` and `get.sh` copy files). It uses `remote`, `transport`
+//! and the leaf `event`. Invariants: nothing is written to the node's disk but the files of [`copy`]; the lock ends with the guard, and the guard
 //! ends with the channel; armed targets are started again when the channel ends without a release, or is silent for 20
 //! s; nothing is armed unless the same command was tried before ([`Guard::arm`]).
 //!
@@ -10,6 +10,7 @@
 //! random mark.
 
 pub mod command;
+pub mod copy;
 mod holder;
 mod live;
 mod rescue;

@@ -6,11 +6,12 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use sha2::{Digest, Sha256};
 
 /// Time limit for a small file, such as a key.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -127,6 +128,28 @@ fn read_now(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(FileContent { bytes, access: FileAccess::from(&metadata) })
+}
+
+/// The size of an open file and the SHA-256 of its content, in hexadecimal. It reads by position, so the handle can be
+/// shared, and it takes as long as the file is long.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest(file: &File) -> io::Result<(u64, String)> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut size = 0;
+    loop {
+        let count = match file.read_at(&mut buffer, size) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(buffer.get(..count).unwrap_or_default());
+        size += u64::try_from(count).unwrap_or_default();
+    }
+    Ok((size, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! Here live [`mod@file`], which reads files that the user names, [`within`], which bounds work that may hang in the
 //! kernel, [`account`], the user according to the password database, and [`process`]. A leaf module: it uses no other
-//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does. Start reading at
+//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does, except
+//! [`file::digest`], which reads files of any size. Start reading at
 //! [`file::read`].
 
 pub mod account;

@@ -20,6 +20,8 @@ pub enum Action {
     Ping,
     /// Run a command on the node.
     Exec,
+    /// Copy files to the node, or from it.
+    Copy,
     /// Wait until a service is in a given state.
     Wait,
     /// Show the log of a service.
@@ -38,6 +40,7 @@ impl Action {
             Self::Update => "update",
             Self::Ping => "ping",
             Self::Exec => "exec",
+            Self::Copy => "cp",
             Self::Wait => "wait",
             Self::Logs => "logs",
         }
@@ -48,7 +51,7 @@ impl Action {
     pub const fn changes(self) -> bool {
         match self {
             // A command may change anything.
-            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec => true,
+            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec | Self::Copy => true,
             Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
         }
     }

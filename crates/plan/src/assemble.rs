@@ -94,8 +94,8 @@ fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec
 fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)], inventory: &Inventory) {
     let takes_down = match &task.work {
         Work::Service { verb, .. } => verb.takes_down(),
-        // A command may take down anything.
-        Work::Exec { .. } => true,
+        // A command may take down anything, and a file that is copied may be reread.
+        Work::Exec { .. } | Work::Copy(_) => true,
         Work::Status { .. } | Work::Wait { .. } | Work::Logs { .. } | Work::Ping => false,
     };
     if !takes_down || task.policy.caps == CapPolicy::Off {

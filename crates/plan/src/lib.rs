@@ -3,8 +3,8 @@
 //! Here live [`Plan`] and [`PlanStep`] (`model.rs`). Start at `task.rs`, which holds [`Task`] and its [`Work`];
 //! `action.rs` has the names of actions. `assemble.rs` makes a plan of tasks ([`plan()`]); `amount.rs` and `policy.rs`
 //! describe batches, limits and gates, and `batch.rs` chooses the nodes of the next batch. `index.rs` has the types of
-//! the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds the standard input of a command, `targets.rs`
-//! and `stopped.rs` the targets that are left and those that the run itself stopped, and `rollout/` reads the file that
+//! the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds the standard input of a command, `copy.rs` what
+//! `ctl cp` copies, `targets.rs` and `stopped.rs` the targets that are left and those that the run itself stopped, and `rollout/` reads the file that
 //! describes several tasks. Pure; it uses `select` and `inventory`, and of `snapshot` the type. What always holds: the
 //! steps of a task name every node that it selects, each role's nodes in one step, steps in the order of the roles.
 
@@ -12,6 +12,7 @@ mod action;
 pub mod amount;
 mod assemble;
 pub mod batch;
+mod copy;
 pub mod explain;
 mod index;
 mod input;
@@ -26,6 +27,7 @@ mod task;
 
 pub use self::action::{Action, ServiceVerb};
 pub use self::assemble::plan;
+pub use self::copy::{FileCopy, SourceFile};
 pub use self::index::{IndexVec, StepIndex, TaskIndex};
 pub use self::input::CommandInput;
 pub use self::model::{Plan, PlanStep, RoleCap};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::Policy;
-use super::{Action, CommandInput, ServiceVerb, TargetFilter};
+use super::{Action, CommandInput, FileCopy, ServiceVerb, TargetFilter};
 use ctl_event::{LogStream, TargetState};
 use ctl_select::{SelectedNode, Selection, ServicePattern};
 use ctl_snapshot::Snapshot;
@@ -30,6 +30,8 @@ pub enum Work {
         /// Its standard input; none leaves it empty.
         input: Option<CommandInput>,
     },
+    /// Copy files to the node, or from it.
+    Copy(Arc<FileCopy>),
     /// Read the state of services.
     Status {
         /// Which.
@@ -76,6 +78,7 @@ impl Work {
         match self {
             Self::Service { verb, .. } => verb.action(),
             Self::Exec { .. } => Action::Exec,
+            Self::Copy(_) => Action::Copy,
             Self::Status { .. } => Action::Status,
             Self::Wait { .. } => Action::Wait,
             Self::Logs { .. } => Action::Logs,
@@ -95,6 +98,12 @@ impl Work {
         self.action().changes()
     }
 
+    /// Whether it leaves anything on a node that was not there before: a copy from the nodes does not.
+    #[must_use]
+    pub fn changes_nodes(&self) -> bool {
+        self.changes() && !matches!(self, Self::Copy(copy) if copy.is_from_nodes())
+    }
+
     /// The services that the user named; empty where all are meant, and for a command.
     #[must_use]
     pub fn services(&self) -> &[ServicePattern] {
@@ -103,15 +112,15 @@ impl Work {
             | Self::Status { services, .. }
             | Self::Wait { services, .. }
             | Self::Logs { services, .. } => services,
-            Self::Exec { .. } | Self::Ping => &[],
+            Self::Exec { .. } | Self::Copy(_) | Self::Ping => &[],
         }
     }
 
     /// Whether it means every service.
     #[must_use]
     pub fn means_all_services(&self) -> bool {
-        // A command concerns no services, so its empty list does not mean all of them.
-        self.services().is_empty() && !matches!(self, Self::Exec { .. })
+        // A command and a copy concern no services, so their empty list does not mean all of them.
+        self.services().is_empty() && !matches!(self, Self::Exec { .. } | Self::Copy(_))
     }
 
     /// Services of which it reports what an update would change.
@@ -145,6 +154,11 @@ impl Work {
             Action::Status => Self::status(services),
             Action::Ping => Self::Ping,
             Action::Exec => Self::Exec { command: "uptime".to_owned(), input: None },
+            Action::Copy => Self::Copy(Arc::new(FileCopy::FromNodes {
+                source: "/etc/hosts".to_owned(),
+                name: "hosts".to_owned(),
+                directory: "copies".into(),
+            })),
             Action::Wait => {
                 let limit = Duration::from_secs(60);
                 let goal = WaitGoal { condition: WaitCondition::Running, stable: Duration::ZERO, limit };

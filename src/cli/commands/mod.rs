@@ -1,5 +1,6 @@
 //! One file for each command: from typed words to calls of the other modules.
 
+pub(super) mod cp;
 pub(super) mod exec;
 pub(super) mod inventory;
 pub(super) mod logs;

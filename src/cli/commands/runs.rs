@@ -6,7 +6,7 @@ use clap::Parser;
 use serde::Serialize;
 
 use crate::cli::args::{CliArgs, CliCommand, RunsArgs, RunsCommand, VerbArgs};
-use crate::cli::commands::{exec, rollout, service};
+use crate::cli::commands::{cp, exec, rollout, service};
 use crate::cli::error::CliError;
 use crate::cli::execute::{ResumedRun, execute, not_finished};
 use crate::cli::exit::{self, ExitStatus};
@@ -318,6 +318,10 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         CliCommand::Exec(args) => {
             let settings = Settings::from(&args.fanout);
             Ok((exec::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
+        }
+        CliCommand::Cp(args) => {
+            let settings = Settings::from(&args.fanout);
+            Ok((cp::job(&args, &settings, &sources)?, settings, ChangeSettings::from(&args.change.go)))
         }
         CliCommand::Rollout(args) => {
             let settings = Settings::from(&args.fanout);

@@ -243,7 +243,13 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
             Action::Start => work.start().await,
             Action::Stop => work.stop().await,
             Action::Restart => work.restart().await,
-            Action::Status | Action::Update | Action::Ping | Action::Exec | Action::Wait | Action::Logs => {
+            Action::Status
+            | Action::Update
+            | Action::Ping
+            | Action::Exec
+            | Action::Copy
+            | Action::Wait
+            | Action::Logs => {
                 // No batch of these acts on a process, and if one did, reading changes nothing.
                 let result = self.node.results.read(self.node_batch, instance, process);
                 return JobEnd { results: vec![result], suspects: Vec::new() };
@@ -334,6 +340,6 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping | Action::Exec | Action::Wait | Action::Logs => "reading",
+        Action::Status | Action::Ping | Action::Exec | Action::Copy | Action::Wait | Action::Logs => "reading",
     }
 }

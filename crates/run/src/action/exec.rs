@@ -111,7 +111,7 @@ fn judged(mut result: TargetResult, ended_with: Result<CommandOutput, RunError>,
 }
 
 /// The outcome of a command that was not run: of a lost connection the same as before the command's turn.
-fn outcome_of(error: &RunError) -> Outcome {
+pub(crate) fn outcome_of(error: &RunError) -> Outcome {
     match error {
         RunError::Transport(error) => error.failure().outcome(),
         RunError::Sudo(_) => Outcome::Failed,

@@ -45,7 +45,13 @@ impl<T: Transport> InitTarget<'_, T> {
         }
         let up = matches!(before.state, InitState::Running | InitState::Starting);
         let verb = match action {
-            Action::Status | Action::Ping | Action::Update | Action::Exec | Action::Wait | Action::Logs => {
+            Action::Status
+            | Action::Ping
+            | Action::Update
+            | Action::Exec
+            | Action::Copy
+            | Action::Wait
+            | Action::Logs => {
                 return Some(self.verdict(Outcome::Ok, &before, None));
             }
             Action::Start if before.state == InitState::Running => {

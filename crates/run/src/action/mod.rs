@@ -6,6 +6,7 @@
 
 pub(super) mod batch;
 pub(super) mod change;
+pub(super) mod copy;
 pub(super) mod exec;
 pub(super) mod init_service;
 pub(super) mod job;

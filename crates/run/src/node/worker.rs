@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::action::change;
+use crate::action::copy;
 use crate::action::exec;
 use crate::action::logs;
 use crate::action::status;
@@ -92,6 +93,7 @@ impl<T: Transport> NodeWorker<T> {
         let Self { node, lock, memory } = self;
         match node.results.task(node_batch).map(|task| &task.work) {
             Some(Work::Exec { command, input }) => exec::act(node, node_batch, lock, command, input.as_ref()).await,
+            Some(Work::Copy(files)) => copy::act(node, node_batch, lock, files).await,
             Some(Work::Wait { goal, .. }) => wait::run(node, node_batch, *goal).await,
             Some(Work::Logs { tail, .. }) => logs::run(node, node_batch, *tail).await,
             Some(Work::Service { .. }) => change::change(node, node_batch, &mut memory.discovery, lock).await,
