@@ -73,7 +73,7 @@ impl Drop for Running<'_> {
 }
 
 /// Decodes a line as `printf %b` does, for lines that escape only backslashes and line ends.
-fn unescaped(line: &str) -> String {
+pub(crate) fn unescaped(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut chars = line.chars();
     while let Some(char) = chars.next() {

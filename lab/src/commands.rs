@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::bounded::{self, Jobs};
+use crate::copies;
 use crate::fault::Fault;
 use crate::guard;
 use crate::init;
@@ -165,6 +166,12 @@ pub(crate) fn run<'a>(
                 }
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
                     bounded::run(context, io, words).await
+                }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-put" => {
+                    copies::put(context, io, words).await
+                }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-get" => {
+                    copies::get(context, io, words).await
                 }
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-scan" => {
                     node_scan::run(context, io, words).await

@@ -28,6 +28,7 @@ mod bounded;
 mod catalogue;
 mod commands;
 mod conn;
+mod copies;
 mod fault;
 mod files;
 mod guard;

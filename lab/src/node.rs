@@ -97,7 +97,7 @@ impl NodeInner {
         self.stale_socket(path) || self.by_socket(path).is_some_and(|sup| sup.access() != Access::Missing)
     }
 
-    fn is_dir(&self, path: &str) -> bool {
+    pub(crate) fn is_dir(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         matches!(
             path,
@@ -138,6 +138,11 @@ impl NodeInner {
             "-h" | "-L" => false,
             _ => return None,
         })
+    }
+
+    /// Replaces a file, or adds it.
+    pub(crate) fn write_file(&self, path: String, text: String) {
+        lock(&self.files).insert(path, text);
     }
 
     /// The text of a file, if there is one.

@@ -4,6 +4,7 @@
 //! effects on a node from the lab, never only from the output of `ctl`. They assert no timing, except that a run ends.
 
 mod batched;
+mod cp;
 mod depth;
 mod exec;
 mod faults;
