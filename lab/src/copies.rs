@@ -1,8 +1,8 @@
 //! Copies of files, as `ctl cp` makes them: `ctl-put` takes a file, `ctl-get` gives one.
 //!
-//! A client sends `exec /bin/sh -c SCRIPT ctl-put LIMIT MARK SIZE MODE SHA256 into|any RANDOM`, then a line of script,
-//! which the lab does not interpret, lines with the target and the file's name encoded for `printf %b`, and the content
-//! once the answer was `send`; or `ctl-get MARK SIZE SHA256` and lines with the script and the source. Invariant: a file
+//! A client sends `exec /bin/sh -c SCRIPT ctl-put LIMIT MARK SIZE MODE into|any RANDOM`, then a line of script, which the
+//! lab does not interpret, lines with the target and the file's name encoded for `printf %b` and with the SHA-256, and the
+//! content once the answer was `send`; or `ctl-get MARK SIZE` and lines with the script, the source and the SHA-256. Invariant: a file
 //! of a simulated node is text, has no permissions of its own, and is replaced as a whole.
 
 use sha2::{Digest, Sha256};
@@ -26,6 +26,17 @@ fn absolute(context: &Context, path: &str) -> String {
     }
 }
 
+/// So many lines of stdin; fewer if it ends early.
+async fn lines<const COUNT: usize>(io: &Io) -> Vec<String> {
+    let mut lines = Vec::new();
+    while lines.len() < COUNT
+        && let Some(line) = io.read_whole_line().await
+    {
+        lines.push(line);
+    }
+    lines
+}
+
 async fn begin(io: &Io, mark: &str) {
     io.err(&format!("{mark}-2\n")).await;
     io.out(&format!("{mark}\n")).await;
@@ -38,18 +49,14 @@ async fn fail(io: &Io, message: &str) -> i32 {
 
 /// Takes a file. `words` are the arguments after `ctl-put`.
 pub(crate) async fn put(context: &Context, io: &Io, words: &[String]) -> i32 {
-    let [_limit, mark, size, _mode, hash, into, _random] = words else {
+    let [_limit, mark, size, _mode, into, _random] = words else {
         return fail(io, "ctl-put: wrong number of arguments").await;
     };
-    let (Some(_script), Some(target), Some(name)) =
-        (io.read_whole_line().await, io.read_whole_line().await, io.read_whole_line().await)
-    else {
-        return 1;
-    };
+    let [_script, target, name, hash] = &lines::<4>(io).await[..] else { return 1 };
     begin(io, mark).await;
-    let mut target = absolute(context, &unescaped(&target));
+    let mut target = absolute(context, &unescaped(target));
     if context.node.is_dir(&target) {
-        target = format!("{}/{}", target.trim_end_matches('/'), unescaped(&name));
+        target = format!("{}/{}", target.trim_end_matches('/'), unescaped(name));
     } else if into == "into" {
         return fail(io, &format!("{target}: No such directory")).await;
     }
@@ -76,10 +83,10 @@ pub(crate) async fn put(context: &Context, io: &Io, words: &[String]) -> i32 {
 
 /// Gives a file. `words` are the arguments after `ctl-get`.
 pub(crate) async fn get(context: &Context, io: &Io, words: &[String]) -> i32 {
-    let [mark, _size, hash] = words else { return fail(io, "ctl-get: wrong number of arguments").await };
-    let (Some(_script), Some(source)) = (io.read_whole_line().await, io.read_whole_line().await) else { return 1 };
+    let [mark, _size] = words else { return fail(io, "ctl-get: wrong number of arguments").await };
+    let [_script, source, hash] = &lines::<3>(io).await[..] else { return 1 };
     begin(io, mark).await;
-    let source = absolute(context, &unescaped(&source));
+    let source = absolute(context, &unescaped(source));
     if context.node.is_dir(&source) {
         return fail(io, &format!("{source}: Is a directory")).await;
     }

@@ -86,7 +86,7 @@ impl<'a, W: FnOnce(Vec<ServicePattern>) -> Work> JobRequest<'a, W> {
         let action = wanted.task.work.action().as_str();
         let what = match (&wanted.task.work, self.services) {
             (Work::Exec { command, .. }, _) => format!("runs `{command}`"),
-            (Work::Copy(copy), _) => copy.description(),
+            (Work::Copy(copy), _) => format!("copies {}", copy.description()),
             (_, [all]) if all == "all" => format!("{action}s every service"),
             (_, services) => format!("{action}s {}", services.join(", ")),
         };

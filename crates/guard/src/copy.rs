@@ -89,13 +89,13 @@ pub async fn put<S: Session, R: Future<Output = io::Result<Vec<u8>>> + Send>(
 ) -> Result<bool, CopyError> {
     let PutRequest { target, name, into_directory, size, mode, sha256 } = request;
     let target = safe_path(target);
-    let names = format!("{}\n{}\n", escaped(&target), escaped(name));
+    let lines = format!("{}\n{}\n{sha256}\n", escaped(&target), escaped(name));
     let into = if into_directory { "into" } else { "any" };
     let words = |mark: &str| {
         let random = rand::random::<u128>();
-        format!("ctl-put {} {mark} {size} {mode:o} {sha256} {into} {random:032x}", node_limit(time))
+        format!("ctl-put {} {mark} {size} {mode:o} {into} {random:032x}", node_limit(time))
     };
-    let mut transfer = FileTransfer::start(session, words, [PUT, &names], sudo, time).await?;
+    let mut transfer = FileTransfer::start(session, words, [PUT, &lines], sudo, time).await?;
     match transfer.answer().await?.as_str() {
         "same" => return Ok(false),
         // Only its permissions differed.
@@ -132,10 +132,10 @@ pub async fn get<S: Session, W: Future<Output = io::Result<()>> + Send>(
     time: Duration,
     write: impl Fn(u64, Vec<u8>) -> W + Send,
 ) -> Result<ReceivedFile, CopyError> {
-    let source = format!("{}\n", escaped(&safe_path(source)));
     let (size, sha256) = known.map_or(("-".to_owned(), "-"), |(size, sha256)| (size.to_string(), sha256));
-    let words = |mark: &str| format!("ctl-get {mark} {size} {sha256}");
-    let mut transfer = FileTransfer::start(session, words, [GET, &source], sudo, time).await?;
+    let lines = format!("{}\n{sha256}\n", escaped(&safe_path(source)));
+    let words = |mark: &str| format!("ctl-get {mark} {size}");
+    let mut transfer = FileTransfer::start(session, words, [GET, &lines], sudo, time).await?;
     let file = announced(&transfer.answer().await?).ok_or(CopyError::Protocol)?;
     let mut received = 0;
     while received < file.size && !file.is_known {

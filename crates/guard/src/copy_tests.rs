@@ -28,8 +28,8 @@ fn script(folder: &Path, script: &str, words: &str, input: &[u8]) -> Output {
 /// What `put.sh` answers after its mark, and its error.
 fn put(folder: &Path, target: &str, into: bool, mode: u32, content: &str) -> (String, String) {
     let (into, size) = (if into { "into" } else { "any" }, ABC.0.len());
-    let words = format!("ctl-put 60 mark {size} {mode:o} {} {into} 0123", ABC.1);
-    let input = format!("{}\n{}\n{content}", escaped(&safe_path(target)), escaped("-f x"));
+    let words = format!("ctl-put 60 mark {size} {mode:o} {into} 0123");
+    let input = format!("{}\n{}\n{}\n{content}", escaped(&safe_path(target)), escaped("-f x"), ABC.1);
     let output = script(folder, PUT, &words, input.as_bytes());
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
@@ -123,8 +123,9 @@ fn a_content_that_is_not_whole_leaves_the_old_file() {
 fn a_file_is_announced_and_printed() {
     let folder = tempfile::tempdir().expect("a folder");
     let get = |source: &str, known: &str| {
-        let input = format!("{}\n", escaped(&safe_path(source)));
-        let output = script(folder.path(), GET, &format!("ctl-get mark {known}"), input.as_bytes());
+        let (size, hash) = known.split_once(' ').expect("two words");
+        let input = format!("{}\n{hash}\n", escaped(&safe_path(source)));
+        let output = script(folder.path(), GET, &format!("ctl-get mark {size}"), input.as_bytes());
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (text(output.stdout), text(output.stderr))
     };

@@ -1,6 +1,8 @@
 # Prints a file: a line with its permissions and its size, then its content.
-# $1: the mark before the output. $2, $3: size and SHA-256 of the content that the reader has already, or `-`.
+# $1: the mark before the output. $2: size of the content that the reader has already, or `-`. Its SHA-256 comes as a line,
+# since every user of the node sees arguments.
 IFS= read -r source
+IFS= read -r known
 source=$(printf '%bx' "$source")
 source=${source%x}
 echo "$1-2" >&2
@@ -18,7 +20,7 @@ size=$(($(wc -c <"$source")))
 permissions=$(stat -L -c %a "$source" 2>/dev/null) || permissions=600
 if [ "$size" = "$2" ]; then
   sum=$(sha256sum <"$source" 2>/dev/null)
-  if [ "${sum%% *}" = "$3" ]; then
+  if [ "${sum%% *}" = "$known" ]; then
     echo "same $permissions $size"
     exit
   fi

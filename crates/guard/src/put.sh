@@ -1,15 +1,16 @@
 # Writes a file whose content comes over standard input: whole or not at all, beside its target and then renamed.
-# $1: time limit, in seconds. $2: the mark before the output. $3: size. $4: permissions, in octal. $5: SHA-256.
-# $6: `into` if the target must be a directory. $7: random part of the temporary name.
+# $1: time limit, in seconds. $2: the mark before the output. $3: size. $4: permissions, in octal. $5: `into` if the
+# target must be a directory. $6: random part of the temporary name.
+# The SHA-256 is no argument: every user of the node sees those, and could guess a short secret by it.
 IFS= read -r target
 IFS= read -r name
+IFS= read -r hash
 target=$(printf '%bx' "$target")
 target=${target%x}
 name=$(printf '%bx' "$name")
 name=${name%x}
 size=$3
 permissions=$4
-hash=$5
 echo "$2-2" >&2
 echo "$2"
 fail() {
@@ -22,7 +23,7 @@ hash_of() {
 }
 if [ -d "$target" ]; then
   target=${target%/}/$name
-elif [ "$6" = into ]; then
+elif [ "$5" = into ]; then
   [ -e "$target" ] || fail "$target: No such directory"
   fail "$target: Not a directory"
 fi
@@ -48,7 +49,7 @@ if [ -f "$target" ] && [ -r "$target" ] && [ $(($(wc -c <"$target"))) -eq "$size
   fi
 fi
 umask 077
-temporary=$folder/.ctl-cp-$7
+temporary=$folder/.ctl-cp-$6
 # Never over a file or through a link that is there already.
 said=$( (set -C && : >"$temporary") 2>&1) || fail "cannot write to ${folder:-/}: ${said##*: }"
 trap 'rm -f "$temporary"' EXIT

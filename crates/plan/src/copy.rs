@@ -53,15 +53,15 @@ impl FileCopy {
         matches!(self, Self::FromNodes { .. })
     }
 
-    /// What it does, such as `copies a.conf to /etc`.
+    /// What goes where, such as `a.conf to /etc`.
     #[must_use]
     pub fn description(&self) -> String {
         match self {
             Self::ToNodes { files, target, .. } => {
                 let names: Vec<String> = files.iter().map(|file| file.path.display().to_string()).collect();
-                format!("copies {} to {target}", names.join(", "))
+                format!("{} to {}", names.join(", "), if target.is_empty() { "~" } else { target })
             }
-            Self::FromNodes { source, directory, .. } => format!("copies {source} into {}", directory.display()),
+            Self::FromNodes { source, directory, .. } => format!("{source} into {}", directory.display()),
         }
     }
 }

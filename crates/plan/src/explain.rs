@@ -197,7 +197,7 @@ fn explain_step(
 ) -> std::fmt::Result {
     let what = match (&view.command, view.services.as_slice()) {
         (Some(command), _) => format!("exec: {command}"),
-        (None, []) if let Work::Copy(copy) = &task.work => copy.description(),
+        (None, []) if let Work::Copy(copy) = &task.work => format!("copy {}", copy.description()),
         (None, []) => format!("{} all services", view.action),
         (None, services) => format!("{} {}", view.action, services.join(" ")),
     };
