@@ -61,6 +61,10 @@ pub(super) enum CliCommand {
     Nodeset(NodesetArgs),
     /// Show the SSH settings used for a host, in the format of `ssh -G`
     SshConfig(SshConfigArgs),
+    /// Print the completion script for a shell
+    Completions(CompletionsArgs),
+    /// Show the manual page of ctl or of one of its commands
+    Man(ManArgs),
 }
 
 /// ctl service NAME... ACTION
@@ -492,6 +496,39 @@ pub(super) struct PatternArgs {
     /// Node set; several are combined; `-` reads standard input
     #[arg(value_name = "PATTERN", required = true, allow_hyphen_values = true)]
     pub(super) patterns: Vec<String>,
+}
+
+/// ctl completions SHELL
+#[derive(Debug, ClapArgs)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    ///
+    /// To load the completions into the current shell:
+    ///
+    ///   bash: source <(ctl completions bash)
+    ///   zsh:  source <(ctl completions zsh)
+    ///   fish: ctl completions fish | source
+    #[arg(value_name = "SHELL", verbatim_doc_comment)]
+    pub(super) shell: CompletionShell,
+}
+
+/// A shell that `ctl` has completions for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// ctl man [COMMAND]
+#[derive(Debug, ClapArgs)]
+pub(super) struct ManArgs {
+    /// A command, such as `status` or `runs resume` [default: ctl itself]
+    #[arg(value_name = "COMMAND")]
+    pub(super) command: Vec<String>,
+    /// Write the pages of all commands to a directory
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(super) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

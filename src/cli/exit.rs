@@ -31,6 +31,36 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// Every value, by its number.
+    pub(super) const ALL: [Self; 10] = [
+        Self::Good,
+        Self::Failed,
+        Self::Usage,
+        Self::NotRunning,
+        Self::Unreachable,
+        Self::NotStarted,
+        Self::Locked,
+        Self::HungUp,
+        Self::Interrupted,
+        Self::Terminated,
+    ];
+
+    /// What it means to a user; docs/exit-codes.md has the same words.
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Good => "everything succeeded",
+            Self::Failed => "an action failed, timed out, or its result is unknown",
+            Self::Usage => "usage, inventory or configuration error; nothing was touched",
+            Self::NotRunning => "`status` read everything, and something is not running or its supervisord is down",
+            Self::Unreachable => "a node was unreachable",
+            Self::NotStarted => "something was not started because of a limit, a cap or a gate",
+            Self::Locked => "a node is locked by another run",
+            Self::HungUp => "hung up (SIGHUP)",
+            Self::Interrupted => "interrupted (SIGINT, Ctrl-C)",
+            Self::Terminated => "terminated (SIGTERM)",
+        }
+    }
+
     /// The number.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -6,6 +6,7 @@
 mod args;
 mod change_args;
 mod commands;
+mod completion;
 mod durations;
 mod endpoints;
 mod error;
@@ -41,7 +42,7 @@ mod watch;
 mod word_order;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
@@ -56,6 +57,12 @@ use ctl_sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(candidates) = completion::answer(&words) {
+        // A shell that has gone away needs no candidates.
+        drop(io::stdout().write_all(&candidates));
+        return ExitStatus::Good.into();
+    }
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_else(|| "ctl".into());
     let mut cli = CliArgs::command();
@@ -111,5 +118,7 @@ fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
         CliCommand::Inventory(inventory) => commands::inventory::run(inventory),
         CliCommand::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
         CliCommand::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
+        CliCommand::Completions(completions) => commands::completions::run(&completions),
+        CliCommand::Man(man) => commands::man::run(&man),
     }
 }

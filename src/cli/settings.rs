@@ -16,11 +16,15 @@ use super::{trust, waiting};
 use ctl_event::{RunScope, Via};
 use ctl_guard::LockHolder;
 use ctl_inventory::{Inventory, PathEnvironment};
-use ctl_journal::{Journal, SavedFile};
+use ctl_journal::{Journal, RunSummary, SavedFile};
 use ctl_local::account;
+use ctl_local::file::{self, FileContent, ReadBounds};
 use ctl_plan::TaskSpec;
 use ctl_sink::text;
 use ctl_snapshot::Snapshot;
+
+/// Time limit of a read for completion: a slow mount must not hold up the prompt.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// What the options of a command that goes to nodes mean.
 #[derive(Debug, Clone)]
@@ -174,6 +178,25 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
     // Absolute, since the journal may be read from another directory. The text counts, so a failure is harmless.
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok((inventory, SavedFile { path, text }))
+}
+
+/// The inventory that [`inventory`] would find, for completion: quick, silent, and as much of it as can be read.
+pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<Inventory> {
+    let InventoryPath { path, is_named } = find_inventory(named).ok()?;
+    // Only regular files: whoever pressed Tab did not ask for a pipe to be emptied.
+    let bounds = ReadBounds { max_bytes: ctl_inventory::MAX_BYTES, patience: GLANCE, only_regular: true };
+    let FileContent { bytes, access } = file::read(&path, bounds).ok()?;
+    if !is_named && trust::refusal(&path, access).is_some() {
+        return None;
+    }
+    Some(ctl_inventory::parse_readable(&String::from_utf8(bytes).ok()?, &path, &PathEnvironment::process()))
+}
+
+/// The newest runs, for completion: quick and silent. Creates no journal.
+pub(super) fn glance_at_runs(limit: u32) -> Vec<RunSummary> {
+    let path = journal_path().ok();
+    let runs = path.map(|path| ctl_local::within(GLANCE, move || Journal::open_read_only(&path)?.runs(limit)));
+    runs.and_then(Result::ok).and_then(Result::ok).unwrap_or_default()
 }
 
 /// Files as they were when a run was first asked for; none means as they are now.

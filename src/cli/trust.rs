@@ -19,17 +19,7 @@ const STICKY: u32 = 0o1000;
 
 /// Judges a file that nobody has named.
 pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
-    // A bare file name lies in the current directory.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = std::fs::metadata(folder).ok().map(|metadata| FileAccess::from(&metadata));
-    let reason = if access.is_foreign() {
-        format!("it belongs to another user (uid {})", access.uid)
-    } else if access.mode & OTHERS != 0 {
-        format!("any user can write to it (mode {:04o})", access.mode)
-    } else if folder.is_some_and(|folder| folder.mode & (OTHERS | STICKY) == OTHERS) {
-        // Without the sticky bit, anybody who may write to the folder may put another file in place of this one.
-        "any user can replace it: everyone can write to its directory".to_owned()
-    } else {
+    let Some(reason) = refusal(path, access) else {
         // Not refused; a group that may write is still worth a warning.
         named(path, access);
         return Ok(());
@@ -38,6 +28,23 @@ pub(super) fn found(path: &Path, access: FileAccess) -> Result<(), CliError> {
     let here = if path.is_absolute() { "" } else { "./" };
     Err(CliError::usage(format!("{shown} is refused: {reason}"))
         .with_hint(format!("if it is the right one, give it with -i {here}{shown}")))
+}
+
+/// Why a file that nobody has named is refused, if it is.
+pub(super) fn refusal(path: &Path, access: FileAccess) -> Option<String> {
+    // A bare file name lies in the current directory.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = std::fs::metadata(folder).ok().map(|metadata| FileAccess::from(&metadata));
+    if access.is_foreign() {
+        Some(format!("it belongs to another user (uid {})", access.uid))
+    } else if access.mode & OTHERS != 0 {
+        Some(format!("any user can write to it (mode {:04o})", access.mode))
+    } else if folder.is_some_and(|folder| folder.mode & (OTHERS | STICKY) == OTHERS) {
+        // Without the sticky bit, anybody who may write to the folder may put another file in place of this one.
+        Some("any user can replace it: everyone can write to its directory".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Warns of a file that was named.

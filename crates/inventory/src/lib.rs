@@ -47,7 +47,7 @@ pub use self::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, introspect_
 pub use self::environment::PathEnvironment;
 pub use self::hosts::check_host;
 pub use self::imported::draft_of;
-pub use self::load::{load, parse, read};
+pub use self::load::{MAX_BYTES, load, parse, parse_readable, read};
 pub use self::model::{
     ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
     UnavailableCap,

@@ -16,7 +16,10 @@ use super::values::{self, FieldEntry, ValueReader};
 use super::{groups, nodes, roles};
 use ctl_local::file::FileAccess;
 
-const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: 4 * 1024 * 1024 };
+/// Maximum size of an inventory, in bytes.
+pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: MAX_BYTES };
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -57,23 +60,37 @@ pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
 /// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML.
 pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
     let text = file::without_mark(text);
+    match read_text(text, path, env) {
+        (Some(inventory), report) if report.count() == 0 => Ok(inventory),
+        (_, report) => Err(report.into_error(path, text)),
+    }
+}
+
+/// The parts of an inventory that can be read, where the others have faults. Only for suggestions, such as completion:
+/// the result is not validated as a whole. Empty if the text is not well-formed YAML.
+#[must_use]
+pub fn parse_readable(text: &str, path: &Path, env: &PathEnvironment) -> Inventory {
+    read_text(file::without_mark(text), path, env).0.unwrap_or_else(|| empty(path.to_owned()))
+}
+
+fn read_text(text: &str, path: &Path, env: &PathEnvironment) -> (Option<Inventory>, ProblemReport) {
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = ValueReader { report: ProblemReport::default(), env, folder };
     let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
-    match inventory {
-        Some(inventory) if reader.report.count() == 0 => Ok(inventory),
-        _ => Err(reader.report.into_error(path, text)),
-    }
+    (inventory, reader.report)
+}
+
+fn empty(path: PathBuf) -> Inventory {
+    Inventory { path, nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new() }
 }
 
 /// Reads the parts, each after those that it refers to.
 fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Inventory {
-    let empty = || Inventory { path: path.clone(), nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new() };
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
             reader.fault(Diagnostic::new(0..0, "the inventory is empty").help(EXAMPLE));
-            return empty();
+            return empty(path);
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
             let message =
@@ -82,7 +99,7 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Invent
                 root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
             let help = if is_glued { "put a space after the colon" } else { EXAMPLE };
             reader.fault(Diagnostic::new(root.place(), message).help(help));
-            return empty();
+            return empty(path);
         }
     }
     let mut fields = values::pairs(reader, root, root, "key").unwrap_or_default();

@@ -60,6 +60,32 @@ fn open_now(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
+/// Opens an existing journal of this version at an absolute path, and changes nothing.
+///
+/// # Errors
+/// Those of [`super::Journal::open_read_only`].
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, JournalError> {
+    let storage = |error| JournalError::storage(path, error);
+    let metadata = fs::metadata(path).map_err(|source| JournalError::File { path: path.to_owned(), source })?;
+    if !metadata.is_file() {
+        return Err(JournalError::NotAFile { path: path.to_owned() });
+    }
+    own(path, &metadata)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(storage)?;
+    connection.busy_timeout(Duration::ZERO).map_err(storage)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES).map_err(storage)?;
+    let version = {
+        let snapshot = connection.unchecked_transaction().map_err(storage)?;
+        version(&snapshot, path)?
+    };
+    // The tables of an older version may lack columns, and only a writer may migrate them.
+    if version < VERSION {
+        return Err(JournalError::NotAJournal { path: path.to_owned() });
+    }
+    Ok(connection)
+}
+
 /// Creates the directory and an empty file, which is an empty database, if they are missing.
 ///
 /// An existing file is not opened, not even to inspect it: closing it would release the locks that another connection

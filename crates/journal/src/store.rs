@@ -46,6 +46,15 @@ impl Journal {
         Ok(Self { connection: open::open(&path)?, path, host: account::host(), held: HashMap::new() })
     }
 
+    /// Opens an existing journal to read it: creates nothing, changes nothing, and does not wait for other writers.
+    ///
+    /// # Errors
+    /// As [`Journal::open`]; also [`JournalError::NotAJournal`] if an older `ctl` wrote the file.
+    pub fn open_read_only(path: &Path) -> Result<Self, JournalError> {
+        let path = std::path::absolute(path).map_err(|source| JournalError::File { path: path.to_owned(), source })?;
+        Ok(Self { connection: open::open_read_only(&path)?, path, host: account::host(), held: HashMap::new() })
+    }
+
     /// Records a run before anything happens. `Ok` proves that the journal is writable.
     ///
     /// # Errors

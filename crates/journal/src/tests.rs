@@ -650,3 +650,22 @@ proptest! {
         prop_assert_eq!(journal.load(RUN).expect("the run").events, kept);
     }
 }
+
+#[test]
+fn a_journal_that_is_only_read_is_neither_made_nor_changed() {
+    let place = JournalPlace::new();
+    assert!(matches!(Journal::open_read_only(&place.path()), Err(JournalError::File { .. })));
+    assert!(!place.path().exists());
+    let mut writer = place.with_run(elsewhere());
+    // Beside a writer that holds the lock.
+    place.tamper("BEGIN IMMEDIATE");
+    let mut reader = Journal::open_read_only(&place.path()).expect("a journal");
+    assert_eq!(reader.runs(10).expect("its runs").len(), 1);
+    assert!(reader.begin(&request("another", elsewhere())).is_err());
+    writer.begin(&request("another", elsewhere())).expect("a second run");
+    drop((reader, writer));
+    place.tamper("PRAGMA user_version = 1");
+    assert!(matches!(Journal::open_read_only(&place.path()), Err(JournalError::NotAJournal { .. })));
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o666)).expect("chmod");
+    assert!(matches!(Journal::open_read_only(&place.path()), Err(JournalError::OfOthers { .. })));
+}

@@ -1,9 +1,11 @@
 //! One file for each command: from typed words to calls of the other modules.
 
+pub(super) mod completions;
 pub(super) mod cp;
 pub(super) mod exec;
 pub(super) mod inventory;
 pub(super) mod logs;
+pub(super) mod man;
 pub(super) mod nodeset;
 pub(super) mod ping;
 pub(super) mod rollout;

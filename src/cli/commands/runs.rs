@@ -345,7 +345,9 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         | CliCommand::Ping(_)
         | CliCommand::Inventory(_)
         | CliCommand::SshConfig(_)
-        | CliCommand::Nodeset(_) => Err(impossible()),
+        | CliCommand::Nodeset(_)
+        | CliCommand::Completions(_)
+        | CliCommand::Man(_) => Err(impossible()),
     }
 }
 

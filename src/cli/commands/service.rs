@@ -71,6 +71,11 @@ fn job_of(
         .job(sources)
 }
 
+/// Their names.
+pub(in crate::cli) fn action_names() -> [&'static str; 5] {
+    ACTIONS.map(name)
+}
+
 fn name(verb: Option<ServiceVerb>) -> &'static str {
     verb.map_or(Action::Status, ServiceVerb::action).as_str()
 }

@@ -1,0 +1,23 @@
+//! `ctl completions SHELL`.
+
+use std::io::Write;
+
+use crate::cli::args::CompletionsArgs;
+use crate::cli::completion;
+use crate::cli::error::CliError;
+use crate::cli::exit::ExitStatus;
+
+pub(in crate::cli) fn run(args: &CompletionsArgs) -> Result<ExitStatus, CliError> {
+    let written = completion::script(args.shell).and_then(|script| {
+        let mut out = std::io::stdout().lock();
+        out.write_all(&script)?;
+        out.flush()
+    });
+    match written {
+        // A reader that has gone away is no error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::usage(format!("standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(ExitStatus::Good),
+    }
+}
