@@ -739,6 +739,20 @@ fn questions() {
     says(&failure, FailureKind::Auth, &["rejects this account"], "chage -l");
 }
 
+/// Of an account that PAM denies without a message, sshd logs the reason, and only closes the connection.
+#[test]
+fn an_account_that_is_denied_without_a_word() {
+    let cluster = one(with_passwords(&["UsePAM yes"]));
+    let node = cluster.node("a1");
+    node.sh("sed -i '1i account requisite pam_deny.so' /etc/pam.d/sshd");
+    let key = make_key(&cluster, "key", &["-t", "ed25519"], true);
+    let endpoint = endpoint(&cluster, login("ctlops", &[&key]));
+    let failure = block_on(who(&transport(None), &endpoint)).expect_err("no login").failure();
+    assert_eq!(failure.kind, FailureKind::ConnectionLost, "{failure:?}");
+    assert!(failure.message.contains("while logging in; or PAM denied the account"), "{failure:?}");
+    assert!(node.sshd_log().contains("PAM account configuration"), "{}", node.sshd_log());
+}
+
 #[test]
 fn more_than_one_method() {
     for (user, methods) in [("ctlops", "publickey,password"), ("root", "password,publickey")] {

@@ -52,7 +52,8 @@ pub(super) struct ServerMessages {
 }
 
 impl ServerMessages {
-    /// Whether the account itself is rejected, by the text that PAM has sshd send.
+    /// Whether the account itself is rejected, by the text that PAM has sshd send. Of its own words, sshd sends none: it logs
+    /// them and closes the connection (auth2.c, userauth_finish).
     fn closes_the_account(&self) -> bool {
         let said = self.banner.as_deref().unwrap_or_default().to_lowercase();
         // Both words, because "disabled" alone may be about something else.
@@ -90,7 +91,16 @@ impl AuthAttempts {
             AuthCause::Auth(reason, hint) => TransportError::Auth { user, host, reason: reason + &tried, hint },
             AuthCause::KeyFile(reason, hint) => TransportError::KeyFile { user, host, reason: reason + &tried, hint },
             AuthCause::Agent(reason) => TransportError::Agent { user, host, reason: reason + &tried },
-            AuthCause::Lost(reason) => TransportError::Lost { reason: format!("{reason}, while logging in{tried}") },
+            AuthCause::Lost(reason) => {
+                // sshd closes it without a word if PAM denies the account, which no answer distinguishes from a network
+                // problem.
+                let denied = if self.tried.is_empty() {
+                    ""
+                } else {
+                    "; or PAM denied the account: see the log of sshd on the node"
+                };
+                TransportError::Lost { reason: format!("{reason}, while logging in{denied}{tried}") }
+            }
         }
     }
 
@@ -99,7 +109,7 @@ impl AuthAttempts {
         let ended = said.lost.as_deref().unwrap_or_default();
         // A banner counts only with a refusal: a message of the day may speak of accounts too.
         let turned_down = said.lost.is_some() || self.password == Some(PasswordOutcome::Refused);
-        if ended.contains("PAM account configuration") || turned_down && said.closes_the_account() {
+        if turned_down && said.closes_the_account() {
             let hint = format!(
                 "the account on the node may have expired or be locked: `chage -l {user}` and `passwd -S {user}` there"
             );
