@@ -97,6 +97,12 @@ impl Supervisord {
                     if !process.state.is_running() {
                         return Err(RpcFault::new(code::NOT_RUNNING, asked));
                     }
+                    // Before 3.1.0 a process without a pid cannot be stopped, and is tried again.
+                    if process.state == State::Backoff && version == SupervisorVersion::V3_0 {
+                        let name = &key.1;
+                        let extra = format!("attempted to kill {name} with sig SIGTERM but it wasn't running");
+                        return Err(RpcFault::new(code::FAILED, &extra));
+                    }
                     process.kill(now, world);
                     let (group, state) = (key.0.as_str(), process.state);
                     if state == State::Stopped {

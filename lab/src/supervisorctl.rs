@@ -362,6 +362,12 @@ impl Ctl<'_> {
             code::SPAWN_ERROR => "spawn error",
             code::ABNORMAL_TERMINATION => "abnormal termination",
             code::NOT_RUNNING => "not running",
+            // `_stopresult` prints this one as it comes, without a name.
+            code::FAILED => {
+                self.line(text);
+                self.status = 1;
+                return;
+            }
             _ => text,
         };
         self.line(&format!("{label}: ERROR ({why})"));

@@ -363,6 +363,23 @@ fn what_is_so_already_is_well() {
     assert_eq!(cluster.collector("n01").starts, 2, "{run}");
 }
 
+/// supervisord before 3.1.0 refuses to stop a process between two attempts, and goes on trying to start it.
+#[test]
+fn a_stop_in_backoff_that_is_refused_is_not_a_stop() {
+    for via in ["rpc", "supervisorctl", "service"] {
+        let mut spec = node(Release::R2_20, [Role::Analytics]);
+        spec.faults.push(contrail_lab::Fault::Backoff(COLLECTOR.to_owned()));
+        let cluster = Cluster::start(single(spec));
+        cluster.wait_for("n", ANALYTICS, COLLECTOR, State::Backoff);
+        let run = cluster.ctl(&format!("service {COLLECTOR} stop -o json --via {via}")).expect(1);
+        let result = run.result("n");
+        assert_eq!(result["outcome"], "failed", "{via}\n{run}");
+        let message = result["failure"]["message"].as_str().unwrap_or_default();
+        assert!(message.starts_with("it was not stopped") && message.contains("it wasn't running"), "{via}\n{run}");
+        assert!(matches!(word(&result["state"]), "BACKOFF" | "STARTING"), "{via}\n{run}");
+    }
+}
+
 /// "already started" in BACKOFF does not mean running.
 #[test]
 fn already_started_in_backoff_is_not_running() {

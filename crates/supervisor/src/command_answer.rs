@@ -99,6 +99,7 @@ pub(super) fn acted(command: &str, answer: &CommandAnswer) -> Result<(), Supervi
             R::NoSuchFile => RpcFault::NoFile,
             R::NotExecutable => RpcFault::NotExecutable,
             R::NoSuchProcess | R::NoSuchGroup => RpcFault::BadName,
+            R::Failed => RpcFault::Failed,
             // A restart of a stopped program prints "not running" before "started", so neither line alone is a
             // refusal.
             R::Started
@@ -113,7 +114,6 @@ pub(super) fn acted(command: &str, answer: &CommandAnswer) -> Result<(), Supervi
             | R::BadSignal
             | R::AlreadyAdded
             | R::StillRunning
-            | R::Failed
             | R::Other => continue,
         };
         return Err(SupervisorError::Fault { fault, text: line.text.clone() });

@@ -14,8 +14,11 @@ use crate::action::start_proof::{CASCADE_WINDOW, LOG_HINT, StartProof, StateBefo
 use crate::verdict::{ActionVerdict, is_up};
 use ctl_event::{FailureKind, Outcome, ProcessState, Stage, TargetState};
 use ctl_supervisor::process::{ProcessReading, ProcessVerb};
-use ctl_supervisor::{ProcessInfo, SupervisorError};
+use ctl_supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use ctl_transport::Transport;
+
+/// What to do where supervisord cannot stop a process that it tries to start.
+const BACKOFF_HINT: &str = "supervisord before 3.1.0 cannot stop a process between two attempts to start it: try again, or wait until it gives up (FATAL)";
 
 /// How often the state of a process that is to stop is read.
 const POLL: Duration = Duration::from_millis(100);
@@ -245,12 +248,17 @@ impl<T: Transport> ProcessAction<'_, T> {
         now: ProcessReading,
         note: Option<&SupervisorError>,
     ) -> ActionVerdict {
+        // Before 3.1.0, supervisord refuses to stop a process in BACKOFF (process.py, kill), and its next attempt is another
+        // process.
+        let is_refused = matches!(note, Some(SupervisorError::Fault { fault: RpcFault::Failed, .. }));
         // The same process is still there, so the stop was never obeyed.
-        if !now.process.is_another_than(&before.process) {
+        if is_refused || !now.process.is_another_than(&before.process) {
             let (kind, said) = note.map_or((FailureKind::Protocol, String::new()), |note| {
                 (note.failure(Stage::Act).kind, format!(": {note}"))
             });
-            return ActionVerdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
+            let verdict =
+                ActionVerdict::failed(Some(now.process), Stage::Verify, kind, format!("it was not stopped{said}"));
+            return if is_refused { verdict.hinted(BACKOFF_HINT) } else { verdict };
         }
         let message = "it was stopped, but something on the node started it again";
         let verdict = ActionVerdict::failed(Some(now.process), Stage::Verify, FailureKind::Unstable, message);
