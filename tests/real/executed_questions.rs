@@ -23,7 +23,7 @@ fn spec() -> NodeSpec {
 }
 
 /// Replaces the node's supervisorctl with a script; `@REAL@` in it is the real one.
-fn replace_supervisorctl(node: &Node, script: &str) {
+pub(crate) fn replace_supervisorctl(node: &Node, script: &str) {
     let script = script.replace("@REAL@", "/run/supervisorctl.real");
     let path = "$(readlink -f \"$(command -v supervisorctl)\")";
     node.sh(&format!(

@@ -1,5 +1,6 @@
 //! `ctl logs` with real supervisords: all kinds of logs, and everything that can happen to a log that is followed.
 
+use crate::executed_questions::replace_supervisorctl;
 use crate::following::Following;
 use crate::harness::{Cluster, Instance, NodeSpec, Program, eventually};
 
@@ -294,6 +295,39 @@ fn supervisorctl_shows_and_follows_logs_too() {
             .is_none()
             .then_some(())
     });
+}
+
+/// supervisord before 3.1.1 never looks at the path again, so that `tail -f` stays with the old file and is silent.
+#[test]
+fn a_rotation_that_an_old_supervisord_does_not_notice() {
+    let cluster = one(written(WEBUI));
+    let node = cluster.node("a1");
+    // The real one, but for its version and for following by descriptor.
+    let script = format!(
+        r#"case "$*" in *" version") echo 3.0;; *"tail -f"*) echo "==> Press Ctrl-C to exit <=="; exec tail -c 1024 -f {WEBUI};; *) exec @REAL@ "$@";; esac"#
+    );
+    replace_supervisorctl(node, &script);
+    node.sh(&format!("printf 'one\\n' >{WEBUI}"));
+    let mut logs = Following::start(cluster.ctl_command(["logs", "-f", "contrail-webui", "--via", "supervisorctl"]));
+    logs.until_line("a1: one");
+    node.sh(&format!("printf 'two\\n' >>{WEBUI}"));
+    logs.until_line("a1: two");
+    for round in 0..2 {
+        node.sh(&format!("mv {WEBUI} {WEBUI}.{round}; printf 'after {round}\\n' >{WEBUI}"));
+        logs.until_line(&format!("a1: after {round}"));
+        node.sh(&format!("printf 'more {round}\\n' >>{WEBUI}"));
+        logs.until_line(&format!("a1: more {round}"));
+    }
+    // An empty log is not reported again and again.
+    node.sh(&format!("mv {WEBUI} {WEBUI}.2; : >{WEBUI}"));
+    logs.until("the last rotation", |_, notes| notes.len() == 3);
+    node.sh(&format!("printf 'last\\n' >>{WEBUI}"));
+    logs.until_line("a1: last");
+    logs.interrupt();
+    let lines = ["a1: one", "a1: two", "a1: after 0", "a1: more 0", "a1: after 1", "a1: more 1", "a1: last"];
+    assert_eq!(logs.lines(), lines, "{logs}");
+    let note = "a1 contrail-webui: its log was rotated, or written too fast: lines may be missing";
+    assert_eq!(logs.notes(), [note; 3], "{logs}");
 }
 
 #[test]

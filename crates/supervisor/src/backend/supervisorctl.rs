@@ -1,7 +1,7 @@
 //! `supervisorctl -s ADDRESS`, executed on the node: for nodes where sshd forwards nothing, or no relay runs.
 //!
 //! What always holds: a query costs a Python start-up, so one answer serves as much as it can; the exit code is never proof
-//! of success; a log is followed by one command and not by many queries.
+//! of success; a log is followed by one command, and queried besides only where that command would miss a rotation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::error::{RpcFault, SupervisorError};
 use crate::logs::line_buffer::LineBuffer;
 use crate::logs::reader::{KNOWN_BYTES, LogReader, LogStep};
 use crate::logs::source::{kept_nowhere, no_log};
-use crate::logs::tail_follower::TailFollower;
+use crate::logs::tail_follower::{self, TailFollower};
 use crate::parse::supervisorctl::{self, TailOutput};
 use crate::process::{ProcessInfo, ProcessReading, ProcessVerb, SupervisorReading, UpdateSummary};
 use crate::rescue::{self, RescueContext};
@@ -164,6 +164,16 @@ impl<S: Session> SupervisorctlBackend<S> {
         Ok(path.map(|path| path.trim_end_matches('\n').to_owned()).filter(|path| !path.is_empty()))
     }
 
+    /// Whether supervisord follows the old file after a rotation; `false` as long as it does not report its version.
+    async fn keeps_old_file(&self, follower: &mut TailFollower<S::Command>) -> bool {
+        if let Some(known) = *follower.keeps_old_file() {
+            return known;
+        }
+        let Ok(answer) = self.query(&["version"]).await else { return false };
+        *follower.keeps_old_file() = tail_follower::keeps_old_file(&answer.stdout);
+        follower.keeps_old_file().unwrap_or(false)
+    }
+
     /// Follows one of a process's logs, until the follower is dropped.
     async fn follow(&self, name: &str, stream: LogStream) -> Result<TailFollower<S::Command>, SupervisorError> {
         let address = self.address.to_string();
@@ -310,6 +320,17 @@ impl<S: Session> Backend for SupervisorctlBackend<S> {
             return Ok(reader.join(follower, &end));
         };
         let bytes = follower.next(FOLLOW_TIME).await?;
+        if bytes.is_empty() && follower.is_doubtful() {
+            follower.compare();
+            // An end that cannot be read now proves nothing, and the follower itself notices a lost connection.
+            if self.keeps_old_file(&mut follower).await
+                && let Ok(end) = self.tail(&name, request.stream, KNOWN_BYTES).await
+                && reader.is_replaced_by(&end)
+            {
+                // Without a follower, the next step starts another.
+                return Ok(LogStep::AGAIN);
+            }
+        }
         Ok(reader.follow(follower, &bytes))
     }
 

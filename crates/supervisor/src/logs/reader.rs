@@ -61,6 +61,8 @@ pub struct LogStep {
 impl LogStep {
     /// Nothing was written.
     const QUIET: Self = Self { events: Vec::new(), next: NextStep::Later, has_grown: false };
+    /// Nothing to show, but something in the next step.
+    pub(crate) const AGAIN: Self = Self { events: Vec::new(), next: NextStep::Now, has_grown: false };
 }
 
 /// How far a log was read, by whichever backend.
@@ -73,6 +75,8 @@ pub struct LogReader<C: RemoteCommand> {
     follower: Option<TailFollower<C>>,
     /// The last bytes that were shown of it, where no offset is known.
     known: Vec<u8>,
+    /// The end of the log when it was last found to be another one.
+    replaced: Vec<u8>,
     has_started: bool,
     /// Where to end; none: nowhere.
     goal: Option<u64>,
@@ -88,6 +92,7 @@ impl<C: RemoteCommand> LogReader<C> {
             lines: LineBuffer::default(),
             follower: None,
             known: Vec::new(),
+            replaced: Vec::new(),
             has_started: false,
             goal: None,
         }
@@ -166,6 +171,7 @@ impl<C: RemoteCommand> LogReader<C> {
             let new = after_last(&self.known, end);
             if new.is_none() {
                 events.push(LogEvent::Notice("its log was rotated, or written too fast: lines may be missing"));
+                self.known.clear();
             }
             // Without that place everything is shown: a line shown twice is better than one that is lost.
             self.show(new.unwrap_or(end), &mut events);
@@ -190,8 +196,22 @@ impl<C: RemoteCommand> LogReader<C> {
         LogStep { events, next: NextStep::Soon, has_grown: true }
     }
 
+    /// Whether a log with this end, read while the follower was silent, is not the one that it follows.
+    pub(crate) fn is_replaced_by(&mut self, end: &[u8]) -> bool {
+        // The same end a second time proves nothing: then it cannot be compared.
+        if ends_with(end, &self.known) || self.replaced == end {
+            return false;
+        }
+        self.replaced = end.to_vec();
+        true
+    }
+
     fn show(&mut self, bytes: &[u8], events: &mut Vec<LogEvent>) {
-        self.known.extend_from_slice(bytes);
+        // What came before that notice is not in the file any more.
+        match after_last(format!("{TRUNCATED}\n").as_bytes(), bytes) {
+            Some(new) => self.known = new.to_vec(),
+            None => self.known.extend_from_slice(bytes),
+        }
         let spare = self.known.len().saturating_sub(KNOWN_BYTES);
         self.known.drain(..spare);
         let mut lines = self.lines.feed(bytes);
@@ -201,5 +221,34 @@ impl<C: RemoteCommand> LogReader<C> {
             events.push(LogEvent::Notice("its log was rotated"));
         }
         events.push(LogEvent::Lines(lines));
+    }
+}
+
+/// Whether the end of a log, as `tail` returns it, ends with these bytes, as `tail -f` returns them. Only an empty log ends
+/// with none.
+fn ends_with(end: &[u8], known: &[u8]) -> bool {
+    // `tail` returns each line end as `\n`, as XML has it, and both return bytes that are not UTF-8 in their own way.
+    let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    // A character may be cut at the start.
+    let cut = known.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count();
+    let known = plain(known.get(cut..).unwrap_or_default());
+    if known.is_empty() { end.is_empty() } else { plain(end).ends_with(&known) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_recognized() {
+        assert!(ends_with(b"one\ntwo\n", b"one\ntwo\n"));
+        assert!(ends_with(b"one\ntwo\n", b"two\n"));
+        assert!(ends_with(b"one\ntwo\n", b"one\r\ntwo\r\n"));
+        assert!(ends_with("x\u{fffd}\u{fffd}\n".as_bytes(), b"\xbcx\xff\xfe\n"));
+        assert!(ends_with(b"", b""));
+        assert!(!ends_with(b"two\n", b"one\ntwo\n"), "a shorter file");
+        assert!(!ends_with(b"one\ntwo\nthree\n", b"one\ntwo\n"), "a longer file");
+        assert!(!ends_with(b"new\n", b""), "a file that was empty");
+        assert!(!ends_with(b"", b"one\n"), "a file that is empty");
     }
 }

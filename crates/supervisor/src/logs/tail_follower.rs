@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::error::SupervisorError;
@@ -25,6 +25,9 @@ const START_TIME: Duration = Duration::from_secs(30);
 /// After the first bytes nothing more for so long: that was the end of the log at the start.
 const QUIET: Duration = Duration::from_millis(400);
 
+/// After such a silence the log may have been rotated, which supervisord before 3.1.1 does not notice.
+const DOUBTFUL: Duration = Duration::from_secs(10);
+
 /// Most that is read as the start.
 const HEAD_LIMIT: usize = 64 * 1024;
 
@@ -38,6 +41,10 @@ pub struct TailFollower<C: RemoteCommand> {
     head: Vec<u8>,
     /// Bytes that will follow and are known already.
     skip: usize,
+    /// When something came, or the log was compared with what came.
+    heard: Instant,
+    /// Whether supervisord follows the old file after a rotation; none if that is not known yet.
+    keeps_old_file: Option<bool>,
 }
 
 impl<C: RemoteCommand> TailFollower<C> {
@@ -76,7 +83,7 @@ impl<C: RemoteCommand> TailFollower<C> {
         };
         // The script is sent only now, because sudo reads its password from the same standard input.
         command.write(format!("{}\n", one_line(TAIL)).as_bytes()).await?;
-        let mut tailed = Self { command, head, skip: 0 };
+        let mut tailed = Self { command, head, skip: 0, heard: Instant::now(), keeps_old_file: None };
         tailed.greet().await?;
         Ok(tailed)
     }
@@ -133,6 +140,7 @@ impl<C: RemoteCommand> TailFollower<C> {
                 let known = self.skip.min(bytes.len());
                 self.skip -= known;
                 bytes.drain(..known);
+                self.heard = Instant::now();
                 Ok(bytes)
             }
             // Nothing new is no error: the caller has other logs to read meanwhile.
@@ -140,6 +148,35 @@ impl<C: RemoteCommand> TailFollower<C> {
             Ok(Some(OutputPiece::Exit(_)) | None) => Err(self.ended()),
         }
     }
+
+    /// Whether nothing came for so long that another file may be the log by now.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.keeps_old_file != Some(false) && self.heard.elapsed() >= DOUBTFUL
+    }
+
+    /// Notes that the log is compared with what came, so that there is no doubt for as long again.
+    pub(crate) fn compare(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// Whether supervisord follows the old file after a rotation, if that is known.
+    pub(crate) fn keeps_old_file(&mut self) -> &mut Option<bool> {
+        &mut self.keeps_old_file
+    }
+}
+
+/// Whether supervisord of this version follows the old file after a rotation: before 3.1.1 `tail_f_producer` (http.py) never
+/// looks at the path again. None for a text that is no version.
+#[must_use]
+pub(crate) fn keeps_old_file(version: &str) -> Option<bool> {
+    let number = |part: Option<&str>| {
+        let part = part.unwrap_or_default();
+        // `3.0b2`, `3.0a3`.
+        part.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse::<u32>().ok())
+    };
+    let mut parts = version.trim().split('.');
+    let (major, minor, patch) = (number(parts.next()), number(parts.next()), number(parts.next()));
+    Some((major?, minor?, patch.unwrap_or(0)) < (3, 1, 1))
 }
 
 /// How many bytes of `end` follow `head` there: the follower will print them too. 0 if `head` is not in it.
@@ -169,5 +206,18 @@ mod tests {
         assert_eq!(known_of(b"rotated\n", b"another file\n"), 0);
         assert_eq!(after_last(b"a", b"a b a c"), Some(b" c".as_slice()));
         assert_eq!(after_last(b"longer than all", b"a"), None);
+    }
+
+    #[test]
+    fn old_versions_keep_the_old_file() {
+        for old in ["3.0", "3.0b2\n", "3.0.1", "3.1.0", "3.1", "2.2"] {
+            assert_eq!(keeps_old_file(old), Some(true), "{old}");
+        }
+        for new in ["3.1.1", "3.1.3\n", "3.3.1", "4.0.0", "4.3.0.dev0", "10.0"] {
+            assert_eq!(keeps_old_file(new), Some(false), "{new}");
+        }
+        for other in ["", "3", "unix:///x.sock no such file"] {
+            assert_eq!(keeps_old_file(other), None, "{other}");
+        }
     }
 }
