@@ -48,8 +48,8 @@ fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
 }
 
 /// Commands that connect to nodes.
-const FANNED_OUT: [&str; 13] = [
-    "service", "start", "stop", "restart", "update", "status", "ping", "exec", "logs", "top", "wait", "rollout",
+const FANNED_OUT: [&str; 14] = [
+    "service", "start", "stop", "restart", "update", "status", "ping", "exec", "cp", "logs", "top", "wait", "rollout",
     "snapshot",
 ];
 

@@ -49,6 +49,7 @@ fn a_file_from_the_nodes() {
     assert_eq!(word(&run.result("n03")["message"]), "copies/n03/release");
     let copy = |node: &str| fs::read_to_string(cluster.path(&format!("copies/{node}/release"))).ok();
     assert_eq!([copy("n01"), copy("n02"), copy("n03")], [Some("of n01\n".into()), None, Some("of n03\n".into())]);
+    assert!(!cluster.path("copies/n02").exists(), "an empty directory was left");
     let again = cluster.ctl("cp -o json -w n01,n03 :/etc/release copies/").expect(0);
     assert_eq!(again.outcomes(), ["n01 - ok", "n03 - ok"], "{again}");
 }

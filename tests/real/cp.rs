@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::harness::{Cluster, Instance, Node, NodeSpec, Program, Running, eventually};
+use crate::sudo;
 
 fn spec() -> NodeSpec {
     NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")))
@@ -79,6 +80,35 @@ fn the_owner_of_a_replaced_file_stays() {
     assert_eq!(node.sh("cat ~ctlops/conf"), "new\n");
     let back = cluster.ctl("cp :~/conf copies").expect(0);
     assert_eq!(fs::read_to_string(cluster.path("copies/a1/conf")).unwrap(), "new\n", "{back}");
+}
+
+/// Through a sudo that asks for a password and runs commands at a terminal of its own: every byte arrives, and a copy
+/// that is cut is cleaned up.
+#[test]
+fn a_sudo_with_a_password_and_a_terminal() {
+    let spec = spec().sudoers("Defaults use_pty\nctlpass ALL=(ALL:ALL) ALL");
+    let cluster = Cluster::builder().nodes("a", 2, &spec).defaults("user: ctlpass, sudo: true").start();
+    write(&cluster.path("data.bin"), &bytes(3_000_000), 0o600);
+    sudo::with_password(&cluster, "cp -y data.bin :/run/lock/", sudo::PASSWORD).expect(0);
+    sudo::with_password(&cluster, "cp :/run/lock/data.bin copies", sudo::PASSWORD).expect(0);
+    for node in cluster.nodes() {
+        assert_eq!(node.sh("sha256sum </run/lock/data.bin"), sha256(&cluster.path("data.bin")));
+        assert_eq!(node.sh("stat -c '%U %a' /run/lock/data.bin"), "root 600\n");
+        assert_eq!(
+            sha256(&cluster.path("copies").join(&node.name).join("data.bin")),
+            sha256(&cluster.path("data.bin"))
+        );
+    }
+    let node = cluster.node("a1");
+    node.sh("mkdir /run/to; echo old >/run/to/much");
+    File::create(cluster.path("much")).unwrap().set_len(400_000_000).unwrap();
+    let mut screen = cluster.at_a_terminal("cp -y -w a1 much :/run/to/ -K");
+    screen.answer_unseen(sudo::QUESTION, sudo::PASSWORD);
+    eventually("the copy to begin", || is_copying(node, "/run/to").then_some(()));
+    node.cut_connections();
+    drop(screen.finish());
+    eventually("the node to clean up", || (names(node, "/run/to") == "much ").then_some(()));
+    assert_eq!(node.read("/run/to/much"), "old\n");
 }
 
 /// A file of each node, in a directory for each node.
@@ -182,6 +212,32 @@ fn a_copy_that_cannot_end_leaves_the_old_file() {
     assert_eq!(late.outcomes(), ["a1 - timed_out timed_out"], "{late}");
     assert_eq!(fs::read_to_string(cluster.path("copies/a1/long")).unwrap(), "old");
     assert_eq!(fs::read_dir(cluster.path("copies/a1")).unwrap().count(), 1);
+}
+
+/// The memory that `ctl` needs does not depend on the size of the file, in either direction.
+#[test]
+fn a_large_file_needs_little_memory() {
+    let cluster = Cluster::of(1, &spec());
+    let size = 300_000_000;
+    File::create(cluster.path("much")).unwrap().set_len(size).unwrap();
+    // In kB, the most that it ever needed.
+    let peak = |line: &str| {
+        let mut run = cluster.ctl_start(line);
+        let mut peak = 0;
+        while run.is_running() {
+            let status = fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+            peak = line.trim().trim_end_matches(" kB").parse().unwrap_or(peak);
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        run.finish().expect(0);
+        peak
+    };
+    for line in ["cp -y much :/run/lock/much", "cp :/run/lock/much copies"] {
+        let peak: u64 = peak(line);
+        assert!((1_000..100_000).contains(&peak), "{line}: {peak} kB");
+    }
+    assert_eq!(fs::metadata(cluster.path("copies/a1/much")).unwrap().len(), size);
 }
 
 /// Targets are those of cp, and batches, limits and checks those of every change.

@@ -8,7 +8,7 @@ pub(crate) const PASSWORD: &str = "horse's $HOME battery";
 /// A pattern that matches the password, but not itself.
 const TRACE: &str = "HOME batter[y]";
 
-const QUESTION: &str = "sudo password for the nodes: ";
+pub(crate) const QUESTION: &str = "sudo password for the nodes: ";
 
 /// sudo logs each command as a line in this file.
 const LOGGED: &str = "Defaults logfile=/var/log/sudo.log, loglinelen=0";

@@ -181,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_of_the_whole_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("file");
+        let of = |content: &[u8]| {
+            fs::write(&path, content).expect("written");
+            digest(&File::open(&path).expect("opened")).expect("read")
+        };
+        let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(of(b"abc"), (3, hash.to_owned()));
+        let (size, long) = of(&[0; 200_000]);
+        assert_eq!((size, long == of(&[0; 199_999]).1), (200_000, false));
+        assert!(digest(&File::open(dir.path()).expect("opened")).is_err());
+    }
+
+    #[test]
     fn a_pipe_without_a_writer_times_out() {
         let dir = tempfile::tempdir().expect("a folder");
         // One pipe per case: a reader that timed out may still consume the data.

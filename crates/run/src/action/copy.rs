@@ -124,7 +124,8 @@ async fn copy_files<T: Transport>(
             }
         }
         FileCopy::FromNodes { source, name, directory } => {
-            let path = own_directory(directory, &node.name()).map_err(CopyError::Local)?.join(name);
+            let own = NodeDirectory::make(directory, &node.name()).map_err(CopyError::Local)?;
+            let path = own.path.join(name);
             copied.count(receive(session.as_ref(), source, &path, access).await?);
             copied.path = Some(path);
         }
@@ -152,21 +153,41 @@ fn about(path: &Path, what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
 }
 
-/// The directory for the files of a node, which is made if it is missing.
-fn own_directory(directory: &Path, node: &str) -> io::Result<PathBuf> {
-    // The inventory decides the name, and a name such as `..` must not lead elsewhere.
-    let mut parts = Path::new(node).components();
-    if !matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == node) {
-        return Err(io::Error::other(format!("the name {node} cannot be the name of a directory")));
-    }
-    let own = directory.join(node);
-    match fs::create_dir(&own) {
-        // A link there could lead anywhere.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let is_directory = fs::symlink_metadata(&own).is_ok_and(|there| there.is_dir());
-            if is_directory { Ok(own) } else { Err(io::Error::other(format!("{} is not a directory", own.display()))) }
+/// The directory for the files of a node. One that was made for a file which did not come is removed when this is dropped.
+#[derive(Debug)]
+struct NodeDirectory {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl NodeDirectory {
+    /// Makes it, unless it is there.
+    fn make(directory: &Path, node: &str) -> io::Result<Self> {
+        // The inventory decides the name, and a name such as `..` must not lead elsewhere.
+        let mut parts = Path::new(node).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == node) {
+            return Err(io::Error::other(format!("the name {node} cannot be the name of a directory")));
         }
-        made => made.map(|()| own.clone()).map_err(|error| about(&own, "create", &error)),
+        let path = directory.join(node);
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(Self { path, is_new: true }),
+            // A link there could lead anywhere.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_directory = fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir());
+                let message = format!("{} is not a directory", path.display());
+                is_directory.then_some(Self { path, is_new: false }).ok_or_else(|| io::Error::other(message))
+            }
+            Err(error) => Err(about(&path, "create", &error)),
+        }
+    }
+}
+
+impl Drop for NodeDirectory {
+    fn drop(&mut self) {
+        // It fails if there is a file in it, which is as it should be.
+        if self.is_new {
+            drop(fs::remove_dir(&self.path));
+        }
     }
 }
 
@@ -263,14 +284,17 @@ mod tests {
     #[test]
     fn the_files_of_a_node_stay_in_its_directory() {
         let folder = tempfile::tempdir().expect("a folder");
-        let own = |name: &str| {
-            own_directory(folder.path(), name).map(|path| path.strip_prefix(folder.path()).map(Path::to_owned))
-        };
+        let own = |name: &str| NodeDirectory::make(folder.path(), name);
         for name in ["a1", "a1.example.net", "-x"] {
+            let path = folder.path().join(name);
+            let made = own(name).expect("a directory");
+            assert_eq!((&made.path, made.is_new, path.is_dir()), (&path, true, true), "{name}");
+            drop(made);
+            assert!(!path.exists(), "no file came into {name}");
+            fs::write(own(name).expect("a directory").path.join("file"), "").expect("written");
             // The second time it is there.
-            for _ in 0..2 {
-                assert_eq!(own(name).expect("a directory").expect("inside"), Path::new(name));
-            }
+            assert!(!own(name).expect("a directory").is_new, "{name}");
+            assert!(path.join("file").exists(), "{name}");
         }
         symlink("/tmp", folder.path().join("link")).expect("a link");
         fs::write(folder.path().join("file"), "").expect("a file");
