@@ -1,12 +1,13 @@
 //! This machine and this process: bounded file reads, the account, and the protection of secrets.
 //!
 //! Here live [`mod@file`], which reads files that the user names, [`within`], which bounds work that may hang in the
-//! kernel, [`account`], the user according to the password database, and [`process`]. A leaf module: it uses no other
-//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does, except
-//! [`file::digest`], which reads files of any size. Start reading at
+//! kernel, [`account`], the user according to the password database, [`command`], which runs a
+//! program within limits, and [`process`]. A leaf module: it uses no other
+//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does. Start reading at
 //! [`file::read`].
 
 pub mod account;
+pub mod command;
 pub mod file;
 pub mod process;
 
