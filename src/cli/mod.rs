@@ -22,6 +22,7 @@ mod json_page_tests;
 #[cfg(test)]
 mod json_schema_tests;
 mod limits;
+mod live_source;
 mod log;
 mod output;
 mod output_closed;

@@ -188,6 +188,7 @@ pub(super) enum HeldEvent {
 }
 
 impl HeldSignals {
+    /// Holds them from now on.
     pub(super) fn catch() -> io::Result<Self> {
         // A signal that was ignored from the start, as by nohup, stays ignored.
         let signals = || CAUGHT.into_iter().filter(|signal| !terminal::is_ignored(*signal));
@@ -215,6 +216,16 @@ impl HeldSignals {
         // Off only now that every signal has its pipe: none may be lost in between.
         defaults.store(false, Ordering::SeqCst);
         Ok(Self { caught, defaults })
+    }
+
+    /// A signal that has come since the last call.
+    pub(super) fn received(&self) -> Option<i32> {
+        let came = self.caught.iter().find(|(.., pipe)| {
+            let mut pipe = pipe;
+            // Without a byte the read would block, which is an error here.
+            pipe.read(&mut [0; 16]).is_ok_and(|count| count > 0)
+        });
+        came.map(|(signal, ..)| *signal)
     }
 
     /// Waits until there is something to read, a signal has come, or the time is over.

@@ -12,6 +12,7 @@ use super::args::{ColorChoice, FanoutArgs, HostKey, OutputArgs, SshArgs};
 use super::change_args::{DryRun, GoArgs};
 use super::error::CliError;
 use super::format::OutputFormat;
+use super::live_source::{self, LiveSource};
 use super::{trust, waiting};
 use ctl_event::{RunScope, Via};
 use ctl_guard::LockHolder;
@@ -163,7 +164,9 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
     let environment = PathEnvironment::process();
     // The text as it was when the run began: a resume must act on the same nodes.
     if let Some(SavedFile { path, text }) = &sources.inventory {
-        let inventory = ctl_inventory::parse(text, path, &environment)?;
+        let (own_text, printed) = live_source::split_saved(text);
+        let mut saved = |_: &_| live_source::saved_fleet(printed);
+        let inventory = ctl_inventory::parse_with(own_text, path, &environment, &mut saved)?;
         return Ok((inventory, SavedFile { path: path.clone(), text: text.clone() }));
     }
     let InventoryPath { path, is_named } = find_inventory(named)?;
@@ -174,7 +177,9 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
     } else {
         trust::found(&path, access)?;
     }
-    let inventory = ctl_inventory::parse(&text, &path, &environment)?;
+    let mut live = LiveSource::new(&path, access);
+    let inventory = ctl_inventory::parse_with(&text, &path, &environment, &mut |command| live.run(command))?;
+    let text = live.saved_text(text);
     // Absolute, since the journal may be read from another directory. The text counts, so a failure is harmless.
     let path = std::path::absolute(&path).unwrap_or(path);
     Ok((inventory, SavedFile { path, text }))

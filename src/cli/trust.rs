@@ -49,22 +49,47 @@ pub(super) fn refusal(path: &Path, access: FileAccess) -> Option<String> {
 
 /// Warns of a file that was named.
 pub(super) fn named(path: &Path, access: FileAccess) {
+    let shown = path.display();
+    match writer(access) {
+        Some(FileWriter::Owner) => {
+            terminal::say(&format!("warning: {shown} belongs to another user (uid {}), who can change it", access.uid))
+        }
+        Some(FileWriter::Mode(who)) => terminal::say(&format!(
+            "warning: {who} can write to {shown} (mode {:04o}): chmod go-w {shown}",
+            access.mode
+        )),
+        None => {}
+    }
+}
+
+/// Why a file is no safe source of commands: another user can write to it.
+pub(super) fn foreign_writer(path: &Path, access: FileAccess) -> Option<String> {
+    let shown = path.display();
+    match writer(access)? {
+        FileWriter::Owner => Some(format!("{shown} belongs to another user (uid {})", access.uid)),
+        FileWriter::Mode(who) => Some(format!("{who} can write to {shown} (mode {:04o})", access.mode)),
+    }
+}
+
+/// Another user who can write to a file.
+enum FileWriter {
+    /// Its owner.
+    Owner,
+    /// Those whom its mode allows it.
+    Mode(&'static str),
+}
+
+fn writer(access: FileAccess) -> Option<FileWriter> {
     // A pipe or process substitution has no meaningful owner or mode.
     if !access.is_regular {
-        return;
+        return None;
     }
-    let shown = path.display();
     if access.is_foreign() {
-        terminal::say(&format!("warning: {shown} belongs to another user (uid {}), who can change it", access.uid));
-        return;
+        return Some(FileWriter::Owner);
     }
-    let who = if access.mode & OTHERS != 0 {
-        "any user"
-    } else if access.mode & GROUP != 0 && !account::is_private_group(access.gid) {
-        // A user's private group has no other member, so its bit is harmless.
-        "its group"
-    } else {
-        return;
-    };
-    terminal::say(&format!("warning: {who} can write to {shown} (mode {:04o}): chmod go-w {shown}", access.mode));
+    if access.mode & OTHERS != 0 {
+        return Some(FileWriter::Mode("any user"));
+    }
+    // A user's private group has no other member, so its bit is harmless.
+    (access.mode & GROUP != 0 && !account::is_private_group(access.gid)).then_some(FileWriter::Mode("its group"))
 }

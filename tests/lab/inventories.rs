@@ -1,5 +1,7 @@
 //! Invalid inventories are rejected with the position of the error, before any node is contacted.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::harness::{COLLECTOR, Cluster, Running, uniform};
 
 /// Asserts that a file is rejected, at a position (`line:column`, or a line) if one is given.
@@ -149,4 +151,38 @@ fn the_inventory_is_found() {
         command.arg("-i").arg(&last);
     };
     assert!(list(&with_all).expect(0).stdout.contains("\"last\""));
+}
+
+/// A later part of a run acts on the nodes that the source printed when the run began, and does not run the source again.
+#[test]
+fn a_run_keeps_the_nodes_of_its_source() {
+    let cluster = Cluster::start(uniform(2));
+    let mut list = cluster.bare("inventory list -o json -i");
+    list.arg(cluster.inventory_path());
+    let known = Running::start(list).finish().expect(0).document();
+    let mut hostvars = serde_json::Map::new();
+    for node in known["nodes"].as_array().expect("nodes") {
+        let variables = serde_json::json!({
+            "ansible_host": node["address"], "ansible_port": node["port"], "ansible_user": node["user"],
+            "ansible_private_key_file": node["identity"][0], "ansible_password": "hunter2",
+        });
+        hostvars.insert(node["node"].as_str().expect("a name").to_owned(), variables);
+    }
+    let printed = serde_json::json!({"_meta": {"hostvars": hostvars}, "collector": {"hosts": ["n01", "n02"]}});
+    cluster.write("list.json", printed.to_string());
+    let script = cluster.write("hosts.sh", "#!/bin/sh\necho >> times; cat list.json\n");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).expect("cannot make it executable");
+    let file = cluster.write("source.yaml", "version: 1\nsource: {command: [./hosts.sh]}\n");
+    let mut exec = cluster.command_with("exec -y -o json", &file);
+    exec.args(["--", "false"]);
+    let run = Running::start(exec).finish().expect(1);
+    assert_eq!(run.outcomes(), ["n01 - failed command", "n02 - failed command"], "{run}");
+    cluster.write("list.json", "{}");
+    let again = Running::start(cluster.bare("runs retry last -o json")).finish().expect(1);
+    assert_eq!(again.outcomes(), ["n01 - failed command", "n02 - failed command"], "{again}");
+    assert_eq!(std::fs::read_to_string(cluster.path("times")).expect("it ran").lines().count(), 1);
+    let journal = std::fs::read(cluster.path(".local/state/ctl/journal.db")).expect("a journal");
+    assert!(!journal.windows(7).any(|bytes| bytes == b"hunter2"), "the journal has a secret");
+    let status = Running::start(cluster.command_with("status", &file)).finish().expect(2);
+    assert!(status.stderr.contains("the source has no hosts"), "{status}");
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ctl_import::ansible::{AnsibleValue, PlacedValue, read_list, read_path, resolve_path};
+use ctl_import::ansible::{AnsibleValue, PlacedValue, read_list, read_path, resolve_path, write_list};
 use ctl_import::{ImportedFleet, ImportedHost, SourcePlace};
 use serde_json::Value;
 
@@ -161,9 +161,16 @@ fn every_inventory_is_read_as_ansible_reads_it() {
 }
 
 #[test]
-fn no_secret_is_kept() {
+fn no_secret_is_kept_and_the_rest_can_be_written() {
     for case in cases() {
         let fleet = read_path(&inventory_of(&case)).expect("an inventory");
+        let written = write_list(&fleet);
+        let reread = read_list(&written, Path::new("list")).expect("our own JSON");
+        let with_hosts = |fleet: &ImportedFleet| -> Vec<String> {
+            fleet.groups.iter().filter(|(_, hosts)| !hosts.is_empty()).map(|(name, _)| name.clone()).collect()
+        };
+        assert_eq!(with_hosts(&reread), with_hosts(&fleet), "{}", case.display());
+        assert_eq!(connections(reread), connections(fleet.clone()), "{}", case.display());
         assert!(!format!("{fleet:?}").contains("hunter"), "{}", case.display());
     }
 }

@@ -18,10 +18,11 @@ use super::values::{self, FieldEntry, ValueReader};
 /// Maximum nesting of groups.
 const MAX_DEPTH: usize = 100;
 
-/// Reads the `groups`, if there are any.
+/// Reads the `groups`, if there are any. `sets` are those of the source, which the others may use.
 pub(super) fn read(
     reader: &mut ValueReader<'_>,
     field: Option<FieldEntry<'_>>,
+    sets: &BTreeMap<String, Vec<String>>,
     roles: &RoleTable,
     nodes: &NodeTable,
 ) -> BTreeMap<String, NodeSet> {
@@ -36,16 +37,26 @@ pub(super) fn read(
         }
         // Check the expression even if the name clashes with a role, to report all faults at once.
         check_role(reader, field, roles);
+        if sets.contains_key(field.name) {
+            let message = format!("the source also has a group {}", quoted(field.name));
+            reader.fault(Diagnostic::new(field.key.span.clone(), message).label("this group"));
+        }
         let expression = expression(reader, field, &all, nodes.is_complete);
         groups.insert(field.name, GroupEntry { field, expression, set: None, is_open: false });
     }
-    let mut work = GroupResolution { all, roles: role_sets(roles, nodes), groups, is_complete: nodes.is_complete };
+    let mut known = role_sets(roles, nodes);
+    let sets: BTreeMap<String, NodeSet> =
+        sets.iter().map(|(name, nodes)| (name.clone(), NodeSet::from_names(nodes))).collect();
+    // No group has the name of a role, so one table is enough.
+    known.extend(sets.clone());
+    let mut work = GroupResolution { all, roles: known, groups, is_complete: nodes.is_complete };
     // A copy of the names, since each resolution changes the groups.
     let names: Vec<&str> = work.groups.keys().copied().collect();
     for name in names {
         work.resolve(reader, name, 0);
     }
-    (work.groups.into_iter()).filter_map(|(name, group)| Some((name.to_owned(), group.set.flatten()?))).collect()
+    let own = work.groups.into_iter().filter_map(|(name, group)| Some((name.to_owned(), group.set.flatten()?)));
+    sets.into_iter().chain(own).collect()
 }
 
 /// `@name` must have one meaning.

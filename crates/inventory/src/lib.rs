@@ -1,7 +1,7 @@
 //! The user's description of the cluster: nodes, roles and groups, from a YAML file.
 //!
 //! Here live the validated [`Inventory`], its reader ([`load()`], [`parse`]), and Contrail's roles, sockets and
-//! services as data ([`ROLE_ORDER`], [`built_in_roles`], [`roles_of_service`]). It may use `nodeset` and, from `event`,
+//! services as data ([`ROLE_ORDER`], [`built_in_roles`], [`roles_of_service`]). It may use `nodeset`, `import` for other tools' data, and, from `event`,
 //! the enum [`Via`](ctl_event::Via). It reads files and accesses nothing else: no network, no other process, and the
 //! process environment only through [`PathEnvironment`].
 //!
@@ -36,6 +36,7 @@ mod role_names;
 mod roles;
 mod settings;
 mod socket;
+mod source;
 mod ssh_options;
 mod syntax;
 #[cfg(test)]
@@ -47,11 +48,12 @@ pub use self::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, introspect_
 pub use self::environment::PathEnvironment;
 pub use self::hosts::check_host;
 pub use self::imported::draft_of;
-pub use self::load::{MAX_BYTES, load, parse, parse_readable, read};
+pub use self::load::{MAX_BYTES, load, parse, parse_readable, parse_with, read};
 pub use self::model::{
     ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
     UnavailableCap,
 };
 pub use self::problem::{InventoryError, InventoryProblem};
 pub use self::role_names::{ROLE_ALIASES, canonical_role};
+pub use self::source::{SourceCommand, SourceFailure, SourceRunner};
 pub use self::values::{ValueError, check_user};

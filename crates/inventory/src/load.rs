@@ -12,8 +12,9 @@ use super::file::{self, NoText};
 use super::model::Inventory;
 use super::problem::{Diagnostic, InventoryError, ProblemReport, quoted};
 use super::raw::{RawValue, Value};
+use super::source::{SourceFailure, SourceRunner};
 use super::values::{self, FieldEntry, ValueReader};
-use super::{groups, nodes, roles};
+use super::{groups, nodes, roles, source};
 use ctl_local::file::FileAccess;
 
 /// Maximum size of an inventory, in bytes.
@@ -24,8 +25,9 @@ const KIND: file::FileKind = file::FileKind { name: "an inventory", max_bytes: M
 /// The version of the format.
 const VERSION: u64 = 1;
 
-const KEYS: [&str; 5] = ["version", "defaults", "roles", "groups", "nodes"];
-const SYNONYMS: [(&str, &str); 7] = [
+const KEYS: [&str; 6] = ["version", "defaults", "roles", "groups", "nodes", "source"];
+const SYNONYMS: [(&str, &str); 8] = [
+    ("sources", "source"),
     ("hosts", "nodes"),
     ("all", "nodes"),
     ("servers", "nodes"),
@@ -57,35 +59,61 @@ pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
 /// Parses an inventory from text. `path` is the source of the text: for messages, and as the base of relative paths.
 ///
 /// # Errors
-/// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML.
+/// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML. An inventory with a
+/// `source` is a fault, too: use [`parse_with`].
 pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
+    parse_with(text, path, env, &mut |_| Err(not_run()))
+}
+
+/// The answer in place of a source's output where no program may be run.
+fn not_run() -> SourceFailure {
+    SourceFailure { message: "the source is not run here".to_owned(), help: None }
+}
+
+/// Parses an inventory, and gets the nodes of its `source` from `runner`, which is called at most once, and only if the text
+/// itself has no fault.
+///
+/// # Errors
+/// As [`parse`]; a failure of the source is a fault as well.
+pub fn parse_with(
+    text: &str,
+    path: &Path,
+    env: &PathEnvironment,
+    runner: &mut SourceRunner<'_>,
+) -> Result<Inventory, InventoryError> {
     let text = file::without_mark(text);
-    match read_text(text, path, env) {
+    match read_text(text, path, env, runner) {
         (Some(inventory), report) if report.count() == 0 => Ok(inventory),
         (_, report) => Err(report.into_error(path, text)),
     }
 }
 
 /// The parts of an inventory that can be read, where the others have faults. Only for suggestions, such as completion:
-/// the result is not validated as a whole. Empty if the text is not well-formed YAML.
+/// the result is not validated as a whole, and a `source` is not run. Empty if the text is not well-formed YAML.
 #[must_use]
 pub fn parse_readable(text: &str, path: &Path, env: &PathEnvironment) -> Inventory {
-    read_text(file::without_mark(text), path, env).0.unwrap_or_else(|| empty(path.to_owned()))
+    read_text(file::without_mark(text), path, env, &mut |_| Err(not_run())).0.unwrap_or_else(|| empty(path.to_owned()))
 }
 
-fn read_text(text: &str, path: &Path, env: &PathEnvironment) -> (Option<Inventory>, ProblemReport) {
+fn read_text(
+    text: &str,
+    path: &Path,
+    env: &PathEnvironment,
+    runner: &mut SourceRunner<'_>,
+) -> (Option<Inventory>, ProblemReport) {
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = ValueReader { report: ProblemReport::default(), env, folder };
-    let inventory = file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned()));
+    let inventory =
+        file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned(), runner));
     (inventory, reader.report)
 }
 
 fn empty(path: PathBuf) -> Inventory {
-    Inventory { path, nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new() }
+    Inventory { path, nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new(), source_notes: Vec::new() }
 }
 
 /// Reads the parts, each after those that it refers to.
-fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Inventory {
+fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf, runner: &mut SourceRunner<'_>) -> Inventory {
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
@@ -112,14 +140,28 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf) -> Invent
     if find("version").is_some() || !meant.contains(&"version") {
         version(reader, find("version"));
     }
-    if find("nodes").is_none() && !meant.contains(&"nodes") {
+    let has_nodes = |key: &&str| find(key).is_some() || meant.contains(key);
+    if !["nodes", "source"].iter().any(has_nodes) {
         reader.fault(Diagnostic::new(0..0, "the inventory has no `nodes`").help(EXAMPLE));
     }
     // Nodes refer to roles, groups to both.
     let roles = roles::read(reader, find("roles"));
-    let nodes = nodes::read(reader, find("defaults"), find("nodes"), &roles);
-    let groups = groups::read(reader, find("groups"), &roles, &nodes);
-    Inventory { path, nodes: nodes.list, roles: roles.all, groups }
+    let source = find("source").and_then(|field| source::read(reader, field, &roles));
+    let mut nodes = nodes::read(reader, find("defaults"), find("nodes"), find("source").is_some(), &roles);
+    let (mut sets, mut source_notes) = (BTreeMap::new(), Vec::new());
+    // A program is not run for a file that cannot be used anyway.
+    if let Some(source) = source.filter(|_| reader.report.count() == 0)
+        && let Some((checked, notes)) = source::nodes_of(reader, &source, &roles, runner)
+    {
+        sets = checked.groups;
+        source_notes = notes;
+        nodes.add(reader, source.field, checked.nodes, &roles);
+    }
+    // Without the nodes of the source, a name that is unknown may be one of them.
+    nodes.is_complete &= find("source").is_none() || reader.report.count() == 0;
+    let nodes = nodes.finish();
+    let groups = groups::read(reader, find("groups"), &sets, &roles, &nodes);
+    Inventory { path, nodes: nodes.list, roles: roles.all, groups, source_notes }
 }
 
 fn version(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) {

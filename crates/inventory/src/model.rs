@@ -22,6 +22,8 @@ pub struct Inventory {
     pub roles: BTreeMap<String, Arc<Role>>,
     /// Every group by name.
     pub groups: BTreeMap<String, NodeSet>,
+    /// What was left out of the live source and does not change a connection, one line each.
+    pub source_notes: Vec<String>,
 }
 
 impl Inventory {

@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use ctl_import::SourcePlace;
 use nodeset::NodeSet;
 
+use super::draft::DraftNode;
+use super::environment;
 use super::hosts::{UnexpandablePattern, check_host, expand, is_pattern};
 use super::model::{InventorySsh, Node, SshOption};
 use super::problem::{Diagnostic, quoted};
@@ -32,19 +35,20 @@ pub(super) struct NodeTable {
     pub(super) is_complete: bool,
 }
 
-/// Reads the `nodes`, with `defaults` for their absent settings.
-pub(super) fn read(
+/// Reads the `nodes`, with `defaults` for their absent settings. They may be absent if there `has_source`.
+pub(super) fn read<'r>(
     reader: &mut ValueReader<'_>,
-    defaults: Option<FieldEntry<'_>>,
-    nodes: Option<FieldEntry<'_>>,
+    defaults: Option<FieldEntry<'r>>,
+    nodes: Option<FieldEntry<'r>>,
+    has_source: bool,
     roles: &RoleTable,
-) -> NodeTable {
+) -> NodeBuilder<'r> {
     let defaults = defaults.map(|field| settings::defaults(reader, field, roles)).unwrap_or_default();
     let mut builder = NodeBuilder { defaults, ..NodeBuilder::default() };
     let faults_before = reader.report.count();
     let given = nodes.and_then(|field| {
         let pairs = values::pairs(reader, field.key, field.value, "node")?;
-        if pairs.is_empty() && reader.report.count() == faults_before {
+        if pairs.is_empty() && !has_source && reader.report.count() == faults_before {
             let fault = Diagnostic::new(field.key.span.clone(), "the inventory has no nodes")
                 .help("such as `nodes: {node1: {roles: [analytics]}}`");
             reader.fault(fault);
@@ -52,7 +56,8 @@ pub(super) fn read(
         Some(pairs)
     });
     // A faulty pair is left out, and with it the nodes that it names.
-    builder.is_broken |= given.is_none() || reader.report.count() > faults_before;
+    let is_missing = given.is_none() && !(nodes.is_none() && has_source);
+    builder.is_complete = !is_missing && reader.report.count() == faults_before;
     for field in given.unwrap_or_default() {
         builder.entry(reader, field, roles);
         // Check after each entry, so that many large patterns cannot exhaust the memory.
@@ -63,19 +68,19 @@ pub(super) fn read(
                 builder.nodes.len()
             );
             reader.fault(Diagnostic::new(field.key.span.clone(), message));
-            builder.is_broken = true;
+            builder.is_complete = false;
             break;
         }
     }
-    let list = builder.nodes.into_iter().map(Arc::new).collect();
-    NodeTable { list, is_complete: !builder.is_broken }
+    builder
 }
 
 /// Two nodes must not share this: address, port and jump hosts.
 type MachineKey = (String, u16, Option<String>);
 
+/// The nodes read so far.
 #[derive(Default)]
-struct NodeBuilder<'r> {
+pub(super) struct NodeBuilder<'r> {
     defaults: NodeSettings<'r>,
     nodes: Vec<Node>,
     /// Place of each entry's key.
@@ -84,16 +89,95 @@ struct NodeBuilder<'r> {
     names: HashMap<String, usize>,
     /// Name, entry and place of each host.
     machines: HashMap<MachineKey, (String, usize, Range<usize>)>,
-    is_broken: bool,
+    /// Whether every name could be read.
+    pub(super) is_complete: bool,
 }
 
 impl<'r> NodeBuilder<'r> {
+    /// The finished table.
+    pub(super) fn finish(self) -> NodeTable {
+        NodeTable { list: self.nodes.into_iter().map(Arc::new).collect(), is_complete: self.is_complete }
+    }
+
+    /// Adds the nodes of the source, which `field` is the key of.
+    pub(super) fn add(
+        &mut self,
+        reader: &mut ValueReader<'_>,
+        field: FieldEntry<'_>,
+        nodes: Vec<(DraftNode, SourcePlace)>,
+        roles: &RoleTable,
+    ) {
+        let place = field.key.span.clone();
+        let fault = |message: String| Diagnostic::new(place.clone(), message).label("this source");
+        if self.nodes.len() + nodes.len() > MAX_NODES || self.nodes.len() + nodes.len() == 0 {
+            let message = if nodes.is_empty() {
+                "the source has no hosts".to_owned()
+            } else {
+                format!(
+                    "with the source there are {} nodes: an inventory may have at most {MAX_NODES}",
+                    self.nodes.len() + nodes.len()
+                )
+            };
+            reader.fault(fault(message));
+            return;
+        }
+        let entry = self.keys.len();
+        self.keys.push(place.clone());
+        let mut is_told = BTreeSet::new();
+        for (DraftNode { name, settings, .. }, _) in nodes {
+            if let Some(other) = self.names.insert(name.clone(), entry) {
+                let fault = fault(format!("the node {} is defined in `nodes` and by the source", quoted(&name)));
+                let before = self.keys.get(other).cloned().filter(|_| other != entry);
+                reader.fault(match before {
+                    Some(before) => fault.related(before, "defined here"),
+                    None => fault,
+                });
+                continue;
+            }
+            let mut identities = Vec::with_capacity(settings.identities.len());
+            for path in &settings.identities {
+                match environment::expand(path, reader.env) {
+                    Ok(path) => identities.push(reader.folder.join(path)),
+                    Err(error) => reader.fault(fault(format!("the key file of {}: {}", quoted(&name), error.message))),
+                }
+            }
+            let own = NodeSettings {
+                roles: (!settings.roles.is_empty()).then_some(settings.roles),
+                port: settings.port,
+                user: settings.user,
+                identities: (!identities.is_empty()).then_some(identities),
+                jump: settings.jump,
+                sudo: settings.sudo,
+                ..NodeSettings::default()
+            };
+            let address = match (settings.address, self.defaults.address) {
+                (Some(address), _) => address,
+                (None, Some(default)) => {
+                    let addresses = settings::addresses(reader, default, 1, field.key, false);
+                    addresses.and_then(|addresses| addresses.into_iter().next()).unwrap_or_default()
+                }
+                (None, None) => name.clone(),
+            };
+            let ssh_options = ssh_options::of_nodes(
+                reader,
+                field.key,
+                &[],
+                self.roles(&own),
+                &roles.ssh_options,
+                &self.defaults.ssh_options,
+            );
+            let node = self.node(name, address, &own, &ssh_options);
+            self.machine(reader, &node, entry, &place, &mut is_told);
+            self.nodes.push(node);
+        }
+    }
+
     /// Reads one entry: a pattern, and the settings of all its nodes.
     fn entry(&mut self, reader: &mut ValueReader<'_>, field: FieldEntry<'r>, roles: &RoleTable) {
         // Read the settings even if the name turns out to be invalid, to report their faults as well.
         let own = settings::of_node(reader, field, roles);
         let Some(names) = names(reader, field.key) else {
-            self.is_broken = true;
+            self.is_complete = false;
             return;
         };
         let ssh_options = ssh_options::of_nodes(

@@ -184,6 +184,7 @@ mod tests {
             nodes: nodes.iter().enumerate().map(node).collect(),
             roles: nodes.iter().copied().flatten().map(|name| ((*name).to_owned(), role(name))).collect(),
             groups: BTreeMap::new(),
+            source_notes: Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::model::AnsibleInventory;
 use super::value::AnsibleValue;
-use crate::fleet::{ImportError, SourcePlace};
+use crate::fleet::{ImportError, ImportedFleet, ImportedHost, SourcePlace};
 
 /// Whether a text is such JSON, and not a YAML inventory that is written as JSON.
 pub(super) fn is_list(text: &str) -> bool {
@@ -108,6 +108,30 @@ fn add_hosts(
         inventory.add_host(name, None, group, place)?;
     }
     Ok(())
+}
+
+/// Such JSON with the hosts, groups and connections of a fleet, in one line. Valid values are read back as they are.
+pub(super) fn write(fleet: &ImportedFleet) -> String {
+    let mut hostvars = Map::new();
+    for host in &fleet.hosts {
+        let ImportedHost { name, place: _, address, port, user, identity, jump, sudo } = host;
+        let variables = [
+            ("ansible_host", address.clone().map(Value::from)),
+            ("ansible_port", port.map(Value::from)),
+            ("ansible_user", user.clone().map(Value::from)),
+            ("ansible_private_key_file", identity.clone().map(Value::from)),
+            ("ansible_ssh_common_args", jump.as_ref().map(|jump| Value::from(format!("-J {jump}")))),
+            ("ansible_become", sudo.map(Value::from)),
+        ];
+        let variables = variables.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        hostvars.insert(name.clone(), Value::Object(variables.collect()));
+    }
+    let mut root = Map::new();
+    for (name, hosts) in &fleet.groups {
+        root.insert(name.clone(), serde_json::json!({ "hosts": hosts }));
+    }
+    root.insert("_meta".to_owned(), serde_json::json!({ "hostvars": hostvars }));
+    Value::Object(root).to_string()
 }
 
 fn to_value(value: &Value) -> AnsibleValue {

@@ -49,3 +49,9 @@ pub fn read_list(text: &str, source: &Path) -> Result<ImportedFleet, ImportError
     list::read(&mut inventory, text, &source.into())?;
     inventory.resolve().map(fleet)
 }
+
+/// A fleet as JSON in one line, which [`read_list`] reads back: without variables that do not matter, and without secrets.
+#[must_use]
+pub fn write_list(fleet: &ImportedFleet) -> String {
+    list::write(fleet)
+}

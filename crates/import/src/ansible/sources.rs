@@ -28,8 +28,7 @@ pub(super) fn read(path: &Path) -> Result<AnsibleInventory, ImportError> {
         return Ok(inventory);
     }
     read_file(&mut inventory, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    vars_files::read(&mut inventory, folder)?;
+    vars_files::read(&mut inventory, path.parent().unwrap_or(Path::new("")))?;
     Ok(inventory)
 }
 

@@ -56,13 +56,13 @@ fn the_file_as_a_whole() {
         (
             "- a\n- b\n",
             &[
-                "1:3: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not a list (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+                "1:3: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, source, not a list (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
             ],
         ),
         (
             "hello\n",
             &[
-                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not text (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
+                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, source, not text (the minimum is `version: 1` and `nodes: {node1: {roles: [analytics]}}`)",
             ],
         ),
         (
@@ -84,7 +84,7 @@ fn the_file_as_a_whole() {
         ),
         (
             "version: 1\nnodes: {a: {}}\nzzz: {}\n",
-            &["3:1: unknown key `zzz` in the inventory (the keys are version, defaults, roles, groups, nodes)"],
+            &["3:1: unknown key `zzz` in the inventory (the keys are version, defaults, roles, groups, nodes, source)"],
         ),
         ("version: 1\nhosts: {a: {}}\n", &["2:1: unknown key `hosts` in the inventory (did you mean nodes?)"]),
         ("version: 1\nnodes: {a: {}}\ngroups: {}\nnodes: {b: {}}\n", &["4:1: the key `nodes` is defined twice"]),
@@ -96,7 +96,7 @@ fn the_file_as_a_whole() {
         (
             "version:1\n",
             &[
-                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, not text (put a space after the colon)",
+                "1:1: an inventory must be a mapping with the keys version, defaults, roles, groups, nodes, source, not text (put a space after the colon)",
             ],
         ),
     ]);

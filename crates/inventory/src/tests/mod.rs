@@ -3,6 +3,7 @@
 mod bad;
 mod good;
 mod hostile;
+mod source;
 
 use std::path::{Path, PathBuf};
 
