@@ -55,7 +55,7 @@ pub(super) enum CliCommand {
     Snapshot(SnapshotArgs),
     /// Connect to the nodes and find their supervisords; report problems and how to fix them
     Ping(PingArgs),
-    /// Show or check the inventory
+    /// Show or check the inventory, or import one
     Inventory(InventoryArgs),
     /// Fold, expand or count a node set; works without an inventory
     Nodeset(NodesetArgs),
@@ -459,6 +459,31 @@ pub(super) enum InventoryCommand {
     },
     /// Check the file and show all its errors
     Check,
+    /// Write an inventory from that of another tool
+    ///
+    /// Prints the new inventory, or writes it to --out FILE, which must not exist. What could not be carried over stands at
+    /// its end as comments, each with its file and line. Nothing is executed, and secrets are never carried over.
+    Import {
+        /// The other tool
+        #[arg(long, value_name = "TOOL")]
+        from: ImportTool,
+        /// Its inventory: a file, or a directory (ansible, clustershell)
+        path: PathBuf,
+        /// Write to a new FILE instead of standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// A tool whose inventory can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ImportTool {
+    /// INI, YAML or `--list` JSON, with host_vars and group_vars beside it
+    Ansible,
+    /// fabric's testbed.py for Contrail
+    Testbed,
+    /// groups.conf, or groups in YAML or as `group: nodes`
+    Clustershell,
 }
 
 /// ctl ssh-config

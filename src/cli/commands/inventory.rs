@@ -1,9 +1,10 @@
-//! `ctl inventory [list | show NODE | check]`.
+//! `ctl inventory [list | show NODE | check]`; `inventory_import.rs` has `import`.
 
 use std::io::Write;
 
 use serde::Serialize;
 
+use super::inventory_import;
 use crate::cli::args::{InventoryArgs, InventoryCommand, SshArgs};
 use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::error::CliError;
@@ -16,11 +17,19 @@ use ctl_inventory::{Inventory, Node, SshKeyword};
 use ctl_sink::{encode, plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
+    if let Some(InventoryCommand::Import { from, path, out }) = args.command {
+        return inventory_import::run(from, &path, out.as_deref(), args.output);
+    }
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {
-        InventoryCommand::List => list(&inventory, args.output)?,
+        InventoryCommand::List | InventoryCommand::Import { .. } => list(&inventory, args.output)?,
         InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
-        InventoryCommand::Check => check(&inventory, args.output)?,
+        InventoryCommand::Check => {
+            for note in &inventory.source_notes {
+                terminal::say(&format!("note: not used from the source: {note}"));
+            }
+            check(&inventory, args.output)?
+        }
     };
     // Names and reasons come from a file, so control characters are made visible.
     match writeln!(std::io::stdout().lock(), "{}", text::visible_lines(shown.trim_end())) {

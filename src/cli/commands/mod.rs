@@ -4,6 +4,7 @@ pub(super) mod completions;
 pub(super) mod cp;
 pub(super) mod exec;
 pub(super) mod inventory;
+pub(super) mod inventory_import;
 pub(super) mod logs;
 pub(super) mod man;
 pub(super) mod nodeset;

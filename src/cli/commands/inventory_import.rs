@@ -1,0 +1,96 @@
+//! `ctl inventory import --from TOOL PATH`.
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use crate::cli::args::ImportTool;
+use crate::cli::error::CliError;
+use crate::cli::exit::ExitStatus;
+use crate::cli::format::OutputFormat;
+use crate::cli::{terminal, waiting};
+use ctl_import::{ansible, clustershell, testbed};
+use ctl_inventory::{PathEnvironment, draft_of, parse};
+use ctl_sink::text;
+
+pub(in crate::cli) fn run(
+    tool: ImportTool,
+    path: &Path,
+    out: Option<&Path>,
+    format: OutputFormat,
+) -> Result<ExitStatus, CliError> {
+    if !format.is_text() {
+        return Err(CliError::usage("-o is not supported by `inventory import`: an inventory is always YAML"));
+    }
+    // Before anything is read: a long import must not end in this.
+    if let Some(out) = out.filter(|out| out.symlink_metadata().is_ok()) {
+        return Err(exists(out));
+    }
+    let name = match tool {
+        ImportTool::Ansible => "ansible",
+        ImportTool::Testbed => "testbed",
+        ImportTool::Clustershell => "clustershell",
+    };
+    let read = waiting::on(path.display().to_string(), || match tool {
+        ImportTool::Ansible => ansible::read_path(path),
+        ImportTool::Testbed => testbed::read(path),
+        ImportTool::Clustershell => clustershell::read(path),
+    });
+    let fleet = read.map_err(|error| CliError::usage(text::single_line(&error.to_string())))?;
+    let header = vec![
+        format!("Imported with `ctl inventory import --from {name} {}`.", path.display()),
+        "Check it with `ctl inventory check -i FILE`; docs/inventory.md describes the format.".to_owned(),
+    ];
+    let (draft, omissions) = draft_of(fleet, header);
+    if draft.nodes.is_empty() {
+        let lines: Vec<String> =
+            omissions.iter().take(10).map(|left_out| text::single_line(&left_out.to_string())).collect();
+        let error = CliError::usage(format!("{} has no host that can be carried over", path.display()));
+        return Err(if lines.is_empty() { error } else { error.with_hint(lines.join("; ")) });
+    }
+    let yaml = draft.to_yaml();
+    // The file would be refused later, when the source may be gone.
+    let inventory = parse(&yaml, out.unwrap_or(Path::new("inventory.yaml")), &PathEnvironment::process())?;
+    match out {
+        Some(out) => write_new(out, &yaml)?,
+        None => match std::io::stdout().lock().write_all(yaml.as_bytes()) {
+            // A reader such as `head` that has seen enough is no error.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                return Err(CliError::usage(format!("standard output: {error}")));
+            }
+            Ok(()) | Err(_) => {}
+        },
+    }
+    terminal::say(&summary(inventory.nodes.len(), inventory.groups.len(), omissions.len()));
+    Ok(ExitStatus::Good)
+}
+
+fn summary(nodes: usize, groups: usize, omissions: usize) -> String {
+    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let rest = match omissions {
+        0 => "everything was carried over".to_owned(),
+        1 => "1 item was not carried over; see the end of the inventory".to_owned(),
+        count => format!("{count} items were not carried over; see the end of the inventory"),
+    };
+    format!("{}, {}; {rest}", counted(nodes, "node"), counted(groups, "group"))
+}
+
+/// Writes a file that does not exist yet, completely or not at all.
+fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+    let failed =
+        |error: &dyn std::fmt::Display| CliError::usage(format!("--out: {} was not written: {error}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    temporary.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+    // Synced before it gets its name, so that a crash leaves the whole file or none.
+    temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+    temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
+        ErrorKind::AlreadyExists => exists(path),
+        _ => failed(&error.error),
+    })?;
+    Ok(())
+}
+
+fn exists(path: &Path) -> CliError {
+    CliError::usage(format!("--out: {} already exists", path.display()))
+        .with_hint("choose another name, or move it away")
+}

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "no such inventory: $1" >&2
+exit 3
