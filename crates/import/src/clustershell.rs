@@ -127,13 +127,14 @@ impl GroupReader {
                 continue;
             };
             let (key, value) = (key.trim(), value.trim());
-            match key {
-                _ if !section.eq_ignore_ascii_case("main") => {
-                    if key == "map" {
-                        let why = "its groups come from a command, which is not run here";
-                        self.omissions.note(&place, format!("source {section}"), why);
-                    }
+            if !section.eq_ignore_ascii_case("main") {
+                if key == "map" {
+                    let why = "its groups come from a command, which is not run here";
+                    self.omissions.note(&place, format!("source {section}"), why);
                 }
+                continue;
+            }
+            match key {
                 "default" => self.default_source = Some(value.to_owned()),
                 "autodir" => {
                     for directory in value.split_whitespace() {
@@ -281,17 +282,16 @@ fn scalar(value: &TreeValue) -> Option<String> {
     match &value.kind {
         TreeKind::Text(text) => Some(text.clone()),
         TreeKind::Int(number) => Some(number.to_string()),
-        _ => None,
+        TreeKind::Null | TreeKind::Bool(_) | TreeKind::Float | TreeKind::List(_) | TreeKind::Map(_) => None,
     }
 }
 
 /// A text or a list of texts; nothing is an empty group.
 fn texts(value: &TreeValue) -> Option<Vec<String>> {
-    match &value.kind {
-        TreeKind::List(items) => items.iter().map(scalar).collect(),
-        TreeKind::Null => Some(Vec::new()),
-        _ => Some(vec![scalar(value)?]),
+    if let TreeKind::List(items) = &value.kind {
+        return items.iter().map(scalar).collect();
     }
+    if value.is_null() { Some(Vec::new()) } else { Some(vec![scalar(value)?]) }
 }
 
 #[cfg(test)]

@@ -77,10 +77,12 @@ impl<'t> Tokens<'t> {
         let line = self.line;
         let indent = if std::mem::take(&mut self.is_line_start) { indent } else { 0 };
         let kind = self.kind()?;
-        match kind {
-            TokenKind::Sign("[" | "(" | "{") => self.depth += 1,
-            TokenKind::Sign("]" | ")" | "}") => self.depth = self.depth.saturating_sub(1),
-            _ => {}
+        if let TokenKind::Sign(sign) = kind {
+            match sign {
+                "[" | "(" | "{" => self.depth += 1,
+                "]" | ")" | "}" => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
         }
         Ok(Some(Token { line, kind, indent }))
     }

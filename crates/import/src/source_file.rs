@@ -30,15 +30,14 @@ pub(crate) fn read(path: &Path) -> Result<SourceFile, ImportError> {
     let content = match file::read(path, bounds) {
         Ok(content) => content,
         Err(failure) => {
-            let kind = failure.kind();
-            return error(
-                0,
-                match kind {
-                    io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-                    io::ErrorKind::FileTooLarge => format!("it is larger than {} MiB", MAX_FILE >> 20),
-                    _ => format!("cannot read it: {failure}"),
-                },
-            );
+            let message = if failure.kind() == io::ErrorKind::NotFound {
+                "no such file or directory".to_owned()
+            } else if failure.kind() == io::ErrorKind::FileTooLarge {
+                format!("it is larger than {} MiB", MAX_FILE >> 20)
+            } else {
+                format!("cannot read it: {failure}")
+            };
+            return error(0, message);
         }
     };
     match String::from_utf8(content.bytes) {

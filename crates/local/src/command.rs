@@ -86,7 +86,7 @@ pub fn run(
     let status = child.wait()?;
     Ok(match end? {
         CommandEnd::Exited { output, errors, .. } => CommandEnd::Exited { status, output, errors },
-        other => other,
+        other @ (CommandEnd::TimedOut(_) | CommandEnd::TooLarge | CommandEnd::Stopped) => other,
     })
 }
 

@@ -83,9 +83,8 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     temporary.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
     // Synced before it gets its name, so that a crash leaves the whole file or none.
     temporary.as_file().sync_all().map_err(|error| failed(&error))?;
-    temporary.persist_noclobber(path).map_err(|error| match error.error.kind() {
-        ErrorKind::AlreadyExists => exists(path),
-        _ => failed(&error.error),
+    temporary.persist_noclobber(path).map_err(|error| {
+        if error.error.kind() == ErrorKind::AlreadyExists { exists(path) } else { failed(&error.error) }
     })?;
     Ok(())
 }
@@ -93,4 +92,29 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
 fn exists(path: &Path) -> CliError {
     CliError::usage(format!("--out: {} already exists", path.display()))
         .with_hint("choose another name, or move it away")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_inventory_never_replaces_a_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hosts = folder.path().join("hosts");
+        std::fs::write(&hosts, "[collector]\na[1:3]\n").expect("written");
+        let out = folder.path().join("inventory.yaml");
+        let import = |out: &Path| run(ImportTool::Ansible, &hosts, Some(out), OutputFormat::Table);
+        assert!(import(&out).is_ok());
+        let text = std::fs::read_to_string(&out).expect("written");
+        assert!(text.ends_with("nodes:\n  a[1-3]: {roles: [analytics]}\n"), "{text}");
+        std::fs::write(&out, "mine").expect("written");
+        assert!(import(&out).is_err());
+        assert!(write_new(&out, &text).is_err());
+        assert_eq!(std::fs::read_to_string(&out).expect("kept"), "mine");
+        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).expect("a link");
+        assert!(import(&folder.path().join("link")).is_err());
+        assert!(import(&folder.path().join("none/inventory.yaml")).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 3);
+    }
 }

@@ -28,10 +28,10 @@ pub(super) fn literal(text: &str) -> AnsibleValue {
         match tokens.next_token() {
             Ok(None) => return value,
             Ok(Some(Token { kind: TokenKind::Newline, .. })) => {}
-            Ok(Some(Token { kind: TokenKind::Text(more), .. })) => match &mut value {
-                AnsibleValue::Text(text) => text.push_str(&more),
-                _ => return as_text(),
-            },
+            Ok(Some(Token { kind: TokenKind::Text(more), .. })) => {
+                let AnsibleValue::Text(text) = &mut value else { return as_text() };
+                text.push_str(&more);
+            }
             _ => return as_text(),
         }
     }
