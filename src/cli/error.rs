@@ -80,6 +80,12 @@ impl CliError {
         self
     }
 
+    /// What to do next.
+    #[cfg(test)]
+    pub(super) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The message without its `error:` and its hint.
     pub(super) fn message(&self) -> &str {
         self.rendered.trim_end().trim_start_matches("error: ")

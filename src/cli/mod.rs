@@ -3,6 +3,7 @@
 //! It may use every other module; none uses it. `args.rs` holds the words as typed, `settings.rs` their meaning,
 //! `commands/` one file for each command, `exit.rs` the exit codes, `error.rs` the form of errors. Start at [`main`].
 
+mod advice;
 mod args;
 mod change_args;
 mod commands;
@@ -13,6 +14,7 @@ mod error;
 mod execute;
 mod exit;
 mod format;
+mod habits;
 mod input;
 mod job;
 #[cfg(test)]
@@ -70,7 +72,14 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     cli.build();
     let words = word_order::arrange(&cli, words.collect());
     let typed: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let args = match CliArgs::try_parse_from(iter::once(program).chain(words)) {
+    let parsed = CliArgs::try_parse_from(iter::once(program).chain(words));
+    let is_answer = parsed.as_ref().is_err_and(|error| !error.use_stderr());
+    // Before a command runs: the words of another tool are answered, and nothing is done.
+    if !is_answer && let Some(error) = advice::answer(&cli, &typed, parsed.is_ok()) {
+        error.print();
+        return error.exit().into();
+    }
+    let args = match parsed {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.

@@ -254,7 +254,7 @@ pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliE
     Err(CliError::usage(format!(
         "no inventory found: -i and $CTL_INVENTORY are not set, and none of these files exists: {looked}"
     ))
-    .with_hint("see inventory.example.yaml for an example; check yours with `ctl inventory check -i FILE`"))
+    .with_hint("to create one: `ctl init HOST...`, or `ctl inventory import --from ansible FILE`"))
 }
 
 impl Settings {

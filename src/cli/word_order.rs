@@ -74,7 +74,7 @@ pub(super) fn first_argument(command: &Command, words: &[OsString], start: usize
 }
 
 /// Whether all of the words are options of the command and their values.
-fn are_options(command: &Command, words: &[OsString]) -> bool {
+pub(super) fn are_options(command: &Command, words: &[OsString]) -> bool {
     let mut at = 0;
     while at < words.len() {
         match option_length(command, &words[at..]) {
