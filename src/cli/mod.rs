@@ -11,6 +11,7 @@ mod completion;
 mod durations;
 mod endpoints;
 mod error;
+mod examples;
 mod execute;
 mod exit;
 mod format;
@@ -49,7 +50,7 @@ use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 pub use self::exit::ExitStatus;
 
@@ -68,11 +69,12 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_else(|| "ctl".into());
-    let mut cli = CliArgs::command();
+    let mut cli = examples::add_to(CliArgs::command());
     cli.build();
     let words = word_order::arrange(&cli, words.collect());
     let typed: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let parsed = CliArgs::try_parse_from(iter::once(program).chain(words));
+    let matches = cli.try_get_matches_from_mut(iter::once(program).chain(words));
+    let parsed = matches.and_then(|matches| CliArgs::from_arg_matches(&matches));
     let is_answer = parsed.as_ref().is_err_and(|error| !error.use_stderr());
     // Before a command runs: the words of another tool are answered, and nothing is done.
     if !is_answer && let Some(error) = advice::answer(&cli, &typed, parsed.is_ok()) {

@@ -110,6 +110,11 @@ impl Cluster {
         std::fs::read_to_string(self.lab.known_hosts_path()).expect("cannot read the known_hosts file")
     }
 
+    /// The known_hosts file with the keys of the lab.
+    pub(crate) fn known_hosts_path(&self) -> PathBuf {
+        self.lab.known_hosts_path()
+    }
+
     /// The lab's inventory.
     pub(crate) fn inventory_path(&self) -> PathBuf {
         self.lab.inventory_path()

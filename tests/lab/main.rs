@@ -6,6 +6,7 @@
 mod batched;
 mod cp;
 mod depth;
+mod examples;
 mod exec;
 mod faults;
 mod files;

@@ -1,0 +1,114 @@
+//! Every example of every help page, run against the lab.
+//!
+//! The pages are read as `ctl` prints them. The lab is the demo cluster, whose nodes the examples name.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use contrail_lab::ClusterSpec;
+
+use crate::harness::{Cluster, FAST, Running};
+use crate::terminal::Terminal;
+
+/// The demo cluster, with the files that the examples name.
+fn cluster() -> Cluster {
+    let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
+    let steps = "steps:\n  - {name: greet, role: compute, exec: 'echo {{ release }}'}\n";
+    cluster.write("upgrade.yaml", format!("version: 1\nvars: {{release: none}}\n{steps}"));
+    cluster.ctl("status --save before.json").expect(0);
+    cluster
+}
+
+/// The help page of a command.
+fn page(cluster: &Cluster, command: &str) -> String {
+    Running::start(cluster.bare(&format!("{command} --help"))).finish().expect(0).stdout
+}
+
+/// The names below a heading of a help page.
+fn subcommands(page: &str) -> Vec<String> {
+    let lines = page.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // A description that is continued is indented further.
+    let names = lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// Every command, `ctl` itself as the empty one.
+fn commands(cluster: &Cluster) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at].clone();
+        let names = subcommands(&page(cluster, &parent));
+        found.extend(names.iter().map(|name| format!("{parent} {name}").trim_start().to_owned()));
+        at += 1;
+    }
+    found
+}
+
+/// The lines at the beginning of a page, without what they do.
+fn examples(page: &str) -> Vec<String> {
+    let mut lines = page.lines();
+    assert_eq!(lines.next(), Some("Examples:"), "{page}");
+    let lines = lines.take_while(|line| !line.is_empty()).map(str::trim_start);
+    lines.map(|line| line.split("  ").next().unwrap_or(line).to_owned()).collect()
+}
+
+/// The words as a shell would pass them.
+fn words(line: &str) -> Vec<String> {
+    let print = format!("for word in {}; do printf '%s\\n' \"$word\"; done", line.trim_start_matches("ctl "));
+    let output = Command::new("sh").args(["-fc", &print]).output().expect("cannot run sh");
+    String::from_utf8(output.stdout).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+/// The example as a command, with the lab's options in front of it where its page has them.
+fn command(cluster: &Cluster, page: &str, line: &str) -> Command {
+    let mut command = cluster.bare("");
+    if page.contains("--inventory <FILE>") {
+        command.arg("-i").arg(cluster.inventory_path());
+    }
+    if page.contains("--known-hosts <FILE>") {
+        command.arg("--known-hosts").arg(cluster.known_hosts_path()).args(["--ssh-config", "none"]);
+    }
+    command.args(words(line));
+    command
+}
+
+#[test]
+fn the_examples_of_every_help_page_run() {
+    let cluster = cluster();
+    let commands = commands(&cluster);
+    assert!(commands.len() > 20, "{commands:?}");
+    let mut done = BTreeSet::new();
+    for name in &commands {
+        let own = page(&cluster, name);
+        for line in examples(&own) {
+            if !done.insert(line.clone()) {
+                continue;
+            }
+            // An example of `ctl` or of a command with subcommands is one of another page.
+            let longest = commands.iter().filter(|name| line.trim_start_matches("ctl ").starts_with(name.as_str()));
+            let meant = longest.max_by_key(|name| name.len()).expect("a command");
+            let page = if line.contains("-w a6s01 logs") { page(&cluster, "logs") } else { page(&cluster, meant) };
+            run(&cluster, &page, &line);
+        }
+    }
+}
+
+fn run(cluster: &Cluster, page: &str, line: &str) {
+    let command = command(cluster, page, line);
+    if line.starts_with("ctl top") {
+        let mut top = Terminal::start(&command, 24, 80, &cluster.path(""));
+        top.until("nodes healthy");
+        top.press("q");
+        assert_eq!(top.finish().code, Some(0), "{line}");
+    } else if line.starts_with("ctl logs -f") {
+        let name = cluster.nodes()[0].name().to_owned();
+        let follow = Running::start(command);
+        follow.until_printed(&name);
+        follow.signal("INT");
+        follow.finish().expect(130);
+    } else {
+        // A line with a question would be one that is refused without a terminal.
+        Running::start(command).finish().expect(0);
+    }
+}
