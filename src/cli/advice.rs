@@ -38,36 +38,31 @@ pub(super) fn answer(cli: &Command, words: &[String], parses: bool) -> Option<Cl
     if parses && start.notes.is_empty() {
         return None;
     }
-    // The second choice of an option with two meanings is another line; words that are options here too come last.
+    let mut fallback = None;
+    // Words that are options here too come last.
     for with_ours in [false, true] {
+        // The second choice of an option with two meanings is another line.
         let choices = [0, 1].map(|choice| in_exec(cli, of_options(cli, start.clone(), choice, with_ours)));
-        let mut lines: Vec<String> = Vec::new();
-        for (_, found) in &choices {
-            for line in found.iter().filter(|line| is_valid(cli, line)).map(|line| shown(line)) {
-                if !lines.contains(&line) {
-                    lines.push(line);
-                }
-            }
-        }
-        let mut notes: Vec<String> = choices.iter().flat_map(|(choice, _)| choice.notes.clone()).collect();
-        let mut seen = Vec::new();
-        notes.retain(|note| {
-            !seen.contains(note) && {
-                seen.push(note.clone());
-                true
-            }
-        });
-        if notes.is_empty() {
-            continue;
-        }
-        if !lines.is_empty() {
+        let notes = distinct(choices.iter().flat_map(|(line, _)| line.notes.clone()));
+        let valid = choices.iter().flat_map(|(_, lines)| lines).filter(|line| is_valid(cli, line));
+        let lines = distinct(valid.map(|line| shown(line)));
+        if !lines.is_empty() && !notes.is_empty() {
             return Some(error(&notes, &lines.join("\n  → ")));
         }
-        if let (Some(instead), false) = (&choices[0].0.instead, with_ours) {
-            return Some(error(&notes, instead));
-        }
+        let [(line, _), _] = choices;
+        fallback = fallback.or_else(|| Some(error(&notes, &line.instead?)));
     }
-    None
+    fallback
+}
+
+/// Each text once, in the order in which they came.
+fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
+    texts.fold(Vec::new(), |mut all, text| {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+        all
+    })
 }
 
 fn error(notes: &[String], hint: &str) -> CliError {
@@ -113,24 +108,16 @@ fn of_command(cli: &Command, line: Translation) -> Translation {
         return found;
     }
     let Some((at, habit)) = command_habit(cli, &line.words) else {
-        return service_first(cli, &line.words).or_else(|| task_of_fabric(cli, &line.words)).unwrap_or(line);
+        let others = service_first(cli, &line.words).or_else(|| task_of_fabric(cli, &line.words));
+        return others.or_else(|| command_of_nodes(cli, &line.words)).unwrap_or(line);
     };
     let typed = habit.typed.split(' ').count();
     // Options before the command go behind it.
     let rest: Vec<String> = line.words[..at].iter().chain(&line.words[at + typed..]).cloned().collect();
-    let sample = words_of(habit.sample);
-    let translated = filled(habit.line, &rest);
-    let valid = is_valid(
-        cli,
-        &arranged(cli, &without_kinds(Translation { words: translated.clone(), ..Translation::default() }).words),
-    );
-    // The rest may hold options of the other tool, which are replaced later.
-    let has_foreign_options = rest.iter().take_while(|word| *word != "--").any(|word| word.starts_with('-'));
-    let words = if valid || has_foreign_options { translated } else { filled(habit.line, &sample) };
     Translation {
-        words: arranged(cli, &words),
+        words: arranged(cli, &filled(habit.line, &rest)),
         notes: vec![format!("ctl has no command `{}`: {}", habit.typed, habit.note)],
-        instead: Some(shown(&filled(habit.line, &sample))),
+        instead: Some(shown(&filled(habit.line, &words_of(habit.sample)))),
     }
 }
 
@@ -144,7 +131,7 @@ fn command_habit<'w>(cli: &Command, words: &'w [String]) -> Option<(usize, &'sta
         let rows = COMMANDS.iter().filter(|habit| begins(at, habit));
         let habit = rows.max_by_key(|habit| habit.typed.len())?;
         let command = cli.find_subcommand(words_of(habit.line).first()?);
-        let fits = at == 0 || command.is_some_and(|command| are_options(command, &os_words(&words[..at])));
+        let fits = at == 0 || command.is_some_and(|command| first_word(command, words) == Some(at));
         fits.then_some((at, habit))
     })
 }
@@ -207,6 +194,31 @@ fn task_of_fabric(cli: &Command, words: &[String]) -> Option<Translation> {
         [verb, "all", "-r", role].map(str::to_owned).into_iter().chain(words[1..].to_vec()).collect();
     let note = format!("ctl has no command `{first}`: -r selects the nodes of a role");
     is_valid(cli, &line).then(|| Translation { words: line, notes: vec![note], instead: None })
+}
+
+/// `-w NODES COMMAND`, as behind clush and pdsh.
+fn command_of_nodes(cli: &Command, words: &[String]) -> Option<Translation> {
+    let exec = cli.find_subcommand("exec")?;
+    let at = first_word(exec, words)?;
+    // Without an option it is a command of ours that is mistyped.
+    let first = words.get(at).filter(|word| at > 0 && cli.find_subcommand(word).is_none())?;
+    let first = if first == "--" { words.get(at + 1)? } else { first };
+    let note = format!("ctl has no command `{first}`: `ctl exec` runs a command on the nodes");
+    let line = std::iter::once("exec".to_owned()).chain(words.to_vec()).collect();
+    Some(Translation { words: line, notes: vec![note], instead: None })
+}
+
+/// Where the first word stands that is no option, of the command or of another tool, and no value of one.
+fn first_word(command: &Command, words: &[String]) -> Option<usize> {
+    let mut at = 0;
+    while is_option(words.get(at)?.as_ref()) && words[at] != "--" {
+        let row = rows_of(command, &words[at], false).first().copied();
+        at += match row {
+            Some(habit) => 1 + usize::from(habit.value.is_some() && split_option(&words[at]).1.is_none()),
+            None => option_length(command, &os_words(&words[at..]))?,
+        };
+    }
+    Some(at)
 }
 
 /// Ansible's `PATTERN -m MODULE -a ARGUMENTS`.
@@ -486,6 +498,9 @@ mod tests {
             ("all -m ping", &["ctl ping"]),
             ("web:!a6s01 -m shell -a 'df -h /' -b", &["ctl exec -w 'web!a6s01' --sudo -- 'df -h /'"]),
             ("all -m service -a 'name=contrail-api state=restarted'", &["ctl restart contrail-api"]),
+            ("-w a6s[01-03] -x a6s02 uptime -p", &["ctl exec -w 'a6s[01-03]' -x a6s02 -- uptime -p"]),
+            ("-g rack1 -R ssh uptime", &["ctl exec -w @rack1 -r ssh -- uptime"]),
+            ("-R cfgm -- uptime", &["ctl exec -r cfgm -- uptime"]),
             ("exec -m shell -a uptime", &["ctl exec -- uptime"]),
             ("contrail-api restart -w a6s01", &["ctl restart contrail-api -w a6s01"]),
             ("restart_cfgm", &["ctl restart all -r config"]),
@@ -513,6 +528,48 @@ mod tests {
         for (typed, expected) in table {
             assert_eq!(lines(&cli, typed), *expected, "{typed}");
         }
+    }
+
+    /// The page has tables of two columns: what is typed elsewhere, and what to type here.
+    #[test]
+    fn the_page_for_those_who_come_from_elsewhere_is_right() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coming-from.md");
+        let page = std::fs::read_to_string(page).expect("docs/coming-from.md");
+        let cli = built();
+        let code = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+        let (mut rows, mut wrong) = (0, Vec::<String>::new());
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            let [typed, here] = cells.as_slice() else { panic!("not two columns: {row}") };
+            let here: Vec<String> = code(here).into_iter().filter(|line| line.starts_with("ctl ")).collect();
+            assert!(!here.is_empty(), "no line to type: {row}");
+            for line in &here {
+                // The shell takes away what is redirected.
+                let line = line.split(" < ").next().unwrap_or(line);
+                let words = arranged(&cli, &words_of(line)[1..]);
+                assert!(is_valid(&cli, &words) && answer(&cli, &words, true).is_none(), "`{line}` is not valid: {row}");
+            }
+            for typed in code(typed) {
+                let (tool, rest) = typed.split_once(' ').unwrap_or((&typed, ""));
+                let rest = match tool {
+                    "ansible-playbook" => format!("playbook {rest}"),
+                    "ansible-inventory" => format!("inventory {rest}"),
+                    "journalctl" | "service" | "contrail-status" | "nodeset" => typed.clone(),
+                    "supervisorctl" | "systemctl" | "kubectl" | "ansible" | "clush" | "pdsh" | "fab" => rest.to_owned(),
+                    _ => panic!("{tool} is not known to this test"),
+                };
+                // Typed with `ctl` in place of the tool's name, it works or is answered with this line.
+                let words = arranged(&cli, &words_of(&rest));
+                let answered = lines(&cli, &rest);
+                let works = answered.is_empty() && is_valid(&cli, &words) && here.contains(&shown(&words));
+                if !works && !here.iter().any(|line| answered.contains(line)) {
+                    wrong.push(format!("{typed}: {answered:?}, not {here:?}"));
+                }
+                rows += 1;
+            }
+        }
+        assert_eq!(wrong, Vec::<String>::new());
+        assert!(rows > 40, "only {rows} lines of other tools");
     }
 
     #[test]

@@ -117,7 +117,7 @@ pub(super) const COMMANDS: &[CommandHabit] = &[
     command("check", "inventory check {}", "", "`ctl inventory check` checks the inventory"),
 ];
 
-/// An option of another tool.
+/// An option of another tool, or a word that works as one.
 #[derive(Debug)]
 pub(super) struct OptionHabit {
     pub(super) typed: &'static [&'static str],
@@ -225,6 +225,8 @@ pub(super) const OPTIONS: &[OptionHabit] = &[
         "-n 1000",
         "supervisord cannot search logs by time; -n is the number of lines",
     ),
+    option(&["stderr"], &["logs"], "--stderr", "--stderr shows standard error"),
+    option(&["stdout"], &["logs"], "", "standard output is the default"),
     option(&["-F"], &["logs"], "-f", "-f follows a log, also where it is rotated"),
     ours(option(&["-w"], &["status"], "--watch", "-w selects nodes, --watch repeats the status")),
     // inventory and nodeset
