@@ -38,6 +38,11 @@ pub(super) fn answer(cli: &Command, words: &[String], parses: bool) -> Option<Cl
     if parses && start.notes.is_empty() {
         return None;
     }
+    if start.notes.is_empty()
+        && let Some(error) = incomplete(cli, words)
+    {
+        return Some(error);
+    }
     let mut fallback = None;
     // Words that are options here too come last.
     for with_ours in [false, true] {
@@ -53,6 +58,20 @@ pub(super) fn answer(cli: &Command, words: &[String], parses: bool) -> Option<Cl
         fallback = fallback.or_else(|| Some(error(&notes, &line.instead?)));
     }
     fallback
+}
+
+/// A line that only lacks a word that there is always one of: the command, or the services of an update.
+fn incomplete(cli: &Command, words: &[String]) -> Option<CliError> {
+    let status = cli.find_subcommand("status")?;
+    let (what, line) = if !words.is_empty() && are_options(status, &os_words(words)) {
+        ("no command given", [&["status".to_owned()], words].concat())
+    } else if words.first().is_some_and(|word| word == "update") {
+        // supervisorctl's `update` is one of everything.
+        ("no service given", [&["update".to_owned(), "all".to_owned()], &words[1..]].concat())
+    } else {
+        return None;
+    };
+    is_valid(cli, &line).then(|| error(&[what.to_owned()], &shown(&line)))
 }
 
 /// Each text once, in the order in which they came.
@@ -104,16 +123,14 @@ fn arranged(cli: &Command, words: &[String]) -> Vec<String> {
 
 /// Replaces a command of another tool.
 fn of_command(cli: &Command, line: Translation) -> Translation {
-    if let Some(found) = ad_hoc(cli, &line.words) {
+    let options_last = options_last(cli, &line.words);
+    if let Some(found) = ad_hoc(cli, &options_last) {
         return found;
     }
-    let Some((at, habit)) = command_habit(cli, &line.words) else {
-        let others = service_first(cli, &line.words).or_else(|| task_of_fabric(cli, &line.words));
+    let Some((habit, rest)) = command_habit(cli, &line.words) else {
+        let others = service_first(cli, &options_last).or_else(|| task_of_fabric(cli, &options_last));
         return others.or_else(|| command_of_nodes(cli, &line.words)).unwrap_or(line);
     };
-    let typed = habit.typed.split(' ').count();
-    // Options before the command go behind it.
-    let rest: Vec<String> = line.words[..at].iter().chain(&line.words[at + typed..]).cloned().collect();
     Translation {
         words: arranged(cli, &filled(habit.line, &rest)),
         notes: vec![format!("ctl has no command `{}`: {}", habit.typed, habit.note)],
@@ -121,19 +138,23 @@ fn of_command(cli: &Command, line: Translation) -> Translation {
     }
 }
 
-/// The longest row that the words begin with, behind options that its command takes.
-fn command_habit<'w>(cli: &Command, words: &'w [String]) -> Option<(usize, &'static CommandHabit)> {
-    let begins = |at: usize, habit: &CommandHabit| {
-        let typed: Vec<&'w str> = words[at..].iter().map(String::as_str).take(habit.typed.split(' ').count()).collect();
-        typed.join(" ") == habit.typed
+/// The longest row that the words begin with, and the other words. Options may stand before and between its words.
+fn command_habit(cli: &Command, words: &[String]) -> Option<(&'static CommandHabit, Vec<String>)> {
+    let rest_of = |habit: &CommandHabit| {
+        // A line of options alone, such as --version, takes those of no command.
+        let command = words_of(habit.line).first().and_then(|name| cli.find_subcommand(name)).unwrap_or(cli);
+        let (mut options, mut rest) = (Vec::new(), words);
+        for typed in habit.typed.split(' ') {
+            // The row's word itself may be an option, as in `apply -f`.
+            let start = if rest.first()? == typed { 0 } else { first_word(command, rest)? };
+            options.extend_from_slice(&rest[..start]);
+            rest = rest[start..].strip_prefix(&[typed.to_owned()])?;
+        }
+        options.extend_from_slice(rest);
+        Some((habit.typed.len(), options))
     };
-    (0..words.len()).take_while(|at| words[*at] != "--").find_map(|at| {
-        let rows = COMMANDS.iter().filter(|habit| begins(at, habit));
-        let habit = rows.max_by_key(|habit| habit.typed.len())?;
-        let command = cli.find_subcommand(words_of(habit.line).first()?);
-        let fits = at == 0 || command.is_some_and(|command| first_word(command, words) == Some(at));
-        fits.then_some((at, habit))
-    })
+    let found = COMMANDS.iter().filter_map(|habit| Some((habit, rest_of(habit)?)));
+    found.max_by_key(|(_, (length, _))| *length).map(|(habit, (_, rest))| (habit, rest))
 }
 
 /// The words of a line of the table, with these words for its `{}`.
@@ -174,7 +195,7 @@ fn own_supervisorctl(rest: &[String]) -> Vec<String> {
 fn service_first(cli: &Command, words: &[String]) -> Option<Translation> {
     let first = words.first().filter(|word| !is_option(word.as_ref()) && cli.find_subcommand(word).is_none())?;
     // More likely a command that is mistyped, which the parser says.
-    if cli.get_subcommands().any(|command| strsim::damerau_levenshtein(command.get_name(), first) <= 2) {
+    if near_command(cli, first).is_some() {
         return None;
     }
     let at = words.iter().rposition(|word| ACTIONS.contains(&word.as_str())).filter(|at| *at > 0)?;
@@ -183,6 +204,15 @@ fn service_first(cli: &Command, words: &[String]) -> Option<Translation> {
     line.insert(0, action.clone());
     let note = format!("ctl has no command `{first}`: the command stands before the services");
     is_valid(cli, &line).then(|| Translation { words: line, notes: vec![note], instead: None })
+}
+
+/// The command that a word could be. A third of its length may be wrong, so that `date` is not taken for `update`.
+fn near_command<'c>(cli: &'c Command, word: &str) -> Option<&'c str> {
+    let distances = cli.get_subcommands().map(|command| {
+        let name = command.get_name();
+        (strsim::damerau_levenshtein(name, word), name)
+    });
+    distances.filter(|(distance, _)| *distance <= word.len() / 3).min().map(|(_, name)| name)
 }
 
 /// `restart_collector` and the like.
@@ -203,9 +233,23 @@ fn command_of_nodes(cli: &Command, words: &[String]) -> Option<Translation> {
     // Without an option it is a command of ours that is mistyped.
     let first = words.get(at).filter(|word| at > 0 && cli.find_subcommand(word).is_none())?;
     let first = if first == "--" { words.get(at + 1)? } else { first };
+    if let Some(near) = near_command(cli, first) {
+        let mut line = words.to_vec();
+        line[at] = near.to_owned();
+        let note = format!("ctl has no command `{first}`: did you mean {near}?");
+        return Some(Translation { words: arranged(cli, &line), notes: vec![note], instead: None });
+    }
     let note = format!("ctl has no command `{first}`: `ctl exec` runs a command on the nodes");
     let line = std::iter::once("exec".to_owned()).chain(words.to_vec()).collect();
     Some(Translation { words: line, notes: vec![note], instead: None })
+}
+
+/// The words with the options before the first other word behind the last.
+fn options_last(cli: &Command, words: &[String]) -> Vec<String> {
+    let start = cli.find_subcommand("restart").and_then(|command| first_word(command, words));
+    let (options, rest) = words.split_at(start.unwrap_or_default());
+    // What stands behind `--` is another command's.
+    if rest.iter().any(|word| word == "--") { words.to_vec() } else { [rest, options].concat() }
 }
 
 /// Where the first word stands that is no option, of the command or of another tool, and no value of one.
@@ -515,6 +559,9 @@ mod tests {
                 ],
             ),
             ("nodeset -f a1 a2", &["ctl nodeset fold a1 a2"]),
+            ("-w a6s01 statsu", &["ctl status -w a6s01"]),
+            ("-w a6s01", &["ctl status -w a6s01"]),
+            ("update -r analytics", &["ctl update all -r analytics"]),
             // These mean what they say, or nothing that is known.
             ("status all", &[]),
             ("status -w a6s01 --bogus", &[]),
@@ -522,6 +569,9 @@ mod tests {
             ("rollout ./status", &[]),
             ("logs -u admin contrail-api", &[]),
             ("frobnicate", &[]),
+            ("-w", &[]),
+            ("restart", &[]),
+            ("update x --bogus", &[]),
             ("", &[]),
         ];
         let cli = built();

@@ -64,3 +64,28 @@ fn nodes_are_named_several_times_and_groups_without_their_sign() {
     let unknown = cluster.ctl("ping -w rack1").expect(2);
     assert!(unknown.stderr.contains("the inventory has no node rack1"), "{unknown}");
 }
+
+/// Words of other tools touch nothing, above all those that stop or change something.
+#[test]
+fn words_of_other_tools_are_only_answered() {
+    let cluster = Cluster::start(uniform(2));
+    for (words, answer) in [
+        ("shutdown -r analytics", "ctl stop 'supervisor-*'"),
+        ("reload", "ctl restart supervisor-analytics"),
+        ("remove contrail-collector", "ctl update "),
+        ("restart_collector", "ctl restart all -r analytics"),
+        ("all -m shell -a reboot", "ctl exec "),
+        ("rollout restart deployment/contrail-collector", "ctl restart --rolling "),
+        ("restart contrail-collector -y -l n01", "ctl restart "),
+        ("exec -y reboot -f 1", "ctl exec "),
+        ("exec n01 -- reboot", "-w n01 -- reboot"),
+        ("contrail-collector stop", "ctl stop "),
+        ("drain n01", "ctl stop all "),
+    ] {
+        let run = ctl(&cluster, words).expect(2);
+        assert!(run.stdout.is_empty() && run.stderr.contains(answer), "{run}");
+    }
+    assert_eq!(cluster.connections(), 0);
+    let journal = Running::start(cluster.bare("runs")).finish().expect(0);
+    assert!(journal.stdout.contains("no run has changed a node yet"), "{journal}");
+}
