@@ -16,7 +16,7 @@ use super::live_source::{self, LiveSource};
 use super::{trust, waiting};
 use ctl_event::{RunScope, Via};
 use ctl_guard::LockHolder;
-use ctl_inventory::{Inventory, PathEnvironment};
+use ctl_inventory::{Inventory, InventoryNames, PathEnvironment};
 use ctl_journal::{Journal, RunSummary, SavedFile};
 use ctl_local::account;
 use ctl_local::file::{self, FileContent, ReadBounds};
@@ -185,8 +185,8 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
     Ok((inventory, SavedFile { path, text }))
 }
 
-/// The inventory that [`inventory`] would find, for completion: quick, silent, and as much of it as can be read.
-pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<Inventory> {
+/// The names in the inventory that [`inventory`] would find, for completion: quick, silent, and as many as can be read.
+pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<InventoryNames> {
     let InventoryPath { path, is_named } = find_inventory(named).ok()?;
     // Only regular files: whoever pressed Tab did not ask for a pipe to be emptied.
     let bounds = ReadBounds { max_bytes: ctl_inventory::MAX_BYTES, patience: GLANCE, only_regular: true };
@@ -194,7 +194,7 @@ pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<Inventory> {
     if !is_named && trust::refusal(&path, access).is_some() {
         return None;
     }
-    Some(ctl_inventory::parse_readable(&String::from_utf8(bytes).ok()?, &path, &PathEnvironment::process()))
+    Some(ctl_inventory::names(&String::from_utf8(bytes).ok()?))
 }
 
 /// The newest runs, for completion: quick and silent. Creates no journal.

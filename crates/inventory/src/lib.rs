@@ -29,6 +29,7 @@ mod hosts;
 mod imported;
 mod load;
 mod model;
+mod names;
 mod nodes;
 pub mod problem;
 pub mod raw;
@@ -48,11 +49,12 @@ pub use self::catalogue::{ROLE_ORDER, built_in_role, built_in_roles, introspect_
 pub use self::environment::PathEnvironment;
 pub use self::hosts::check_host;
 pub use self::imported::draft_of;
-pub use self::load::{MAX_BYTES, load, parse, parse_readable, parse_with, read};
+pub use self::load::{MAX_BYTES, load, parse, parse_with, read};
 pub use self::model::{
     ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
     UnavailableCap,
 };
+pub use self::names::{InventoryNames, RoleNames, names};
 pub use self::problem::{InventoryError, InventoryProblem};
 pub use self::role_names::{ROLE_ALIASES, canonical_role};
 pub use self::source::{SourceCommand, SourceFailure, SourceRunner};

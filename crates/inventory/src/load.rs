@@ -62,12 +62,8 @@ pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
 /// [`InventoryError`] with every fault; with only the first one if the text is not well-formed YAML. An inventory with a
 /// `source` is a fault, too: use [`parse_with`].
 pub fn parse(text: &str, path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryError> {
+    let not_run = || SourceFailure { message: "the source is not run here".to_owned(), help: None };
     parse_with(text, path, env, &mut |_| Err(not_run()))
-}
-
-/// The answer in place of a source's output where no program may be run.
-fn not_run() -> SourceFailure {
-    SourceFailure { message: "the source is not run here".to_owned(), help: None }
 }
 
 /// Parses an inventory, and gets the nodes of its `source` from `runner`, which is called at most once, and only if the text
@@ -82,43 +78,30 @@ pub fn parse_with(
     runner: &mut SourceRunner<'_>,
 ) -> Result<Inventory, InventoryError> {
     let text = file::without_mark(text);
-    match read_text(text, path, env, runner) {
-        (Some(inventory), report) if report.count() == 0 => Ok(inventory),
-        (_, report) => Err(report.into_error(path, text)),
-    }
-}
-
-/// The parts of an inventory that can be read, where the others have faults. Only for suggestions, such as completion:
-/// the result is not validated as a whole, and a `source` is not run. Empty if the text is not well-formed YAML.
-#[must_use]
-pub fn parse_readable(text: &str, path: &Path, env: &PathEnvironment) -> Inventory {
-    read_text(file::without_mark(text), path, env, &mut |_| Err(not_run())).0.unwrap_or_else(|| empty(path.to_owned()))
-}
-
-fn read_text(
-    text: &str,
-    path: &Path,
-    env: &PathEnvironment,
-    runner: &mut SourceRunner<'_>,
-) -> (Option<Inventory>, ProblemReport) {
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
     let mut reader = ValueReader { report: ProblemReport::default(), env, folder };
     let inventory =
         file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned(), runner));
-    (inventory, reader.report)
-}
-
-fn empty(path: PathBuf) -> Inventory {
-    Inventory { path, nodes: Vec::new(), roles: BTreeMap::new(), groups: BTreeMap::new(), source_notes: Vec::new() }
+    match inventory {
+        Some(inventory) if reader.report.count() == 0 => Ok(inventory),
+        _ => Err(reader.report.into_error(path, text)),
+    }
 }
 
 /// Reads the parts, each after those that it refers to.
 fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf, runner: &mut SourceRunner<'_>) -> Inventory {
+    let empty = || Inventory {
+        path: path.clone(),
+        nodes: Vec::new(),
+        roles: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        source_notes: Vec::new(),
+    };
     match &root.value {
         Value::Map(_) => {}
         Value::Null => {
             reader.fault(Diagnostic::new(0..0, "the inventory is empty").help(EXAMPLE));
-            return empty(path);
+            return empty();
         }
         Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) => {
             let message =
@@ -127,7 +110,7 @@ fn whole(reader: &mut ValueReader<'_>, root: &RawValue, path: PathBuf, runner: &
                 root.as_text().is_some_and(|said| KEYS.iter().any(|key| said.starts_with(&format!("{key}:"))));
             let help = if is_glued { "put a space after the colon" } else { EXAMPLE };
             reader.fault(Diagnostic::new(root.place(), message).help(help));
-            return empty(path);
+            return empty();
         }
     }
     let mut fields = values::pairs(reader, root, root, "key").unwrap_or_default();

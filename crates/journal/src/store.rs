@@ -46,7 +46,7 @@ impl Journal {
         Ok(Self { connection: open::open(&path)?, path, host: account::host(), held: HashMap::new() })
     }
 
-    /// Opens an existing journal to read it: creates nothing, changes nothing, and does not wait for other writers.
+    /// Opens an existing journal to read it: creates none, changes nothing in it, and does not wait for writers.
     ///
     /// # Errors
     /// As [`Journal::open`]; also [`JournalError::NotAJournal`] if an older `ctl` wrote the file.

@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
@@ -95,6 +96,8 @@ fn title(command: &Command) -> String {
 
 /// Shows a page with man(1).
 fn show(page: &[u8]) -> io::Result<()> {
+    // Ctrl-C is for the pager, which must not outlive this process. Programs that are started do not inherit a handler.
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
     let mut man = Process::new("man").args(["-l", "-"]).stdin(Stdio::piped()).spawn()?;
     if let Some(mut input) = man.stdin.take() {
         // A pager that is left early closes its input.

@@ -15,7 +15,7 @@ use super::typed;
 use crate::cli::args::CliArgs;
 use crate::cli::commands::service;
 use crate::cli::settings;
-use ctl_inventory::{Inventory, Role};
+use ctl_inventory::{InventoryNames, RoleNames};
 use ctl_journal::{RunState, RunSummary};
 use ctl_sink::text;
 
@@ -71,7 +71,7 @@ pub(super) struct KnownNames {
     /// Named by the words before the cursor.
     path: Option<PathBuf>,
     words: Vec<String>,
-    inventory: OnceLock<Option<Inventory>>,
+    inventory: OnceLock<Option<InventoryNames>>,
 }
 
 impl KnownNames {
@@ -102,14 +102,14 @@ impl KnownNames {
         }
     }
 
-    fn inventory(&self) -> Option<&Inventory> {
+    fn inventory(&self) -> Option<&InventoryNames> {
         self.inventory.get_or_init(|| settings::glance_at_inventory(self.path.as_deref())).as_ref()
     }
 
     fn nodes(&self, start: &str, before: &str) -> Vec<CompletionCandidate> {
         let nodes = self.inventory().map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
-        let nodes = nodes.iter().filter(|node| node.name.starts_with(start));
-        nodes.map(|node| candidate(before, &node.name, &node.roles.join(", "), "node")).collect()
+        let nodes = nodes.iter().filter(|(name, _)| name.starts_with(start));
+        nodes.map(|(name, roles)| candidate(before, name, &text::single_line(&roles.join(", ")), "node")).collect()
     }
 
     fn node_set(&self, value: &str) -> Vec<CompletionCandidate> {
@@ -138,17 +138,17 @@ impl KnownNames {
     fn groups(&self, start: &str, before: &str) -> Vec<CompletionCandidate> {
         let groups = self.inventory().into_iter().flat_map(|inventory| &inventory.groups);
         let groups = groups.filter(|(name, _)| name.starts_with(start));
-        groups.map(|(name, nodes)| candidate(before, name, &count(nodes.len(), "node"), "group")).collect()
+        groups.map(|(name, nodes)| candidate(before, name, &text::single_line(nodes), "group")).collect()
     }
 
     /// Roles that a node has, with the number of their nodes; without a node all of Contrail's.
     fn used_roles(&self) -> BTreeMap<&str, u64> {
         let mut used = BTreeMap::new();
-        for node in self.inventory().into_iter().flat_map(|inventory| &inventory.nodes) {
-            for role in &node.roles {
-                *used.entry(role.as_str()).or_default() += 1;
-            }
+        for role in self.inventory().into_iter().flat_map(|inventory| &inventory.nodes).flat_map(|(_, roles)| roles) {
+            *used.entry(role.as_str()).or_default() += 1;
         }
+        // A name that could not be typed is no role.
+        used.retain(|name, _| self.inventory().is_some_and(|inventory| inventory.roles.contains_key(*name)));
         if used.is_empty() { ctl_inventory::ROLE_ORDER.iter().map(|role| (*role, 0)).collect() } else { used }
     }
 
@@ -159,27 +159,12 @@ impl KnownNames {
 
     fn services(&self, start: &str, with_patterns: bool) -> Vec<CompletionCandidate> {
         let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-        let built_in: BTreeMap<String, Role> = match self.inventory() {
-            Some(_) => BTreeMap::new(),
-            None => ctl_inventory::built_in_roles(),
-        };
-        let used = self.used_roles();
-        for name in used.keys() {
-            let role = self.inventory().and_then(|inventory| inventory.role(name)).map(AsRef::as_ref);
-            let Some(role) = role.or_else(|| built_in.get(*name)) else { continue };
-            let mut add = |service: &str| {
-                if service.starts_with(start) {
-                    names.entry(service.to_owned()).or_default().insert(name);
-                }
-            };
-            for supervisor in &role.supervisors {
-                supervisor.services.iter().for_each(|service| add(service));
-                if with_patterns {
-                    add(&supervisor.name);
-                }
-            }
-            if with_patterns {
-                role.init_services.iter().for_each(|service| add(service));
+        for role in self.used_roles().into_keys() {
+            let built_in = RoleNames::built_in(role);
+            let known = self.inventory().and_then(|inventory| inventory.roles.get(role)).unwrap_or(&built_in);
+            let others = known.others.iter().filter(|_| with_patterns);
+            for service in known.programs.iter().chain(others).filter(|service| service.starts_with(start)) {
+                names.entry(service.clone()).or_default().insert(role);
             }
         }
         let listed = |roles: &BTreeSet<&str>| roles.iter().copied().collect::<Vec<_>>().join(", ");

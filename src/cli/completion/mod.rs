@@ -133,7 +133,11 @@ mod tests {
                 let is_fixed = !arg.get_possible_values().is_empty();
                 let is_path = arg.get_value_hint() != clap::ValueHint::Unknown;
                 let has_source = CandidateSource::of_argument(command.get_name(), id).is_some();
-                assert!(is_fixed || is_path || has_source || FREE.contains(&id), "{}: {id}", command.get_name());
+                assert!(
+                    is_fixed || is_path || has_source || FREE.contains(&id),
+                    "{}: {id} completes to nothing: add its source to CandidateSource::of_argument, or its name to FREE",
+                    command.get_name()
+                );
             }
             command.get_subcommands().for_each(check);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::{
     ControlAddress, Inventory, OptionOrigin, PathEnvironment, ROLE_ORDER, SshKeyword, UnavailableCap, built_in_role,
-    built_in_roles, load, parse_readable,
+    built_in_roles, load,
 };
 use super::{environment, good};
 use ctl_event::Via;
@@ -393,15 +393,4 @@ fn programs_that_are_made_to_end() {
     assert!(is_oneshot("b", "pool", "0") && !is_oneshot("b", "pool", "1") && !is_oneshot("b", "0", "0"));
     assert!(is_oneshot("analytics", "contrail-topology", "contrail-topology"));
     assert!(!is_oneshot("config", "contrail-schema", "contrail-schema"));
-}
-
-#[test]
-fn the_readable_parts_of_a_file_with_faults() {
-    let read = |text: &str| parse_readable(text, Path::new("conf/inventory.yaml"), &environment());
-    let names = |text: &str| read(text).nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>();
-    let text = "version: 1\nfuture: {}\nnodes:\n  a1: {roles: [analytics]}\n  a2: {rolls: [analytics]}\n  a3: 7\n";
-    assert!(names(text).contains(&"a1".to_owned()));
-    assert_eq!(names("version: 1\nnodes: {a1: {roles: [config]}}"), ["a1"]);
-    assert_eq!(names("nodes: [unclosed"), [""; 0]);
-    assert_eq!(names(""), [""; 0]);
 }
