@@ -4,7 +4,8 @@
 //! [`parse`] reads the text that commands print, [`logs`] follows what services write. Shared by them: [`shell`], commands on
 //! the node; `rpc_caller` and `relay`, calls over a forwarded socket or through sudo; [`process`] and [`error`], the values;
 //! [`rescue`], the words for the node's guard. Beside supervisord, [`introspect`] queries the services themselves,
-//! [`init_service`] controls what init runs, and [`node_scan`] searches a node. The module uses `transport`, `remote`,
+//! [`init_service`] controls what init runs, [`node_scan`] searches a node, and [`instance_search`] finds supervisords that no
+//! inventory describes. The module uses `transport`, `remote`,
 //! `guard` for the type of a rescue, `inventory` for the description of an instance, and the leaf `event`. What always holds:
 //! states decide, exit codes and reply texts only explain; everything read is bounded in size and time. Start at
 //! [`backend`].
@@ -13,6 +14,7 @@ pub mod backend;
 mod command_answer;
 pub mod error;
 pub mod init_service;
+pub mod instance_search;
 pub mod introspect;
 pub mod logs;
 pub mod node_scan;

@@ -226,7 +226,7 @@ fn canonical(path: &str) -> &str {
 }
 
 /// A script as one line; this works because each of its lines ends a command.
-fn one_line(script: &str) -> String {
+pub(super) fn one_line(script: &str) -> String {
     let lines = script.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>().join(" ")
 }
@@ -263,7 +263,7 @@ pub async fn open_ports<S: Session>(shell: &NodeShell<S>) -> Result<BTreeSet<u16
 }
 
 /// Behind sudo the script may not have run, or not to its end, though the question did.
-fn unfinished(what: &str, answer: &CommandAnswer) -> SupervisorError {
+pub(super) fn unfinished(what: &str, answer: &CommandAnswer) -> SupervisorError {
     // A refusal by sudo has a hint of its own, which a plain exit code has not.
     if let Some(error) = SudoError::of_text(&answer.stderr) {
         return error.into();
