@@ -133,6 +133,15 @@ impl SshConfig {
         Ok(Self { files: vec![parsed], wants_final: parser.wants_final })
     }
 
+    /// The hosts that `Host` lines name without wildcards, each once, in the order of the files and of those they include.
+    pub fn host_names(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.files.iter().for_each(|file| file.host_names(&mut names));
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
+    }
+
     /// The settings in force for a host.
     ///
     /// `exec` runs a command of `Match exec`, tokens resolved, and says whether it ended with 0; see [`ExecRunner`].

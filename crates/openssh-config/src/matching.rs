@@ -39,6 +39,14 @@ impl HostLine {
         )
     }
 
+    /// The patterns that are names: neither negated nor with wildcards.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|pattern| match pattern {
+            HostPattern::Positive(pattern) => pattern.name(),
+            HostPattern::Negative(_) | HostPattern::Empty => None,
+        })
+    }
+
     /// Whether one pattern matches one of the names, and no negated one does. `never` is a block that cannot apply.
     pub(crate) fn matches(&self, names: &[&str], never: bool) -> Result<bool, ConfigProblem> {
         let mut positive = false;

@@ -32,6 +32,22 @@ pub(crate) struct ParsedFile {
     pub(crate) statements: Vec<ConfigStatement>,
 }
 
+impl ParsedFile {
+    /// Adds the names of its `Host` lines, and those of the files that it includes.
+    pub(crate) fn host_names<'f>(&'f self, names: &mut Vec<&'f str>) {
+        for statement in &self.statements {
+            match &statement.kind {
+                StatementKind::Host(line) => names.extend(line.names()),
+                StatementKind::Include(files) => files.iter().for_each(|file| file.host_names(names)),
+                StatementKind::Match(_)
+                | StatementKind::Set(..)
+                | StatementKind::Other { .. }
+                | StatementKind::Unknown(_) => {}
+            }
+        }
+    }
+}
+
 /// A line that says something.
 #[derive(Debug)]
 pub(crate) struct ConfigStatement {

@@ -16,6 +16,11 @@ impl ConfigPattern {
         Self { text: text.into(), plain: !text.contains(['*', '?']) }
     }
 
+    /// The only name that it matches, if it has no wildcards.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.plain.then_some(&*self.text)
+    }
+
     /// Whether all of the name is matched; case counts.
     pub(crate) fn matches(&self, name: &str) -> bool {
         if self.plain { *self.text == *name } else { match_pattern(&self.text, name) }

@@ -420,3 +420,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn named_hosts_are_those_without_wildcards() {
+    let world = ConfigWorld::new(&[
+        ("home/.ssh/config", "Host a6s01 a6s02 *.dc1 !db1\nHost *\n Include more\nMatch host m1\nHost \"b c\" a6s01\n"),
+        ("home/.ssh/more", "Host db1\nHost c?\n"),
+        ("etc/ssh_config", "Host web1\n"),
+    ]);
+    assert_eq!(world.load().expect("readable").host_names(), ["a6s01", "a6s02", "db1", "b c", "web1"]);
+}

@@ -1,6 +1,7 @@
 //! Reads known_hosts files, and decides about host keys as OpenSSH does.
 //!
-//! Here live [`KnownHosts`], the index of one file or several, and [`HostEntries`], their lines about one host. The file
+//! Here live [`KnownHosts`], the index of one file or several, [`HostEntries`], their lines about one host, and
+//! [`KnownHostNames`], the hosts that they name. The file
 //! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` caches and writes. What
 //! always holds: a revoked key is never known, keys are compared without their comments, a bad line is skipped alone and
 //! remembered, and the size of a file is bounded. Start reading at [`HostEntries::check`].
@@ -26,6 +27,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 use sha1::Sha1;
 
+use crate::error::TransportError;
 use ctl_local::file::{self, ReadBounds};
 
 /// The port that names in known_hosts leave out.
@@ -288,6 +290,72 @@ impl KnownHosts {
             }
         }
         Ok(())
+    }
+}
+
+/// The hosts that known_hosts files name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownHostNames {
+    /// The names of each host: those that share a line or a key.
+    pub hosts: Vec<Vec<KnownHostName>>,
+    /// How many names are hashed, and so cannot be read.
+    pub hashed: usize,
+}
+
+/// A name of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownHostName {
+    /// Host name or address, in small letters.
+    pub host: String,
+    /// The port, if it is not 22.
+    pub port: Option<u16>,
+}
+
+impl KnownHostNames {
+    /// Reads the files. A file that is not there is empty.
+    ///
+    /// # Errors
+    /// [`TransportError::KnownHosts`] for a file that cannot be read.
+    pub fn read(files: &[PathBuf]) -> Result<Self, TransportError> {
+        let known =
+            KnownHosts::read(files).map_err(|error| TransportError::KnownHosts { reason: error.to_string() })?;
+        Ok(Self::of(&known))
+    }
+
+    fn of(known: &KnownHosts) -> Self {
+        let mut names: Vec<(&usize, &str)> = Vec::new();
+        for (name, lines) in &known.exact {
+            names.extend(lines.iter().map(|line| (line, name.as_str())));
+        }
+        // In the order of the files; within a line there is none.
+        names.sort_unstable();
+        let mut found = Self { hosts: Vec::new(), hashed: known.hashed.len() };
+        let mut by_key: HashMap<&KeyData, usize> = HashMap::new();
+        let mut by_name: HashMap<&str, usize> = HashMap::new();
+        for (line, name) in names {
+            let Some(line) = known.lines.get(*line).filter(|line| line.marker == LineMarker::Plain) else { continue };
+            // A host has a key of each type, and often a line for its address besides that for its name.
+            let place = by_name.get(name).or_else(|| by_key.get(line.key.key_data())).copied();
+            let place = place.unwrap_or_else(|| {
+                found.hosts.push(Vec::new());
+                found.hosts.len() - 1
+            });
+            by_key.entry(line.key.key_data()).or_insert(place);
+            if by_name.insert(name, place).is_none() {
+                found.hosts[place].push(read_name(name));
+            }
+        }
+        found
+    }
+}
+
+/// `host` or `[host]:port`.
+fn read_name(name: &str) -> KnownHostName {
+    let parts = name.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:"));
+    let parts = parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match parts {
+        Some((host, port)) => KnownHostName { host: host.to_owned(), port: Some(port) },
+        None => KnownHostName { host: name.to_owned(), port: None },
     }
 }
 

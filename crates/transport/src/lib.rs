@@ -24,5 +24,6 @@ pub use self::endpoint::{
 };
 pub use self::error::{CONNECT_FAILED, HUNG, TransportError};
 pub use self::host_keys::fingerprint;
+pub use self::known_hosts::{KnownHostName, KnownHostNames};
 pub use self::session::{ExecOutput, OutputPiece, RemoteCommand, Session, Transport};
 pub use self::ssh::{RunSshSettings, SshCommand, SshSession, SshTransport, UnlockError};

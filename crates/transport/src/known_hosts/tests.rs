@@ -40,6 +40,20 @@ fn known(text: &str) -> KnownHosts {
     KnownHosts::parse(&[(PathBuf::from("kh"), text.to_owned())])
 }
 
+#[test]
+fn names_of_one_host_belong_together() {
+    let text = format!(
+        "a6s01,10.0.0.1 {ED1}\na6s01 {EC1}\n10.0.0.2 {RSA1}\n[B1]:2222 {ED2}\n10.0.0.9 {EC1}\n*.dc1 {ED2}\n!x,y {ED2}\n\
+         @revoked old {ED2}\n@cert-authority ca {ED2}\n{} {ED2}\nbad line\n",
+        hash_name("hidden", &[7; 20])
+    );
+    let names = KnownHostNames::of(&known(&text));
+    let host = |name: &KnownHostName| format!("{} {}", name.host, name.port.unwrap_or_default());
+    let hosts: Vec<Vec<String>> = names.hosts.iter().map(|one| one.iter().map(host).collect()).collect();
+    assert_eq!(hosts, [vec!["10.0.0.1 0", "a6s01 0", "10.0.0.9 0"], vec!["10.0.0.2 0"], vec!["b1 2222"]]);
+    assert_eq!(names.hashed, 1);
+}
+
 /// The verdict as one word and a line.
 fn said(verdict: &KnownHostsVerdict) -> String {
     match verdict {
