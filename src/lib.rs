@@ -11,6 +11,7 @@
 //! - [`remote`]: runs commands on a node, with or without sudo.
 //! - [`guard`]: a run's hold on a node: its lock, and a dead-man's switch.
 //! - [`supervisor`]: one supervisord over a session, through one of several backends.
+//! - [`discovery`]: the supervisords of hosts become a new inventory.
 //! - [`journal`]: the record of everything that changed a node; on disk before it is reported.
 //! - [`run`]: the plan is carried out; events come out.
 //! - [`event`]: everything that can happen, as data, and the ledger that folds it into "now".
@@ -27,6 +28,7 @@
 
 pub mod cli;
 
+pub use ctl_discovery as discovery;
 pub use ctl_event as event;
 pub use ctl_guard as guard;
 pub use ctl_inventory as inventory;

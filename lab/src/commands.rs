@@ -176,6 +176,9 @@ pub(crate) fn run<'a>(
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-scan" => {
                     node_scan::run(context, io, words).await
                 }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-find" => {
+                    node_scan::find(context, io, words).await
+                }
                 [flag, _, name] if flag == "-c" && name == "ctl-ports" => node_scan::ports(context, io).await,
                 [flag, _, name, mark, body] if flag == "-c" && name == "ctl-ask" => {
                     questions::ask(context, io, mark, body).await

@@ -55,7 +55,9 @@ pub(super) enum CliCommand {
     Snapshot(SnapshotArgs),
     /// Connect to the nodes and find their supervisords; report problems and how to fix them
     Ping(PingArgs),
-    /// Show or check the inventory, or import one
+    /// Look at hosts, find their supervisords, and write an inventory
+    Init(InitArgs),
+    /// Show or check the inventory
     Inventory(InventoryArgs),
     /// Fold, expand or count a node set; works without an inventory
     Nodeset(NodesetArgs),
@@ -345,6 +347,15 @@ pub(super) struct FanoutArgs {
     /// Leave out the nodes of this node set; can be repeated
     #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
     pub(super) exclude: Vec<String>,
+    #[command(flatten)]
+    pub(super) connect: ConnectArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// How nodes are connected to and asked.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct ConnectArgs {
     /// Number of nodes worked on at once
     #[arg(short, long, value_name = "N", default_value_t = FORKS, value_parser = clap::value_parser!(u32).range(1..=4096), help_heading = "Connection")]
     pub(super) forks: u32,
@@ -368,8 +379,6 @@ pub(super) struct FanoutArgs {
     /// How to reach supervisord
     #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = ViaArg::parser(), help_heading = "Connection")]
     pub(super) via: ViaArg,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
 }
 
 /// How hosts are reached; stronger than the inventory, which is stronger than ssh_config.
@@ -428,6 +437,37 @@ pub(super) struct OutputArgs {
     /// Do not show progress
     #[arg(long, help_heading = "Output")]
     pub(super) no_progress: bool,
+    /// Write the log of -v to a file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(super) log_file: Option<PathBuf>,
+}
+
+/// ctl init
+#[derive(Debug, ClapArgs)]
+#[command(
+    override_usage = "ctl init [OPTIONS] <HOST>...\n       ctl init [OPTIONS] --from <ssh-config|known-hosts|FILE>"
+)]
+pub(super) struct InitArgs {
+    /// Hosts: [user@]host[:port], or a pattern such as node[01-40]
+    #[arg(value_name = "HOST", required_unless_present = "from")]
+    pub(super) hosts: Vec<String>,
+    /// Take the hosts from ssh_config, from known_hosts, or from a file with a host or pattern on each line
+    #[arg(long, value_name = "ssh-config|known-hosts|FILE")]
+    pub(super) from: Option<PathBuf>,
+    /// Inventory to write; it must not exist [default: $CTL_INVENTORY, ./inventory.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) inventory: Option<PathBuf>,
+    /// Print the inventory and write no file; the hosts are looked at all the same
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) connect: ConnectArgs,
+    /// Show only what could not be read
+    #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
+    pub(super) quiet: bool,
+    /// Log each step and the reason for it; -vv also logs the SSH protocol
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub(super) verbose: u8,
     /// Write the log of -v to a file
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(super) log_file: Option<PathBuf>,

@@ -104,6 +104,17 @@ impl<'a> EndpointResolver<'a> {
         &self.operator
     }
 
+    /// The hosts that ssh_config names without wildcards.
+    pub(super) fn host_names(&self) -> Vec<String> {
+        self.config.host_names().into_iter().map(str::to_owned).collect()
+    }
+
+    /// The known_hosts files of hosts for which ssh_config has nothing special, the user's first.
+    pub(super) fn known_hosts_files(&self) -> Result<Vec<PathBuf>, CliError> {
+        let resolved = self.resolve(&self.bastion_query("localhost"))?;
+        Ok([resolved.user_known_hosts_files.value, resolved.global_known_hosts_files.value].concat())
+    }
+
     /// The settings of a node of the inventory.
     pub(super) fn of_node(&self, node: &Node) -> Result<ResolvedHost, CliError> {
         let ssh = &node.ssh;

@@ -182,6 +182,13 @@ fn overview(options: SinkOptions<'_>, roles: NodeRoles) -> Box<dyn Sink> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutputFormat(&'static FormatSpec);
 
+impl Default for OutputFormat {
+    /// The table.
+    fn default() -> Self {
+        Self(&FORMATS[0])
+    }
+}
+
 impl OutputFormat {
     pub(super) const fn as_str(self) -> &'static str {
         self.0.name

@@ -16,6 +16,7 @@ mod execute;
 mod exit;
 mod format;
 mod habits;
+mod host_sources;
 mod input;
 mod job;
 #[cfg(test)]
@@ -127,6 +128,7 @@ fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
         CliCommand::Logs(logs) => commands::logs::run(&logs),
         CliCommand::Snapshot(snapshot) => commands::snapshot::run(&snapshot),
         CliCommand::Ping(ping) => commands::ping::run(&ping),
+        CliCommand::Init(init) => commands::init::run(&init),
         CliCommand::Inventory(inventory) => commands::inventory::run(inventory),
         CliCommand::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
         CliCommand::Nodeset(nodeset) => commands::nodeset::run(&nodeset),

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use ctl_event::{CancelReason, RunEvent, RunHead};
 use ctl_plan::Plan;
 use ctl_run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
+use ctl_select::SelectedNode;
 use ctl_transport::{RunSshSettings, SshTransport};
 
 /// What a run needs besides its plan.
@@ -46,6 +47,19 @@ impl RunSession {
     /// If too few open files are allowed, or an answer is missing.
     pub(super) fn open(
         plan: &Plan,
+        access: Vec<NodeAccess>,
+        settings: &Settings,
+        keeps: bool,
+    ) -> Result<Self, CliError> {
+        Self::to_nodes(&plan.nodes, access, settings, keeps)
+    }
+
+    /// The same for nodes without a plan.
+    ///
+    /// # Errors
+    /// As [`RunSession::open`].
+    pub(super) fn to_nodes(
+        nodes: &[SelectedNode],
         mut access: Vec<NodeAccess>,
         settings: &Settings,
         keeps: bool,
@@ -58,9 +72,9 @@ impl RunSession {
             .map_err(|error| CliError::internal(format!("cannot start the async runtime: {error}")))?;
         let (transport, notices) = SshTransport::new(RunSshSettings { password: prompts::password(settings)? });
         prompts::sudo_password(settings, &mut access)?;
-        prompts::supervisor_passwords(&plan.nodes, &mut access);
+        prompts::supervisor_passwords(nodes, &mut access);
         // Last: showing the key of a host behind a bastion takes a login at the bastion, with the password.
-        runtime.block_on(prompts::before_connecting(&transport, &plan.nodes, &access, budget.forks))?;
+        runtime.block_on(prompts::before_connecting(&transport, nodes, &access, budget.forks))?;
         Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget })
     }
 

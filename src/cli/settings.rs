@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{ColorChoice, FanoutArgs, HostKey, OutputArgs, SshArgs};
+use super::args::{ColorChoice, ConnectArgs, FanoutArgs, HostKey, InitArgs, OutputArgs, SshArgs};
 use super::change_args::{DryRun, GoArgs};
 use super::error::CliError;
 use super::format::OutputFormat;
@@ -26,6 +26,9 @@ use ctl_snapshot::Snapshot;
 
 /// Time limit of a read for completion: a slow mount must not hold up the prompt.
 const GLANCE: Duration = Duration::from_millis(500);
+
+/// The inventory in the current directory.
+const INVENTORY_FILE: &str = "inventory.yaml";
 
 /// What the options of a command that goes to nodes mean.
 #[derive(Debug, Clone)]
@@ -93,26 +96,38 @@ pub(super) struct ChangeSettings {
 
 impl From<&FanoutArgs> for Settings {
     fn from(args: &FanoutArgs) -> Self {
-        let FanoutArgs {
-            inventory,
-            role,
-            nodes,
-            exclude,
-            forks,
-            timeout,
-            retries,
-            ssh,
-            sudo,
-            ask_sudo_pass,
-            ask_pass,
-            via,
-            output,
-        } = args.clone();
+        let FanoutArgs { inventory, role, nodes, exclude, connect, output } = args.clone();
+        Self { inventory, roles: role, nodes, exclude, ..Self::connecting(connect, output.into()) }
+    }
+}
+
+impl From<&InitArgs> for Settings {
+    fn from(args: &InitArgs) -> Self {
+        // The hosts, and the file that is written, are the command's own.
+        let InitArgs { hosts: _, from: _, inventory: _, dry_run: _, connect, quiet, verbose, log_file } = args;
+        let output = OutputSettings {
+            format: OutputFormat::default(),
+            out: None,
+            fold: None,
+            quiet: *quiet,
+            verbose: *verbose,
+            color: ColorChoice::Auto,
+            no_progress: false,
+            log_file: log_file.clone(),
+        };
+        Self::connecting(connect.clone(), output)
+    }
+}
+
+impl Settings {
+    /// Without nodes.
+    fn connecting(connect: ConnectArgs, output: OutputSettings) -> Self {
+        let ConnectArgs { forks, timeout, retries, ssh, sudo, ask_sudo_pass, ask_pass, via } = connect;
         Self {
-            inventory,
-            roles: role,
-            nodes,
-            exclude,
+            inventory: None,
+            roles: Vec::new(),
+            nodes: Vec::new(),
+            exclude: Vec::new(),
             forks: forks as usize,
             timeout,
             retries,
@@ -121,7 +136,7 @@ impl From<&FanoutArgs> for Settings {
             ask_sudo_password: ask_sudo_pass,
             ask_ssh_password: ask_pass,
             via: via.0,
-            output: output.into(),
+            output,
         }
     }
 }
@@ -237,14 +252,24 @@ pub(super) struct InventoryPath {
     is_named: bool,
 }
 
+/// The inventory that an option or the environment names.
+fn named_inventory(named: Option<&Path>) -> Option<PathBuf> {
+    // An empty variable counts as not set, as in a shell's `${CTL_INVENTORY:-}`.
+    let of_environment = || std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.map(Path::to_owned).or_else(of_environment)
+}
+
+/// Where a new inventory goes, so that the next command finds it.
+pub(super) fn new_inventory(named: Option<&Path>) -> PathBuf {
+    named_inventory(named).unwrap_or_else(|| PathBuf::from(INVENTORY_FILE))
+}
+
 /// The inventory that is named, else the first at the usual places.
 pub(super) fn find_inventory(named: Option<&Path>) -> Result<InventoryPath, CliError> {
-    let of_environment = || std::env::var_os("CTL_INVENTORY").filter(|value| !value.is_empty()).map(PathBuf::from);
-    // An empty variable counts as not set, as in a shell's `${CTL_INVENTORY:-}`.
-    if let Some(path) = named.map(Path::to_owned).or_else(of_environment) {
+    if let Some(path) = named_inventory(named) {
         return Ok(InventoryPath { path, is_named: true });
     }
-    let mut places = vec![PathBuf::from("inventory.yaml")];
+    let mut places = vec![PathBuf::from(INVENTORY_FILE)];
     places.extend(base_directory("XDG_CONFIG_HOME", ".config").map(|config| config.join("ctl/inventory.yaml")));
     places.push(PathBuf::from("/etc/ctl/inventory.yaml"));
     if let Some(found) = places.iter().find(|place| ctl_local::file::exists(place)) {

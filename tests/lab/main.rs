@@ -6,6 +6,7 @@
 mod batched;
 mod cp;
 mod depth;
+mod discovery;
 mod examples;
 mod exec;
 mod faults;

@@ -20,6 +20,7 @@ mod configuration;
 mod cp;
 mod criteria;
 mod depth;
+mod discovery;
 mod evidence;
 mod exec_input;
 mod executed_questions;

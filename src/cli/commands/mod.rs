@@ -3,6 +3,7 @@
 pub(super) mod completions;
 pub(super) mod cp;
 pub(super) mod exec;
+pub(super) mod init;
 pub(super) mod inventory;
 pub(super) mod inventory_import;
 pub(super) mod logs;

@@ -345,6 +345,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         | CliCommand::Ping(_)
         | CliCommand::Inventory(_)
         | CliCommand::SshConfig(_)
+        | CliCommand::Init(_)
         | CliCommand::Nodeset(_)
         | CliCommand::Completions(_)
         | CliCommand::Man(_) => Err(impossible()),

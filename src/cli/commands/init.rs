@@ -1,0 +1,266 @@
+//! `ctl init HOST...`: from hosts to an inventory.
+//!
+//! What always holds: no host is touched before the file is known to be new and the hosts to be valid; the file is written
+//! completely or not at all, and never over another; each host is reached as the written file says.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use crate::cli::args::{HostKey, InitArgs};
+use crate::cli::endpoints::{self, EndpointResolver};
+use crate::cli::error::CliError;
+use crate::cli::exit::ExitStatus;
+use crate::cli::host_sources;
+use crate::cli::log::start_log;
+use crate::cli::output::{self, ResultOutput};
+use crate::cli::session::RunSession;
+use crate::cli::settings::{self, Settings};
+use crate::cli::signals::signals;
+use crate::cli::terminal;
+use crate::cli::waiting::{self, SilentNodes, WaitNotice};
+use ctl_discovery::{HostAccess, HostOutcome, NamedHost, ObservedHost, describe, look, name_hosts};
+use ctl_event::CancelReason;
+use ctl_inventory::draft::{DraftNode, DraftSettings, InventoryDraft};
+use ctl_inventory::{Inventory, Node, PathEnvironment};
+use ctl_run::NodeAccess;
+use ctl_select::SelectedNode;
+use ctl_sink::text;
+use ctl_transport::{Endpoint, ProxyRoute};
+
+pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
+    let mut settings = Settings::from(args);
+    start_log(&settings.output)?;
+    let path = settings::new_inventory(args.inventory.as_deref());
+    let file = if args.dry_run { None } else { Some(NewFile::at(&path)?) };
+    let hosts = {
+        // It checks the names on the command line too.
+        let ways = waiting::on("the ssh_config", || EndpointResolver::new(&settings.ssh))?;
+        let specs = host_sources::collect(&args.hosts, args.from.as_deref(), &ways)?;
+        name_hosts(&specs).map_err(|error| CliError::usage(text::single_line(&error.to_string())))?
+    };
+    let header = header(&settings, hosts.len());
+    let defaults = take_defaults(&mut settings)?;
+    let (nodes, access) = reach(&hosts, &defaults, &settings, &path)?;
+    let outcomes = look_at(&nodes, access, &settings)?;
+    let observed: Vec<ObservedHost> = (hosts.iter().zip(outcomes))
+        .map(|(host, outcome)| ObservedHost { name: host.name.clone(), settings: node_settings(host), outcome })
+        .collect();
+    let description = describe(&observed, defaults, header);
+    for problem in &description.problems {
+        terminal::say(&text::single_line(&format!("{}: {}", problem.hosts, problem.message)));
+    }
+    let is_empty = description.draft.nodes.is_empty();
+    let exit = match description.has_unreachable {
+        true => ExitStatus::Unreachable,
+        false if description.has_failed || is_empty => ExitStatus::Failed,
+        false => ExitStatus::Good,
+    };
+    if is_empty {
+        terminal::say("error: no supervisord was found on any host; no inventory was written");
+        return Ok(exit);
+    }
+    let yaml = description.draft.to_yaml();
+    let inventory = ctl_inventory::parse(&yaml, &path, &PathEnvironment::process())
+        .map_err(|error| CliError::internal(format!("the new inventory is not valid: {error}")))?;
+    match file {
+        None => output::write(ResultOutput::Stdout, &yaml)?,
+        Some(file) => {
+            file.write(&yaml)?;
+            if !settings.output.quiet {
+                say_what_was_written(&path, &inventory, args.inventory.is_some());
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// A file that does not exist yet.
+struct NewFile {
+    temporary: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// # Errors
+    /// If there is a file of this name, or none can be made.
+    fn at(path: &Path) -> Result<Self, CliError> {
+        let shown = path.display();
+        // A link that leads nowhere is there too: what it leads to is not for this command to make.
+        if path.symlink_metadata().is_ok() {
+            return Err(CliError::usage(format!("{shown} exists already; nothing was done"))
+                .with_hint("write another file with -i FILE, or print the inventory with --dry-run"));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Before any host is touched. The mode is what the umask leaves.
+        let temporary = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
+        let temporary = temporary
+            .map_err(|error| CliError::usage(format!("cannot write to {}: {}", folder.display(), error.kind())))?;
+        Ok(Self { temporary, path: path.to_owned() })
+    }
+
+    /// # Errors
+    /// If it cannot be written, or if another file of its name was made meanwhile.
+    fn write(mut self, text: &str) -> Result<(), CliError> {
+        let path = self.path.display();
+        let failed = |error: &std::io::Error| CliError::usage(format!("{path} was not written: {error}"));
+        self.temporary.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+        self.temporary.as_file().sync_all().map_err(|error| failed(&error))?;
+        self.temporary.persist_noclobber(&self.path).map_err(|error| failed(&error.error))?;
+        Ok(())
+    }
+}
+
+/// The first lines of the file.
+fn header(settings: &Settings, hosts: usize) -> Vec<String> {
+    let mut lines = vec![
+        format!(
+            "Written by `ctl init` on {}, after a look at {}. It is yours to change: `ctl inventory check` checks it.",
+            jiff::Zoned::now().strftime("%Y-%m-%d"),
+            if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") }
+        ),
+        "Comments say what could not be read.".to_owned(),
+    ];
+    let ssh = &settings.ssh;
+    let file = |option: &str, file: &Option<PathBuf>| file.as_ref().map(|file| format!("{option} {}", file.display()));
+    let missing = [
+        file("--ssh-config", &ssh.ssh_config),
+        file("--known-hosts", &ssh.known_hosts),
+        (ssh.host_key == Some(HostKey::AcceptNew)).then(|| "--host-key accept-new".to_owned()),
+        settings.ask_sudo_password.then(|| "-K".to_owned()),
+        settings.ask_ssh_password.then(|| "--ask-pass".to_owned()),
+    ];
+    let missing: Vec<String> = missing.into_iter().flatten().collect();
+    if !missing.is_empty() {
+        lines.push(format!("Options that an inventory cannot hold, to be given again: {}", missing.join(" ")));
+    }
+    lines
+}
+
+/// Moves the options that an inventory can hold from the command line to its defaults: there they are no stronger than
+/// what a host says of itself, and the hosts are reached as by the next command.
+fn take_defaults(settings: &mut Settings) -> Result<DraftSettings, CliError> {
+    let identity = settings.ssh.identity.take().map(|file| {
+        // Relative to the current directory here, and to the file's there.
+        let file = std::path::absolute(&file).map_err(|error| CliError::usage(format!("--identity: {error}")))?;
+        let text = file.to_str().map(str::to_owned);
+        text.ok_or_else(|| CliError::usage(format!("--identity: {} is not UTF-8", file.display())))
+    });
+    Ok(DraftSettings {
+        user: settings.ssh.user.take(),
+        port: settings.ssh.port.take(),
+        identities: identity.transpose()?.into_iter().collect(),
+        jump: settings.ssh.jump.take(),
+        sudo: settings.sudo.then_some(true),
+        via: settings.via,
+        connect_timeout: settings.ssh.connect_timeout.take(),
+        timeout: settings.timeout,
+        ..DraftSettings::default()
+    })
+}
+
+fn node_settings(host: &NamedHost) -> DraftSettings {
+    DraftSettings {
+        address: host.address.clone(),
+        user: host.user.clone(),
+        port: host.port,
+        ..DraftSettings::default()
+    }
+}
+
+/// The hosts as nodes, in order, and how each is reached.
+fn reach(
+    hosts: &[NamedHost],
+    defaults: &DraftSettings,
+    settings: &Settings,
+    path: &Path,
+) -> Result<(Vec<SelectedNode>, Vec<NodeAccess>), CliError> {
+    let nodes = hosts.iter().map(|host| DraftNode {
+        name: host.name.clone(),
+        settings: node_settings(host),
+        comments: Vec::new(),
+    });
+    let draft = InventoryDraft { defaults: defaults.clone(), nodes: nodes.collect(), ..InventoryDraft::default() };
+    // What the file could not hold is a mistake now, and not after a look at a thousand hosts.
+    let inventory = ctl_inventory::parse(&draft.to_yaml(), path, &PathEnvironment::process())?;
+    let by_name: HashMap<&str, &Arc<Node>> = inventory.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
+    let nodes = hosts.iter().filter_map(|host| by_name.get(host.name.as_str()));
+    let nodes: Vec<SelectedNode> =
+        nodes.map(|node| SelectedNode { node: Arc::clone(node), roles: Vec::new() }).collect();
+    let access = endpoints::access(settings, &nodes)?;
+    Ok((nodes, access))
+}
+
+/// Looks at all hosts; one that is another's machine is not looked at twice.
+fn look_at(nodes: &[SelectedNode], access: Vec<NodeAccess>, settings: &Settings) -> Result<Vec<HostOutcome>, CliError> {
+    let mut session = RunSession::to_nodes(nodes, access, settings, false)?;
+    let names = nodes.iter().map(|selected| selected.node.name.as_str());
+    let silent = SilentNodes::new(names.clone().map(str::to_owned));
+    let mut machines: HashMap<HostPlace<'_>, &str> = HashMap::new();
+    let looks: Vec<_> = (names.zip(&session.access))
+        .map(|(name, access)| {
+            let first = *machines.entry(host_place(&access.endpoint)).or_insert(name);
+            (name, access, (first != name).then_some(first))
+        })
+        .collect();
+    let transport = Arc::clone(&session.transport);
+    let looks = looks.into_iter().map(|(name, access, other)| {
+        let (transport, silent) = (&transport, silent.clone());
+        async move {
+            let outcome = match other {
+                Some(other) => HostOutcome::SameAs(other.to_owned()),
+                None => {
+                    let NodeAccess { endpoint, sudo, via, timeout, passwords: _ } = access.clone();
+                    let via = settings.via.or(via);
+                    look(transport.as_ref(), &HostAccess { endpoint, sudo, via, limit: timeout }).await
+                }
+            };
+            silent.answered(name);
+            outcome
+        }
+    });
+    let waiting = silent.clone();
+    let forks = session.budget.forks.max(1);
+    let looked = session.runtime.block_on(async {
+        let _waiting = WaitNotice::begin(move || waiting.folded());
+        let mut cancel = signals(None)?;
+        tokio::select! {
+            // In order, so that the same hosts give the same file.
+            looked = stream::iter(looks).buffered(forks).collect::<Vec<_>>() => Ok(looked),
+            reason = cancel.recv() => Err(CliError::cancelled(reason.unwrap_or(CancelReason::Interrupted))),
+        }
+    });
+    while let Ok(notice) = session.notices.try_recv() {
+        terminal::say(&text::single_line(&notice));
+    }
+    // A host that never answers must not keep the process.
+    session.runtime.shutdown_background();
+    looked
+}
+
+/// Where a machine is: two names for one place are one machine.
+type HostPlace<'e> = (&'e str, u16, &'e ProxyRoute);
+
+fn host_place(endpoint: &Endpoint) -> HostPlace<'_> {
+    (&endpoint.host, endpoint.port, &endpoint.proxy)
+}
+
+fn say_what_was_written(path: &Path, inventory: &Inventory, is_named: bool) {
+    let roles: HashSet<&String> = inventory.nodes.iter().flat_map(|node| &node.roles).collect();
+    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let shown = path.display().to_string();
+    let option = match shlex::try_quote(&shown) {
+        Ok(quoted) if is_named => format!(" -i {quoted}"),
+        _ => String::new(),
+    };
+    terminal::say(&format!(
+        "Wrote {shown}: {}, {}. Next: ctl status{option}",
+        counted(inventory.nodes.len(), "node"),
+        counted(roles.len(), "role")
+    ));
+}
