@@ -33,7 +33,7 @@ struct Translation {
 /// What to type instead of these words, if they are known from another tool. `parses`: whether the parser accepts them.
 pub(super) fn answer(cli: &Command, words: &[String], parses: bool) -> Option<CliError> {
     let start = Translation { words: words.to_vec(), ..Translation::default() };
-    let start = without_kinds(of_command(cli, start));
+    let start = without_kinds(cli, of_command(cli, start));
     // A line that is valid here means what it says, unless its first words are another tool's command.
     if parses && start.notes.is_empty() {
         return None;
@@ -269,7 +269,9 @@ fn first_word(command: &Command, words: &[String]) -> Option<usize> {
 fn ad_hoc(cli: &Command, words: &[String]) -> Option<Translation> {
     let mut rest = words.to_vec();
     let mut take = |names: [&str; 2]| {
-        let at = rest.iter().position(|word| names.contains(&word.as_str())).filter(|at| at + 1 < rest.len())?;
+        // Behind `--` they are those of another command.
+        let mut own = rest.iter().take_while(|word| *word != "--");
+        let at = own.position(|word| names.contains(&word.as_str())).filter(|at| at + 1 < rest.len())?;
         let value = rest.remove(at + 1);
         rest.remove(at);
         Some(value)
@@ -312,14 +314,22 @@ fn node_pattern(pattern: &str) -> String {
 }
 
 /// Takes the kinds of kubectl from names of services, as in `deployment/NAME`.
-fn without_kinds(mut line: Translation) -> Translation {
-    if !line.words.first().is_some_and(|command| TAKE_SERVICES.contains(&command.as_str())) {
-        return line;
-    }
-    for word in line.words.iter_mut().skip(1) {
-        let Some(name) = KINDS.iter().find_map(|kind| word.strip_prefix(kind)).map(str::to_owned) else { continue };
-        line.notes.push(format!("`{word}` is not a valid service name: services have no kinds"));
-        *word = name;
+fn without_kinds(cli: &Command, mut line: Translation) -> Translation {
+    let command = line.words.first().and_then(|name| cli.find_subcommand(name));
+    let Some(command) = command.filter(|command| TAKE_SERVICES.contains(&command.get_name())) else { return line };
+    let mut at = 1;
+    while at < line.words.len() {
+        // The value of an option may be a path that looks like one.
+        if let Some(length) = option_length(command, &os_words(&line.words[at..])) {
+            at += length;
+            continue;
+        }
+        let word = &mut line.words[at];
+        if let Some(name) = KINDS.iter().find_map(|kind| word.strip_prefix(kind)).map(str::to_owned) {
+            line.notes.push(format!("`{word}` is not a valid service name: services have no kinds"));
+            *word = name;
+        }
+        at += 1;
     }
     line
 }
@@ -566,6 +576,10 @@ mod tests {
             ("status all", &[]),
             ("status -w a6s01 --bogus", &[]),
             ("exec -- uptime --json", &[]),
+            ("exec -- ansible all -m ping", &[]),
+            ("exec -w a6s01 -- sh -m -a x", &[]),
+            ("status --out service/report.json -o json", &[]),
+            ("restart contrail-api --check pod/check", &[]),
             ("rollout ./status", &[]),
             ("logs -u admin contrail-api", &[]),
             ("frobnicate", &[]),
