@@ -18,7 +18,10 @@ use ctl_sink::{encode, plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
     if let Some(InventoryCommand::Import { from, path, out }) = args.command {
-        return inventory_import::run(from, &path, out.as_deref(), args.output);
+        if !args.output.is_text() {
+            return Err(CliError::usage("-o is not supported by `inventory import`: an inventory is always YAML"));
+        }
+        return inventory_import::run(from, &path, out.as_deref());
     }
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
     let shown = match args.command.unwrap_or(InventoryCommand::List) {

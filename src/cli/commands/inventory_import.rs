@@ -6,21 +6,12 @@ use std::path::Path;
 use crate::cli::args::ImportTool;
 use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
-use crate::cli::format::OutputFormat;
 use crate::cli::{terminal, waiting};
 use ctl_import::{ansible, clustershell, testbed};
 use ctl_inventory::{PathEnvironment, draft_of, parse};
 use ctl_sink::text;
 
-pub(in crate::cli) fn run(
-    tool: ImportTool,
-    path: &Path,
-    out: Option<&Path>,
-    format: OutputFormat,
-) -> Result<ExitStatus, CliError> {
-    if !format.is_text() {
-        return Err(CliError::usage("-o is not supported by `inventory import`: an inventory is always YAML"));
-    }
+pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> Result<ExitStatus, CliError> {
     // Before anything is read: a long import must not end in this.
     if let Some(out) = out.filter(|out| out.symlink_metadata().is_ok()) {
         return Err(exists(out));
@@ -104,7 +95,7 @@ mod tests {
         let hosts = folder.path().join("hosts");
         std::fs::write(&hosts, "[collector]\na[1:3]\n").expect("written");
         let out = folder.path().join("inventory.yaml");
-        let import = |out: &Path| run(ImportTool::Ansible, &hosts, Some(out), OutputFormat::Table);
+        let import = |out: &Path| run(ImportTool::Ansible, &hosts, Some(out));
         assert!(import(&out).is_ok());
         let text = std::fs::read_to_string(&out).expect("written");
         assert!(text.ends_with("nodes:\n  a[1-3]: {roles: [analytics]}\n"), "{text}");
