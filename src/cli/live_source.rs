@@ -15,7 +15,7 @@ use super::secret::HeldSignals;
 use super::{trust, waiting};
 use ctl_import::{ImportedFleet, ansible};
 use ctl_inventory::{SourceCommand, SourceFailure};
-use ctl_local::command::{self, CommandBounds, CommandEnd};
+use ctl_local::command::{self, CommandBounds, ProgramEnd};
 use ctl_local::file::FileAccess;
 use ctl_sink::text;
 
@@ -52,18 +52,18 @@ impl LiveSource {
         let end = waiting::on(format!("the source {shown}"), || run_watched(&program, source));
         let end = end.map_err(|error| failure(format!("cannot run {shown}: {error}")))?;
         let (status, output, errors) = match end {
-            CommandEnd::Exited { status, output, errors } => (status, output, errors),
-            CommandEnd::TimedOut(errors) => {
+            ProgramEnd::Exited { status, output, errors } => (status, output, errors),
+            ProgramEnd::TimedOut(errors) => {
                 let seconds = BOUNDS.patience.as_secs();
                 return Err(failure(format!("{shown} took longer than {seconds} s, and was killed{}", said(&errors))));
             }
-            CommandEnd::TooLarge => {
+            ProgramEnd::TooLarge => {
                 return Err(failure(format!(
                     "{shown} printed more than {} MiB, and was killed",
                     BOUNDS.max_output >> 20
                 )));
             }
-            CommandEnd::Stopped => return Err(failure(format!("{shown} was interrupted"))),
+            ProgramEnd::Stopped => return Err(failure(format!("{shown} was interrupted"))),
         };
         if !status.success() {
             return Err(failure(format!("{shown} failed ({status}){}", said(&errors))));
@@ -129,7 +129,7 @@ fn is_program(file: &Path) -> bool {
 
 /// Runs the program. A signal ends it first, since in a group of its own it does not get those of the terminal, and then this
 /// process.
-fn run_watched(program: &Path, source: &SourceCommand) -> std::io::Result<CommandEnd> {
+fn run_watched(program: &Path, source: &SourceCommand) -> std::io::Result<ProgramEnd> {
     let signals = HeldSignals::catch()?;
     let received = Cell::new(None);
     let is_stopped = || match signals.received() {

@@ -30,7 +30,7 @@ pub struct CommandBounds {
 
 /// How a program ended.
 #[derive(Debug)]
-pub enum CommandEnd {
+pub enum ProgramEnd {
     /// By itself.
     Exited {
         /// Its status.
@@ -65,7 +65,7 @@ pub fn run(
     folder: &Path,
     bounds: CommandBounds,
     is_stopped: &dyn Fn() -> bool,
-) -> io::Result<CommandEnd> {
+) -> io::Result<ProgramEnd> {
     let deadline = Instant::now() + bounds.patience;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -85,8 +85,8 @@ pub fn run(
     // The program is dead, or about to be.
     let status = child.wait()?;
     Ok(match end? {
-        CommandEnd::Exited { output, errors, .. } => CommandEnd::Exited { status, output, errors },
-        other @ (CommandEnd::TimedOut(_) | CommandEnd::TooLarge | CommandEnd::Stopped) => other,
+        ProgramEnd::Exited { output, errors, .. } => ProgramEnd::Exited { status, output, errors },
+        other @ (ProgramEnd::TimedOut(_) | ProgramEnd::TooLarge | ProgramEnd::Stopped) => other,
     })
 }
 
@@ -142,20 +142,20 @@ fn collect(
     deadline: Instant,
     group: Pid,
     is_stopped: &dyn Fn() -> bool,
-) -> io::Result<CommandEnd> {
+) -> io::Result<ProgramEnd> {
     let (mut output, mut errors) = (None, None);
     let mut has_ended = false;
     loop {
         if has_ended && let (Some(output), Some(errors)) = (&mut output, &mut errors) {
             let (output, errors) = (std::mem::take(output), std::mem::take(errors));
-            return Ok(CommandEnd::Exited { status: ExitStatus::default(), output, errors });
+            return Ok(ProgramEnd::Exited { status: ExitStatus::default(), output, errors });
         }
         if is_stopped() {
-            return Ok(CommandEnd::Stopped);
+            return Ok(ProgramEnd::Stopped);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(CommandEnd::TimedOut(errors.unwrap_or_default()));
+            return Ok(ProgramEnd::TimedOut(errors.unwrap_or_default()));
         }
         match events.recv_timeout(left.min(POLL)) {
             Ok(CommandEvent::Ended) => {
@@ -164,7 +164,7 @@ fn collect(
                 kill(group);
             }
             Ok(CommandEvent::Output(Some(bytes))) => output = Some(bytes),
-            Ok(CommandEvent::Output(None)) => return Ok(CommandEnd::TooLarge),
+            Ok(CommandEvent::Output(None)) => return Ok(ProgramEnd::TooLarge),
             Ok(CommandEvent::Errors(bytes)) => errors = Some(bytes),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("its output could not be read")),
@@ -185,21 +185,21 @@ mod tests {
 
     const BOUNDS: CommandBounds = CommandBounds { patience: Duration::from_secs(60), max_output: 100_000 };
 
-    fn shell(script: &str, bounds: CommandBounds) -> CommandEnd {
+    fn shell(script: &str, bounds: CommandBounds) -> ProgramEnd {
         let arguments = ["-c".to_owned(), script.to_owned()];
         run(Path::new("/bin/sh"), &arguments, Path::new("/"), bounds, &|| false).expect("a shell")
     }
 
     #[test]
     fn output_errors_and_status_are_taken() {
-        let CommandEnd::Exited { status, output, errors } = shell("pwd; echo no >&2; exit 3", BOUNDS) else {
+        let ProgramEnd::Exited { status, output, errors } = shell("pwd; echo no >&2; exit 3", BOUNDS) else {
             panic!("it ends by itself");
         };
         assert_eq!((status.code(), output.as_slice(), errors.as_slice()), (Some(3), &b"/\n"[..], &b"no\n"[..]));
         // More than a pipe holds, on both outputs.
         let script =
             "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567 >&2; echo 0123456789; i=$((i+1)); done";
-        let CommandEnd::Exited { output, errors, .. } = shell(script, BOUNDS) else { panic!("it ends by itself") };
+        let ProgramEnd::Exited { output, errors, .. } = shell(script, BOUNDS) else { panic!("it ends by itself") };
         assert_eq!((output.len(), errors.len()), (33_000, MAX_ERRORS));
         assert!(run(Path::new("/none"), &[], Path::new(""), BOUNDS, &|| false).is_err());
     }
@@ -210,20 +210,20 @@ mod tests {
         let file = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; echo why >&2; wait", file.display());
         let patience = Duration::from_millis(1500);
-        assert!(matches!(shell(&script, CommandBounds { patience, ..BOUNDS }), CommandEnd::TimedOut(_)));
+        assert!(matches!(shell(&script, CommandBounds { patience, ..BOUNDS }), ProgramEnd::TimedOut(_)));
         let pid: i32 = std::fs::read_to_string(&file).expect("its id").trim().parse().expect("a number");
         // A killed process may still wait to be reaped.
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| "0 (gone) Z".to_owned());
         assert!(state.contains(") Z"), "{state}");
-        assert!(matches!(shell("yes", BOUNDS), CommandEnd::TooLarge));
+        assert!(matches!(shell("yes", BOUNDS), ProgramEnd::TooLarge));
         let arguments = ["-c".to_owned(), "sleep 1000".to_owned()];
         let stopped = run(Path::new("/bin/sh"), &arguments, Path::new("/"), BOUNDS, &|| true).expect("a shell");
-        assert!(matches!(stopped, CommandEnd::Stopped));
+        assert!(matches!(stopped, ProgramEnd::Stopped));
     }
 
     #[test]
     fn what_it_leaves_running_does_not_keep_us() {
-        let CommandEnd::Exited { output, .. } = shell("sleep 1000 & echo done", BOUNDS) else { panic!("it ends") };
+        let ProgramEnd::Exited { output, .. } = shell("sleep 1000 & echo done", BOUNDS) else { panic!("it ends") };
         assert_eq!(output, b"done\n");
     }
 }
