@@ -205,20 +205,34 @@ mod tests {
     }
 
     #[test]
-    fn limits_end_it_with_its_children() {
+    fn it_is_killed_with_its_children() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("pid");
-        let script = format!("sleep 1000 & echo $! > {}; echo why >&2; wait", file.display());
-        let patience = Duration::from_millis(1500);
-        assert!(matches!(shell(&script, CommandBounds { patience, ..BOUNDS }), ProgramEnd::TimedOut(_)));
-        let pid: i32 = std::fs::read_to_string(&file).expect("its id").trim().parse().expect("a number");
-        // A killed process may still wait to be reaped.
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_| "0 (gone) Z".to_owned());
-        assert!(state.contains(") Z"), "{state}");
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        let (sender, receiver) = channel();
+        let reader = pipe.clone();
+        thread::spawn(move || {
+            let mut pipe = std::fs::File::open(reader)?;
+            pipe.read_exact(&mut [0])?;
+            sender.send("started").map_err(io::Error::other)?;
+            // Until no process has it open any more.
+            pipe.read_to_end(&mut Vec::new())?;
+            sender.send("ended").map_err(io::Error::other)?;
+            io::Result::Ok(())
+        });
+        let script = format!("sh -c 'echo up; exec sleep 1000' > {} & wait", pipe.display());
+        let is_started = || receiver.try_recv() == Ok("started");
+        let arguments = ["-c".to_owned(), script];
+        let end = run(Path::new("/bin/sh"), &arguments, Path::new("/"), BOUNDS, &is_started).expect("a shell");
+        assert!(matches!(end, ProgramEnd::Stopped), "{end:?}");
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok("ended"));
+    }
+
+    #[test]
+    fn limits_end_it() {
+        let patience = Duration::from_millis(20);
+        assert!(matches!(shell("sleep 1000", CommandBounds { patience, ..BOUNDS }), ProgramEnd::TimedOut(_)));
         assert!(matches!(shell("yes", BOUNDS), ProgramEnd::TooLarge));
-        let arguments = ["-c".to_owned(), "sleep 1000".to_owned()];
-        let stopped = run(Path::new("/bin/sh"), &arguments, Path::new("/"), BOUNDS, &|| true).expect("a shell");
-        assert!(matches!(stopped, ProgramEnd::Stopped));
     }
 
     #[test]
