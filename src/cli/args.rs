@@ -501,7 +501,7 @@ pub(super) enum InventoryCommand {
     Check,
     /// Write an inventory from that of another tool
     ///
-    /// Prints the new inventory, or writes it to --out FILE, which must not exist. What could not be carried over stands at
+    /// Prints the new inventory, or writes it to --out FILE, which must not exist. Anything that cannot be carried over is listed at
     /// its end as comments, each with its file and line. Nothing is executed, and secrets are never carried over.
     Import {
         /// The other tool

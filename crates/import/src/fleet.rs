@@ -1,4 +1,4 @@
-//! The result of every reader: hosts, groups, and what was left out.
+//! The result of every reader: hosts, groups, and the omissions.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct ImportedFleet {
     pub hosts: Vec<ImportedHost>,
     /// Every group with the names of its hosts, those of its subgroups included.
     pub groups: BTreeMap<String, Vec<String>>,
-    /// What was left out, in the order of its discovery.
+    /// The omissions, in the order of their discovery.
     pub omissions: Vec<Omission>,
 }
 

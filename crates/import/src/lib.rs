@@ -1,11 +1,11 @@
 //! Reads the inventories of other tools.
 //!
 //! Here live the readers of Ansible's inventories ([`ansible`]), of fabric's `testbed.py` for Contrail ([`testbed`]), and of
-//! ClusterShell's groups ([`clustershell`]). All give an [`ImportedFleet`]: hosts, groups, and what was left out with its place.
+//! ClusterShell's groups ([`clustershell`]). All give an [`ImportedFleet`]: hosts, groups, and the omissions with their places.
 //! They use `nodeset`, and `local` to read files; they know nothing of our own inventory, which uses this crate.
 //!
 //! Invariants: nothing is executed, neither a program nor Python nor a template; every file is bounded in size, and the hosts
-//! and groups in number; a secret is never kept, only its name and place; no text causes a panic. What is left out and would
+//! and groups in number; a secret is never kept, only its name and place; no text causes a panic. An omission that would
 //! change where or how a host is connected to is marked ([`Omission::changes_connection`]).
 //!
 //! Start reading in `fleet.rs`, then in `ansible/mod.rs`.

@@ -186,7 +186,7 @@ fn no_secret_is_kept_and_the_rest_can_be_written() {
     }
 }
 
-/// The connections of a case, and what was left out, one a line.
+/// The connections of a case, and the omissions, one a line.
 fn shown(case: &str) -> Vec<String> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let fleet = read_path(&inventory_of(&corpus.join(case))).expect("an inventory");

@@ -26,7 +26,7 @@ pub(super) struct CheckedNodes {
     pub(super) omissions: Vec<Omission>,
 }
 
-/// A new inventory from that of another tool; the draft's footer lists what was left out. `header` are its first lines.
+/// A new inventory from that of another tool; the draft's footer lists the omissions. `header` are its first lines.
 #[must_use]
 pub fn draft_of(fleet: ImportedFleet, header: Vec<String>) -> (InventoryDraft, Vec<Omission>) {
     let checked = checked_nodes(fleet, built_in_role_of, |name| ROLE_ORDER.contains(&canonical_role(name)));

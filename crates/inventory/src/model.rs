@@ -22,7 +22,7 @@ pub struct Inventory {
     pub roles: BTreeMap<String, Arc<Role>>,
     /// Every group by name.
     pub groups: BTreeMap<String, NodeSet>,
-    /// What was left out of the live source and does not change a connection, one line each.
+    /// Omissions from the live source that do not change a connection, one line each.
     pub source_notes: Vec<String>,
 }
 

@@ -63,7 +63,7 @@ pub struct ResolvedAnsible {
     pub hosts: Vec<ResolvedAnsibleHost>,
     /// Every group but `all` and `ungrouped`, with its hosts and those of its subgroups.
     pub groups: BTreeMap<String, Vec<String>>,
-    /// What was left out so far.
+    /// The omissions so far.
     pub omissions: Vec<Omission>,
 }
 

@@ -16,7 +16,7 @@ fn read_with(text: &str, list: Result<&str, &str>) -> (Result<Inventory, Invento
         commands.push(command.clone());
         match list {
             Ok(list) => Ok(ctl_import::ansible::read_list(list, Path::new("list")).expect("a list")),
-            Err(message) => Err(SourceFailure { message: message.to_owned(), help: Some("mend it".to_owned()) }),
+            Err(message) => Err(SourceFailure { message: message.to_owned(), help: Some("fix it".to_owned()) }),
         }
     });
     (read, commands)
@@ -93,7 +93,7 @@ fn a_faulty_file_runs_nothing() {
 #[test]
 fn a_source_that_cannot_be_used_is_a_fault_with_its_place() {
     let text = "version: 1\nsource: {command: [x]}\n";
-    assert_eq!(faults_with(text, Err("it failed")), ["2:10: it failed (mend it)"]);
+    assert_eq!(faults_with(text, Err("it failed")), ["2:10: it failed (fix it)"]);
     assert_eq!(faults_with(text, Ok("{\"_meta\": {\"hostvars\": {}}}")), ["2:1: the source has no hosts"]);
     let proxy =
         r#"{"_meta": {"hostvars": {"n1": {"ansible_ssh_common_args": "-o ProxyCommand='nc %h %p'"}, "-x": {}}}}"#;
