@@ -114,13 +114,7 @@ pub(super) struct ExecArgs {
 
 /// ctl cp FILE... :PATH
 #[derive(Debug, ClapArgs)]
-#[command(
-    override_usage = "ctl cp [OPTIONS] <FILE>... <:PATH>\n       ctl cp [OPTIONS] <:PATH> <DIR>",
-    after_help = "Examples:\n  \
-        ctl cp -r compute 90-vrouter.conf :/etc/sysctl.d/   the file, to all compute nodes\n  \
-        ctl cp --rolling --check 'nginx -t' *.conf :/etc/nginx/conf.d/\n  \
-        ctl cp -w 'a6s[01-03]' :/etc/hosts copies/   into copies/a6s01/hosts, copies/a6s02/hosts, ..."
-)]
+#[command(override_usage = "ctl cp [OPTIONS] <FILE>... <:PATH>\n       ctl cp [OPTIONS] <:PATH> <DIR>")]
 pub(super) struct CpArgs {
     /// What to copy and where to; a path on the nodes begins with a colon
     ///

@@ -1,7 +1,8 @@
 //! The examples at the beginning of every help page. Data only, and the text made of it.
 //!
 //! What always holds, and is tested: each command has examples, and each of them runs against the lab (`tests/lab/examples.rs`) and
-//! ends with the code given here. They use the nodes of the demo cluster, a rollout `upgrade.yaml` and a snapshot `before.json`.
+//! ends with the code given here. They use the nodes of the demo cluster, and files that the
+//! test writes.
 
 use clap::Command;
 
@@ -74,6 +75,13 @@ const EXAMPLES: &[ExampleSet] = &[
         ],
     ),
     examples(
+        "cp",
+        &[
+            ("ctl cp -r compute hosts :/etc/", "a file to the nodes"),
+            ("ctl cp -r compute :/etc/hosts copies/", "into copies/c01/hosts, ..."),
+        ],
+    ),
+    examples(
         "rollout",
         &[
             ("ctl rollout --validate upgrade.yaml", "check the file"),
@@ -125,12 +133,23 @@ const EXAMPLES: &[ExampleSet] = &[
     ),
     examples("ping", &[("ctl ping", "all nodes"), ("ctl ping -r compute -w 'c*'", "some of them")]),
     examples(
+        "init",
+        &[("ctl init a6s01 a6s02", "write inventory.yaml"), ("ctl init --from ssh-config --dry-run", "print it")],
+    ),
+    examples(
         "inventory",
         &[("ctl inventory check", "all its errors"), ("ctl inventory show a6s01", "everything about a node")],
     ),
     examples("inventory list", &[("ctl inventory list", "all nodes"), ("ctl inventory list -o json", "for scripts")]),
     examples("inventory show", &[("ctl inventory show a6s01", "a node, and where its settings come from")]),
     examples("inventory check", &[("ctl inventory check", "the inventory that is found")]),
+    examples(
+        "inventory import",
+        &[
+            ("ctl inventory import --from ansible hosts.ini", "print it"),
+            ("ctl inventory import --from ansible hosts.ini --out a.yaml", "write it"),
+        ],
+    ),
     examples(
         "nodeset",
         &[("ctl nodeset fold a6s01,a6s02,a6s03", "a6s[01-03]"), ("ctl nodeset count 'c[001-400]!c017'", "399")],
@@ -139,6 +158,11 @@ const EXAMPLES: &[ExampleSet] = &[
     examples("nodeset expand", &[("ctl nodeset expand 'a6s[01-03]'", "a6s01 a6s02 a6s03")]),
     examples("nodeset count", &[("ctl nodeset count 'c[001-400]!c017'", "399")]),
     examples("ssh-config", &[("ctl ssh-config a6s01", "a node"), ("ctl ssh-config bastion.example.net", "any host")]),
+    examples(
+        "completions",
+        &[("ctl completions bash", "a script to source"), ("ctl completions fish", "the same for fish")],
+    ),
+    examples("man", &[("ctl man", "about ctl"), ("ctl man service", "about a command")]),
 ];
 
 /// The command with the examples of it and of its subcommands.

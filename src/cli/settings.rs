@@ -16,7 +16,7 @@ use super::live_source::{self, LiveSource};
 use super::{trust, waiting};
 use ctl_event::{RunScope, Via};
 use ctl_guard::LockHolder;
-use ctl_inventory::{Inventory, InventoryNames, PathEnvironment};
+use ctl_inventory::{Inventory, NameSuggestions, PathEnvironment};
 use ctl_journal::{Journal, RunSummary, SavedFile};
 use ctl_local::account;
 use ctl_local::file::{self, FileContent, ReadBounds};
@@ -201,9 +201,9 @@ pub(super) fn inventory(named: Option<&Path>, sources: &SavedInputs) -> Result<(
 }
 
 /// The names in the inventory that [`inventory`] would find, for completion: quick, silent, and as many as can be read.
-pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<InventoryNames> {
+pub(super) fn glance_at_inventory(named: Option<&Path>) -> Option<NameSuggestions> {
     let InventoryPath { path, is_named } = find_inventory(named).ok()?;
-    // Only regular files: whoever pressed Tab did not ask for a pipe to be emptied.
+    // Only regular files: a pipe can be read once, and the command needs it.
     let bounds = ReadBounds { max_bytes: ctl_inventory::MAX_BYTES, patience: GLANCE, only_regular: true };
     let FileContent { bytes, access } = file::read(&path, bounds).ok()?;
     if !is_named && trust::refusal(&path, access).is_some() {

@@ -15,6 +15,9 @@ fn cluster() -> Cluster {
     let cluster = Cluster::start(ClusterSpec::demo(12).timing(FAST));
     let steps = "steps:\n  - {name: greet, role: compute, exec: 'echo {{ release }}'}\n";
     cluster.write("upgrade.yaml", format!("version: 1\nvars: {{release: none}}\n{steps}"));
+    cluster.write("hosts", "127.0.0.1 localhost\n");
+    cluster.write("hosts.ini", "[analytics]\na6s[01:03]\n");
+    std::fs::create_dir(cluster.path("copies")).expect("cannot make the directory");
     cluster.ctl("status --save before.json").expect(0);
     cluster
 }
@@ -63,11 +66,18 @@ fn words(line: &str) -> Vec<String> {
 /// The example as a command, with the lab's options in front of it where its page has them.
 fn command(cluster: &Cluster, page: &str, line: &str) -> Command {
     let mut command = cluster.bare("");
-    if page.contains("--inventory <FILE>") {
+    if line.starts_with("ctl init") {
+        // It writes an inventory, and knows of its hosts what ssh_config says.
+        command.arg("-i").arg(cluster.path("new.yaml"));
+        command.arg("--ssh-config").arg(cluster.inventory_path().with_file_name("ssh_config"));
+    } else if page.contains("--inventory <FILE>") {
         command.arg("-i").arg(cluster.inventory_path());
     }
     if page.contains("--known-hosts <FILE>") {
-        command.arg("--known-hosts").arg(cluster.known_hosts_path()).args(["--ssh-config", "none"]);
+        command.arg("--known-hosts").arg(cluster.known_hosts_path());
+        if !line.starts_with("ctl init") {
+            command.args(["--ssh-config", "none"]);
+        }
     }
     command.args(words(line));
     command

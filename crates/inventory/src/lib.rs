@@ -54,7 +54,7 @@ pub use self::model::{
     ControlAddress, Inventory, InventorySsh, Node, OptionOrigin, Role, SshKeyword, SshOption, Supervisor,
     UnavailableCap,
 };
-pub use self::names::{InventoryNames, RoleNames, names};
+pub use self::names::{NameSuggestions, RoleNames, names};
 pub use self::problem::{InventoryError, InventoryProblem};
 pub use self::role_names::{ROLE_ALIASES, canonical_role};
 pub use self::source::{SourceCommand, SourceFailure, SourceRunner};

@@ -1,6 +1,6 @@
 //! The names in an inventory, for suggestions: which nodes, groups, roles and services there are.
 //!
-//! Here lives [`names`]. It reads the YAML without places, which takes a third of the time of a validated inventory, and
+//! Here lives [`names`]. It reads the YAML without places, which takes half the time of a validated inventory, and
 //! passes over what it does not understand: a file that is being edited often has a mistake. Invariants: nothing is
 //! reported; a name that could not be typed safely is left out; the limits are those of the inventory.
 
@@ -19,7 +19,7 @@ use super::yaml::options;
 
 /// The names in an inventory, none of them validated against the others.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct InventoryNames {
+pub struct NameSuggestions {
     /// Every node with its roles, in the order of the file.
     pub nodes: Vec<(String, Vec<String>)>,
     /// Every group with its text.
@@ -39,9 +39,9 @@ pub struct RoleNames {
 
 /// The names in the text of an inventory; none if it is not well-formed YAML.
 #[must_use]
-pub fn names(text: &str) -> InventoryNames {
+pub fn names(text: &str) -> NameSuggestions {
     let Ok(root) = serde_saphyr::from_str_with_options::<PlainYaml>(file::without_mark(text), options()) else {
-        return InventoryNames::default();
+        return NameSuggestions::default();
     };
     let default_roles = root.get("defaults").and_then(|defaults| defaults.get("roles")).map(PlainYaml::texts);
     let default_roles = default_roles.unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn names(text: &str) -> InventoryNames {
     let used: BTreeSet<&String> = nodes.iter().flat_map(|(_, roles)| roles).collect();
     let used = used.into_iter().filter(|name| check_name(name, "._-").is_ok());
     let roles = used.map(|name| (name.clone(), role(name, root.get("roles").and_then(|roles| roles.get(name)))));
-    InventoryNames { roles: roles.collect(), nodes, groups }
+    NameSuggestions { roles: roles.collect(), nodes, groups }
 }
 
 /// The names of a role: those of the file, beside those of the built-in role that it changes.

@@ -15,7 +15,7 @@ use super::typed;
 use crate::cli::args::CliArgs;
 use crate::cli::commands::service;
 use crate::cli::settings;
-use ctl_inventory::{InventoryNames, RoleNames};
+use ctl_inventory::{NameSuggestions, RoleNames};
 use ctl_journal::{RunState, RunSummary};
 use ctl_sink::text;
 
@@ -71,7 +71,7 @@ pub(super) struct KnownNames {
     /// Named by the words before the cursor.
     path: Option<PathBuf>,
     words: Vec<String>,
-    inventory: OnceLock<Option<InventoryNames>>,
+    inventory: OnceLock<Option<NameSuggestions>>,
 }
 
 impl KnownNames {
@@ -102,7 +102,7 @@ impl KnownNames {
         }
     }
 
-    fn inventory(&self) -> Option<&InventoryNames> {
+    fn inventory(&self) -> Option<&NameSuggestions> {
         self.inventory.get_or_init(|| settings::glance_at_inventory(self.path.as_deref())).as_ref()
     }
 

@@ -5,7 +5,7 @@
 pub(super) struct TypedNodeSet<'a> {
     /// All before the last member, operator included.
     pub(super) before: &'a str,
-    /// The begin of the last member; `None` inside of a range, which has no names to complete.
+    /// The start of the last member; `None` inside of a range, which has no names to complete.
     pub(super) member: Option<&'a str>,
 }
 
