@@ -120,7 +120,7 @@ pub(super) struct CpArgs {
     ///
     /// To the nodes: files, and a path there. A target that is a directory, or ends in a slash, gets the files under their
     /// own names. From the nodes: a path there, and a directory here, which gets a directory for each node.
-    #[arg(value_name = "FILE... :PATH | :PATH DIR", required = true, num_args = 1..)]
+    #[arg(value_name = "FILE... :PATH | :PATH DIR", required = true, num_args = 1.., value_hint = clap::ValueHint::AnyPath)]
     pub(super) words: Vec<String>,
     #[command(flatten)]
     pub(super) change: ChangeArgs,
@@ -443,7 +443,7 @@ pub(super) struct OutputArgs {
 )]
 pub(super) struct InitArgs {
     /// Hosts: [user@]host[:port], or a pattern such as node[01-40]
-    #[arg(value_name = "HOST", required_unless_present = "from")]
+    #[arg(value_name = "HOST", required_unless_present = "from", value_hint = clap::ValueHint::Hostname)]
     pub(super) hosts: Vec<String>,
     /// Take the hosts from ssh_config, from known_hosts, or from a file with a host or pattern on each line
     #[arg(long, value_name = "ssh-config|known-hosts|FILE")]

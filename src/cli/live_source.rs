@@ -279,21 +279,4 @@ mod tests {
         assert!(source.run(&command).expect_err("refused").message.contains("belongs to another user"));
         assert!(!folder.path().join("ran").exists());
     }
-
-    /// `tests/run` installs it.
-    #[test]
-    fn the_real_ansible_inventory_is_a_source() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let program = root.join("target/tools/ansible-core-2.19.14/bin/ansible-inventory");
-        assert!(program.exists(), "no {}: run `tests/run --lib`, which installs it from PyPI", program.display());
-        let folder = tempfile::tempdir().expect("a folder");
-        let hosts = "[collector]\na[1:3] ansible_user=root\n[rack1]\na1\ndb1 ansible_host=10.0.0.9\n";
-        std::fs::write(folder.path().join("hosts"), hosts).expect("written");
-        let arguments = ["-i", "hosts", "--list"].map(str::to_owned).to_vec();
-        let command = SourceCommand { program, arguments, folder: folder.path().to_owned() };
-        let fleet = source().run(&command).expect("an inventory");
-        let shown: Vec<String> = fleet.hosts.iter().map(|host| format!("{} {:?}", host.name, host.user)).collect();
-        assert_eq!(shown, ["a1 Some(\"root\")", "a2 Some(\"root\")", "a3 Some(\"root\")", "db1 None"]);
-        assert_eq!(fleet.groups["rack1"], ["a1", "db1"]);
-    }
 }

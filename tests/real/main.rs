@@ -35,6 +35,7 @@ mod home;
 mod host_keys;
 mod journal;
 mod kept_nowhere;
+mod live_source;
 mod logs;
 mod old_nodes;
 mod oneshot;

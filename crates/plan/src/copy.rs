@@ -12,7 +12,7 @@ pub enum FileCopy {
     /// Files of this machine, to every node.
     ToNodes {
         /// The files.
-        files: Vec<SourceFile>,
+        files: Vec<CopySource>,
         /// A path on the nodes, absolute or below the user's home.
         target: String,
         /// Whether the target must be a directory.
@@ -31,7 +31,7 @@ pub enum FileCopy {
 
 /// A file of this machine, opened once for all nodes.
 #[derive(Debug)]
-pub struct SourceFile {
+pub struct CopySource {
     /// Its path, for messages.
     pub path: PathBuf,
     /// The last part of its path.

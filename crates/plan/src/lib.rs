@@ -27,7 +27,7 @@ mod task;
 
 pub use self::action::{Action, ServiceVerb};
 pub use self::assemble::plan;
-pub use self::copy::{FileCopy, SourceFile};
+pub use self::copy::{CopySource, FileCopy};
 pub use self::index::{IndexVec, StepIndex, TaskIndex};
 pub use self::input::CommandInput;
 pub use self::model::{Plan, PlanStep, RoleCap};

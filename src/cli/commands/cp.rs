@@ -15,7 +15,7 @@ use crate::cli::job::{CliJob, JobRequest};
 use crate::cli::log::start_log;
 use crate::cli::settings::{SavedInputs, Settings};
 use ctl_local::file::digest;
-use ctl_plan::{FileCopy, SourceFile, Work};
+use ctl_plan::{CopySource, FileCopy, Work};
 
 /// How the command is used.
 const USAGE: &str = "usage: ctl cp FILE... :PATH, or ctl cp :PATH DIR";
@@ -102,7 +102,7 @@ fn to_nodes(files: &[String], target: &str) -> Result<FileCopy, CliError> {
 }
 
 /// Opens a file, and reads all of it once, for its hash.
-fn source_file(path: &Path) -> Result<SourceFile, CliError> {
+fn source_file(path: &Path) -> Result<CopySource, CliError> {
     let failed = |error: io::Error| CliError::usage(format!("cannot read {}: {error}", path.display()));
     // Before it is opened: opening a pipe would wait for its writer.
     let metadata = fs::metadata(path).map_err(failed)?;
@@ -117,7 +117,7 @@ fn source_file(path: &Path) -> Result<SourceFile, CliError> {
     let content = File::open(path).map_err(failed)?;
     let (size, sha256) = digest(&content).map_err(failed)?;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(SourceFile {
+    Ok(CopySource {
         path: path.to_owned(),
         name,
         size,

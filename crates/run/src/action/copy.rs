@@ -21,7 +21,7 @@ use ctl_event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
 use ctl_guard::copy::{self, CopyError, PutRequest};
 use ctl_local::file::digest;
-use ctl_plan::{FileCopy, SourceFile};
+use ctl_plan::{CopySource, FileCopy};
 use ctl_remote::NOT_RUN;
 use ctl_transport::{Session, Transport};
 
@@ -138,7 +138,7 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> io::Result<R> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn read_piece(file: &SourceFile, offset: u64, length: usize) -> impl Future<Output = io::Result<Vec<u8>>> + use<> {
+fn read_piece(file: &CopySource, offset: u64, length: usize) -> impl Future<Output = io::Result<Vec<u8>>> + use<> {
     let (content, path) = (Arc::clone(&file.content), file.path.clone());
     blocking(move || {
         let mut piece = vec![0; length];
