@@ -107,7 +107,7 @@ fn mistakes_touch_no_node() {
         assert!(refused.stderr.contains(said), "{words}: {refused}");
     }
     let plan = cluster.ctl("cp --dry-run :/etc/hosts new").expect(0);
-    assert!(plan.stdout.contains("copy /etc/hosts into new, 1 batch on 2 nodes"), "{plan}");
+    assert!(plan.stdout.contains("copy /etc/hosts into new (2 nodes, 1 batch)"), "{plan}");
     assert!(!cluster.path("new").exists());
     assert_eq!(cluster.connections(), 0);
 }
