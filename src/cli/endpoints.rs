@@ -16,7 +16,7 @@ use openssh_config::{
     ResolvedSetting, SshConfig, StrictHostKeyChecking,
 };
 
-use super::args::HostKey;
+use super::connect_args::HostKey;
 use super::error::CliError;
 use super::settings::{Settings, SshOverrides};
 use super::{terminal, waiting};

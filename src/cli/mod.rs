@@ -8,6 +8,7 @@ mod args;
 mod change_args;
 mod commands;
 mod completion;
+mod connect_args;
 mod durations;
 mod endpoints;
 mod error;

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{ColorChoice, ConnectArgs, FanoutArgs, HostKey, InitArgs, OutputArgs, SshArgs};
+use super::args::{ColorChoice, FanoutArgs, InitArgs, OutputArgs};
 use super::change_args::{DryRun, GoArgs};
+use super::connect_args::{ConnectArgs, HostKey, SshArgs};
 use super::error::CliError;
 use super::format::OutputFormat;
 use super::live_source::{self, LiveSource};

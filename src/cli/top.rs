@@ -14,7 +14,7 @@ use nodeset::NodeSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::args::{FORKS, HostKey, RETRIES};
+use super::connect_args::{FORKS, HostKey, RETRIES};
 use super::error::CliError;
 use super::exit::ExitStatus;
 use super::job::JobRequest;

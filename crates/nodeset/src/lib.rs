@@ -39,11 +39,13 @@ mod notation;
 mod parse;
 mod pattern;
 mod range;
+mod resolver;
 mod set;
 mod space;
 
 pub use error::ParseError;
-pub use parse::{GroupResolver, expand_in_order};
+pub use parse::expand_in_order;
+pub use resolver::GroupResolver;
 pub use set::NodeSet;
 
 #[cfg(test)]

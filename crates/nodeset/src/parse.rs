@@ -1,7 +1,7 @@
 //! What an expression means: text to sets.
 //!
 //! What lives here: [`evaluate`], which works an expression out, [`expand_in_order`], which writes
-//! patterns out as they stand, and [`GroupResolver`]. What it may use: every other module of this crate. What
+//! patterns out as they stand. What it may use: every other module of this crate. What
 //! always holds: any text gives a set or an error that points into the text; nothing panics, and a
 //! meter watches all that can grow. Where to start reading: [`evaluate`].
 //!
@@ -12,44 +12,11 @@ use super::{
     error::ParseError,
     meter::{CostMeter, Exhausted, ExpressionBudget},
     notation::{NotASet, Operand, OperandPart, Scanner},
+    resolver::{GroupResolver, NoInventory},
     set::{NodeSet, UnionBatch},
     space::SetOperation,
 };
 use std::ops::Range;
-
-/// Knows the groups and nodes that expressions may name.
-pub trait GroupResolver {
-    /// The nodes of a group or role, given its name without `@`; `None` if there is none.
-    fn group(&self, name: &str) -> Option<NodeSet>;
-
-    /// The nodes of a group that is meant by a name without `@`, where no node has this name.
-    fn plain_group(&self, _name: &str) -> Option<NodeSet> {
-        None
-    }
-
-    /// All nodes: what `@*` stands for and what globs are matched against.
-    fn all(&self) -> &NodeSet;
-
-    /// The names `group` knows, to suggest another.
-    fn group_names(&self) -> Vec<String>;
-}
-
-/// A resolver that cannot exist.
-pub(crate) enum NoInventory {}
-
-impl GroupResolver for NoInventory {
-    fn group(&self, _name: &str) -> Option<NodeSet> {
-        match *self {}
-    }
-
-    fn all(&self) -> &NodeSet {
-        match *self {}
-    }
-
-    fn group_names(&self) -> Vec<String> {
-        match *self {}
-    }
-}
 
 /// The most group names, or globs, that ranges in one operand may stand for.
 const MAX_LOOKUPS: u128 = 10_000;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use crate::cli::args::{HostKey, InitArgs};
+use crate::cli::args::InitArgs;
+use crate::cli::connect_args::HostKey;
 use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;

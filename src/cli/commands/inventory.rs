@@ -5,7 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::inventory_import;
-use crate::cli::args::{InventoryArgs, InventoryCommand, SshArgs};
+use crate::cli::args::{InventoryArgs, InventoryCommand};
+use crate::cli::connect_args::SshArgs;
 use crate::cli::endpoints::{self, EndpointResolver};
 use crate::cli::error::CliError;
 use crate::cli::exit::ExitStatus;
