@@ -122,3 +122,26 @@ fn run(cluster: &Cluster, page: &str, line: &str) {
         Running::start(command).finish().expect(0);
     }
 }
+
+/// The page for somebody who starts with their own hosts. Its commands run in their order: `ctl init` writes the inventory
+/// that the others find.
+#[test]
+fn the_commands_of_ten_minutes_run() {
+    let cluster = cluster();
+    let lines = include_str!("../../docs/ten-minutes.md").lines().filter_map(|line| line.strip_prefix("    ctl "));
+    let mut count = 0;
+    for line in lines {
+        count += 1;
+        let words = words(line);
+        let name = words.iter().take_while(|word| !word.contains('-')).take(2).cloned().collect::<Vec<_>>().join(" ");
+        let mut command = cluster.bare("");
+        // The lab's addresses, ports and keys are in its ssh_config.
+        if page(&cluster, &name).contains("--ssh-config <FILE>") {
+            command.arg("--ssh-config").arg(cluster.inventory_path().with_file_name("ssh_config"));
+            command.arg("--known-hosts").arg(cluster.known_hosts_path());
+        }
+        command.args(words);
+        Running::start(command).finish().expect(0);
+    }
+    assert!(count > 10, "{count} commands");
+}
