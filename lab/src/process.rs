@@ -341,7 +341,7 @@ impl Process {
         }
     }
 
-    /// Does what is due at that instant, which must be the one from [`Self::next`].
+    /// Applies the changes due at that instant, which must be the one from [`Self::next`].
     pub(crate) fn fire(&mut self, now: Instant, world: &mut World<'_>) {
         if self.dies.is_some_and(|d| d <= now) && self.due.is_none_or(|due| self.dies < Some(due)) {
             self.ends(now, world);

@@ -1,6 +1,6 @@
 //! One simulated supervisord: its processes over time, its own lifetime, and the actions that clients request.
 //!
-//! Start at [`Supervisord`]. Time passes lazily: every read first applies what is due ([`Supervisord::look`]), and one
+//! Start at [`Supervisord`]. Time passes lazily: every read first applies due changes ([`Supervisord::look`]), and one
 //! timer wakes the waiters. Invariant: an action takes effect at once and under the lock; dropping a waiter does not
 //! change its result.
 
@@ -178,12 +178,12 @@ impl Supervisord {
 
     // ---- time ----------------------------------------------------------------------------------------
 
-    /// Applies what is due, then reads. Starts nothing.
+    /// Applies due changes, then reads. Starts nothing.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Inner) -> R) -> R {
         self.edit(|inner, _, _| look(inner))
     }
 
-    /// Applies what is due, then changes something.
+    /// Applies due changes, then changes something.
     pub(crate) fn edit<R>(&self, edit: impl FnOnce(&mut Inner, Instant, &mut World<'_>) -> R) -> R {
         let faults = self.shared.faults();
         let mut next_pid = || self.shared.next_pid();

@@ -594,7 +594,7 @@ mod tests {
         }
     }
 
-    /// The page has tables of two columns: what is typed elsewhere, and what to type here.
+    /// The page has tables of two columns: the line of the other tool, and the line of `ctl`.
     #[test]
     fn the_page_for_those_who_come_from_elsewhere_is_right() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coming-from.md");
@@ -608,7 +608,7 @@ mod tests {
             let here: Vec<String> = code(here).into_iter().filter(|line| line.starts_with("ctl ")).collect();
             assert!(!here.is_empty(), "no line to type: {row}");
             for line in &here {
-                // The shell takes away what is redirected.
+                // The shell removes redirections.
                 let line = line.split(" < ").next().unwrap_or(line);
                 let words = arranged(&cli, &words_of(line)[1..]);
                 assert!(is_valid(&cli, &words) && answer(&cli, &words, true).is_none(), "`{line}` is not valid: {row}");

@@ -70,7 +70,7 @@ pub(super) struct SshArgs {
     pub(super) host_key: Option<HostKey>,
 }
 
-/// What is done with the key of a host that is not known.
+/// How an unknown host key is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum HostKey {
     /// Refuse to connect

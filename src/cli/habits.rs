@@ -196,7 +196,7 @@ pub(super) const OPTIONS: &[OptionHabit] = &[
     option(&["--ask-become-pass"], &[], "-K", "-K asks for sudo's password"),
     valued(&["--private-key", "--key-file"], &[], "id_ed25519", "--identity {}", "--identity is the private key"),
     valued(&["--fanout", "--parallel"], &[], "32", "-f {}", "-f is the number of nodes worked on at once"),
-    // What is changed, and how
+    // The changes
     ours(option(&["--check"], &["start", "stop", "restart", "update", "service", "exec"], "--dry-run", PLAN)),
     option(&["--check"], &["rollout"], "--dry-run=live", "--dry-run=live shows what a run would do"),
     option(&["-C", "--diff", "--list-hosts", "--list-tasks"], &[], "--dry-run", PLAN),

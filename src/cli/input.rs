@@ -117,7 +117,7 @@ fn read_to_end(mut file: File, quiet: bool) -> Result<Vec<u8>, InputError> {
         match file.read(piece.get_mut(..room).unwrap_or_default()) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(piece.get(..count).unwrap_or_default()),
-            // Another process that shares the pipe may have made it non-blocking, or read what was there.
+            // Another process that shares the pipe may have made it non-blocking, or read its content.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(error) => return Err(error.into()),
         }

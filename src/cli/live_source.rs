@@ -32,7 +32,7 @@ pub(super) struct LiveSource {
     /// Of the inventory's file.
     access: FileAccess,
     path: PathBuf,
-    /// What it printed, reduced to what is used.
+    /// Its output, reduced to the fields in use.
     printed: Option<String>,
 }
 

@@ -89,7 +89,7 @@ pub(super) fn is_option(word: &OsStr) -> bool {
     word.as_encoded_bytes().starts_with(b"-") && word != "-"
 }
 
-/// How many words the option at the start takes, its value included; `None` for what is no option of the command.
+/// How many words the option at the start takes, its value included; `None` if the command has no such option.
 pub(super) fn option_length(command: &Command, words: &[OsString]) -> Option<usize> {
     let word = words.first()?.to_str().filter(|word| word.starts_with('-') && *word != "--")?;
     if let Some(long) = word.strip_prefix("--") {
@@ -103,7 +103,7 @@ pub(super) fn option_length(command: &Command, words: &[OsString]) -> Option<usi
     while let Some(letter) = letters.next() {
         let option = command.get_arguments().find(|option| option.get_short() == Some(letter))?;
         if takes_value(option) {
-            // What is glued to the letter is its value.
+            // Text right after the letter is its value.
             return Some(if letters.as_str().is_empty() { length(option, words) } else { 1 });
         }
     }

@@ -18,7 +18,7 @@ fn content(cluster: &Cluster, node: &str, path: &str) -> String {
     word(&run.result(node)["stdout"]).to_owned()
 }
 
-/// Files reach every node; what is there already is `ok`, and the summary and the table say so.
+/// Files reach every node; an equal file is `ok`, and the summary and the table say so.
 #[test]
 fn files_to_the_nodes() {
     let cluster = Cluster::start(uniform(3));

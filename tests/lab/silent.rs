@@ -120,7 +120,7 @@ fn one(work: Work, fault: &Fault, silent: &str, good: &str, wrong: &mut String) 
     {
         say("unknown, though nothing was started".to_owned());
     }
-    // The node itself starts again what was stopped.
+    // The node itself restarts the stopped service.
     cluster.wait_for(silent, ANALYTICS, COLLECTOR, State::Running);
     (ended(&result), run, took)
 }

@@ -36,7 +36,7 @@ fn is_copying(node: &Node, directory: &str) -> bool {
     names(node, directory).contains(".ctl-cp-")
 }
 
-/// Content and permissions arrive on 16 nodes; what is there already is not sent again.
+/// Content and permissions arrive on 16 nodes; an equal file is not sent again.
 #[test]
 fn files_go_to_every_node() {
     let cluster = Cluster::of(16, &spec());

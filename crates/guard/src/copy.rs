@@ -276,7 +276,7 @@ impl<C: RemoteCommand> FileTransfer<C> {
             self.exit = Some(code);
         } else {
             self.gathered.take_in(piece);
-            // Taken out at once, so that the limit of what is kept is never reached.
+            // Taken out at once, so that the limit on kept output is never reached.
             self.stdout.append(&mut self.gathered.take_stdout());
         }
     }

@@ -93,7 +93,7 @@ impl RoleNames {
     }
 }
 
-/// A value without its place. What is neither text, list nor mapping names nothing.
+/// A value without its place. A value that is not text, list or mapping names nothing.
 enum PlainYaml {
     Text(String),
     List(Vec<PlainYaml>),

@@ -122,7 +122,7 @@ impl KnownNames {
             return all;
         }
         let mut all = self.nodes(member, typed.before);
-        // What is in the set already would not change it.
+        // A member of the set would not change it.
         all.retain(|candidate| {
             let name = candidate.get_value().to_str().and_then(|whole| whole.strip_prefix(typed.before));
             !name.is_some_and(|name| typed.has(name))

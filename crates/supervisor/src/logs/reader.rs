@@ -207,7 +207,7 @@ impl<C: RemoteCommand> LogReader<C> {
     }
 
     fn show(&mut self, bytes: &[u8], events: &mut Vec<LogEvent>) {
-        // What came before that notice is not in the file any more.
+        // The file no longer has the lines before that notice.
         match after_last(format!("{TRUNCATED}\n").as_bytes(), bytes) {
             Some(new) => self.known = new.to_vec(),
             None => self.known.extend_from_slice(bytes),

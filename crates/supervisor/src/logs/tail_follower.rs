@@ -41,7 +41,7 @@ pub struct TailFollower<C: RemoteCommand> {
     head: Vec<u8>,
     /// Bytes that will follow and are known already.
     skip: usize,
-    /// When something came, or the log was compared with what came.
+    /// When output last arrived, or the log was last compared with it.
     heard: Instant,
     /// Whether supervisord follows the old file after a rotation; none if that is not known yet.
     keeps_old_file: Option<bool>,
@@ -154,7 +154,7 @@ impl<C: RemoteCommand> TailFollower<C> {
         self.keeps_old_file != Some(false) && self.heard.elapsed() >= DOUBTFUL
     }
 
-    /// Notes that the log is compared with what came, so that there is no doubt for as long again.
+    /// Notes that the log was compared with the output, so the next comparison waits as long again.
     pub(crate) fn compare(&mut self) {
         self.heard = Instant::now();
     }
