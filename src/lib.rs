@@ -19,7 +19,10 @@
 //! - [`snapshot`]: a saved status, and how the cluster differs from it.
 //! - [`sink`]: events become tables, JSON, progress.
 //! - [`top`]: the live view: a model, its frames, the terminal.
-//! - [`cli`]: arguments, terminals and exit codes; the only layer that knows them.
+//! - [`console`]: the terminal of the user: messages, errors, secrets, signals and exit codes.
+//! - [`args`]: the words of the command line, and what they mean.
+//! - [`session`]: the way from settings to the nodes, and what a run needs.
+//! - [`cli`]: the commands; words in, exit code out.
 //!
 //! Below all of them stand two crates that know nothing of clusters: [`nodeset`], sets of node names written short, and
 //! [`openssh_config`], the settings of a host in ssh_config.
@@ -28,6 +31,8 @@
 
 pub mod cli;
 
+pub use ctl_args as args;
+pub use ctl_console as console;
 pub use ctl_discovery as discovery;
 pub use ctl_event as event;
 pub use ctl_guard as guard;
@@ -39,6 +44,7 @@ pub use ctl_plan as plan;
 pub use ctl_remote as remote;
 pub use ctl_run as run;
 pub use ctl_select as select;
+pub use ctl_session as session;
 pub use ctl_sink as sink;
 pub use ctl_snapshot as snapshot;
 pub use ctl_supervisor as supervisor;

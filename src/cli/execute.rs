@@ -10,22 +10,24 @@ use std::sync::Arc;
 use nodeset::NodeSet;
 use tokio::sync::mpsc;
 
-use super::change_args::DryRun;
-use super::error::CliError;
-use super::exit::{self, ExitStatus};
 use super::job::CliJob;
 use super::output::{self, FoldRows, ResultOutput};
 use super::recorder::EventRecorder;
-use super::session::{RunIdentity, RunSession};
-use super::settings::{self, ChangeSettings, Settings};
-use super::signals::{StopTexts, signals};
-use super::terminal::StderrMessages;
-use super::{endpoints, input, output_closed, reading, terminal};
+use super::{input, reading};
+use ctl_args::change_args::DryRun;
+use ctl_args::settings::{self, ChangeSettings, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::{self, ExitStatus};
+use ctl_console::signals::{StopTexts, signals};
+use ctl_console::terminal::StderrMessages;
+use ctl_console::{output_closed, terminal};
 use ctl_event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
 use ctl_journal::resume::RemainingWork;
 use ctl_journal::{Journal, RunController, RunRequest};
 use ctl_plan::{Action, LogTail, Plan};
 use ctl_run::LockPolicy;
+use ctl_session::endpoints;
+use ctl_session::session::{RunIdentity, RunSession};
 use ctl_sink::{JsonSink, SinkId};
 
 /// A run that is resumed.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
-use super::error::CliError;
-use super::secret::{self, HeldEvent, HeldSignals};
-use super::terminal;
+use ctl_console::error::CliError;
+use ctl_console::secret::{self, HeldEvent, HeldSignals};
+use ctl_console::terminal;
 use ctl_event::{CancelReason, InputDigest};
 use ctl_plan::CommandInput;
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::error::CliError;
-use super::settings::{self, SavedInputs, Settings};
+use ctl_args::settings::{self, SavedInputs, Settings};
+use ctl_console::error::CliError;
 use ctl_inventory::Inventory;
 use ctl_journal::{RunOrigin, SavedFile};
 use ctl_plan::policy::Policy;

@@ -14,14 +14,13 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
-use super::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
 use super::commands::{inventory, runs};
 use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::json_schema_tests::assert_valid;
 use super::output::{self, ResultOutput};
-use super::rounds::ClusterState;
-use super::settings::OutputSettings;
 use super::watch;
+use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
+use ctl_args::settings::OutputSettings;
 use ctl_event::{
     CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
     LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope, Stage,
@@ -32,6 +31,7 @@ use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
 use ctl_plan::live::LiveState;
 use ctl_plan::{Action, Plan, TaskSpec, Work, plan};
 use ctl_select::{NodeQuery, select};
+use ctl_session::rounds::ClusterState;
 use ctl_sink::{JsonSink, JsonlSink, LogJsonSink, Sink, snapshot_diff};
 use ctl_snapshot::{ChangeKind, ChangeVerdict, DiffSummary, NodeChange, SnapshotDiff};
 

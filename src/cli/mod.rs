@@ -1,23 +1,12 @@
-//! The command line: words in, exit code out. The only module that knows clap, terminals and exit codes.
+//! The commands: words in, exit code out.
 //!
-//! It may use every other module; none uses it. `args.rs` holds the words as typed, `settings.rs` their meaning,
-//! `commands/` one file for each command, `exit.rs` the exit codes, `error.rs` the form of errors. Start at [`main`].
+//! It may use every layer; none uses it. `commands/` has one file for each command, `execute.rs` carries out a plan,
+//! `output.rs` opens where results go, `recorder.rs` hands events out. The words are those of [`ctl_args`], the way to the
+//! nodes is that of [`ctl_session`]. Start at [`main`].
 
-mod advice;
-mod args;
-mod change_args;
 mod commands;
 mod completion;
-mod connect_args;
-mod durations;
-mod endpoints;
-mod error;
-mod examples;
 mod execute;
-mod exit;
-mod format;
-mod habits;
-mod host_sources;
 mod input;
 mod job;
 #[cfg(test)]
@@ -26,26 +15,11 @@ mod json_page;
 mod json_page_tests;
 #[cfg(test)]
 mod json_schema_tests;
-mod limits;
-mod live_source;
-mod log;
 mod output;
-mod output_closed;
-mod prompts;
 mod reading;
 mod recorder;
-
-mod rounds;
-mod secret;
-mod session;
-mod settings;
-mod signals;
-mod terminal;
 mod top;
-mod trust;
-mod waiting;
 mod watch;
-mod word_order;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -54,10 +28,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use self::exit::ExitStatus;
+pub use ctl_console::exit::ExitStatus;
 
-use self::args::{CliArgs, CliCommand};
-use self::error::CliError;
+use ctl_args::args::{CliArgs, CliCommand};
+use ctl_args::{advice, examples, word_order};
+use ctl_console::error::CliError;
+use ctl_console::terminal;
 use ctl_plan::ServiceVerb;
 use ctl_sink::text;
 

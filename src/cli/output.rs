@@ -9,10 +9,10 @@ use indicatif::ProgressDrawTarget;
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::error::CliError;
-use super::format::{Encoding, OutputFormat, SinkOptions};
-use super::settings::OutputSettings;
-use super::terminal::{self, StderrMessages};
+use ctl_args::format::{Encoding, OutputFormat, SinkOptions};
+use ctl_args::settings::OutputSettings;
+use ctl_console::error::CliError;
+use ctl_console::terminal::{self, StderrMessages};
 use ctl_inventory::ROLE_ORDER;
 use ctl_local::file::FileAccess;
 use ctl_overview::NodeRoles;

@@ -6,66 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::endpoints;
-use super::error::CliError;
-use super::exit::{self, ExitStatus};
-use super::limits::FileBudget;
 use super::recorder::EventRecorder;
-use super::session::{RunIdentity, RunSession};
-use super::settings::{self, Settings};
-use super::signals::{StopTexts, signals};
-use ctl_event::{CancelReason, EventKind, Ledger, RunEvent, RunHead};
-use ctl_guard::LockHolder;
+use ctl_args::settings::Settings;
+use ctl_console::error::CliError;
+use ctl_console::exit::{self, ExitStatus};
+use ctl_console::signals::{StopTexts, signals};
+use ctl_event::{CancelReason, EventKind, Ledger, RunEvent};
 use ctl_plan::live::LiveState;
 use ctl_plan::{Action, Plan};
-use ctl_run::{LockPolicy, NodeAccess, RunSetup};
-use ctl_transport::SshTransport;
-
-/// The head of a run that only reads.
-pub(super) fn head(plan: &Plan, services: &[String], settings: &Settings) -> RunHead {
-    RunHead {
-        run: settings::run_id(),
-        command: "status".to_owned(),
-        action: Some(Action::Status.as_str().to_owned()),
-        services: services.to_vec(),
-        started: jiff::Timestamp::now(),
-        nodes: u32::try_from(plan.selected).unwrap_or(u32::MAX),
-        selection: settings::scope(settings),
-        input: None,
-    }
-}
-
-/// Everything that such a run needs, over a transport that others use too.
-pub(super) fn setup(
-    plan: Plan,
-    head: RunHead,
-    access: Vec<NodeAccess>,
-    budget: FileBudget,
-    transport: &Arc<SshTransport>,
-    notices: mpsc::Receiver<String>,
-) -> RunSetup<SshTransport> {
-    RunSetup {
-        guarding: no_locks(&plan),
-        plan: Arc::new(plan),
-        head,
-        access,
-        forks: budget.forks,
-        hangs_up: budget.hangs_up,
-        transport: Arc::clone(transport),
-        notices,
-        first_seq: 0,
-        first_batch: 1,
-    }
-}
-
-fn no_locks(plan: &Plan) -> LockPolicy {
-    // No lock is taken, so the holder and the wait are never used.
-    LockPolicy::new(LockHolder::default(), Duration::ZERO, true, plan)
-}
+use ctl_session::endpoints;
+use ctl_session::read_only;
+use ctl_session::session::{RunIdentity, RunSession};
 
 /// Runs `plan`, which changes nothing, and shows only the progress. Returns the results, and the reason if reading was
 /// cancelled.
@@ -116,8 +68,12 @@ fn run(
     recorder: &mut EventRecorder,
     mut also: impl FnMut(&RunEvent),
 ) -> Result<Option<CancelReason>, CliError> {
-    let identity =
-        RunIdentity { head: head(&plan, &[], settings), locks: no_locks(&plan), first_seq: 0, first_batch: 1 };
+    let identity = RunIdentity {
+        head: read_only::head(&plan, &[], settings),
+        locks: read_only::no_locks(&plan),
+        first_seq: 0,
+        first_batch: 1,
+    };
     let work = Arc::new(());
     // The recorder decides which signal is the last; dropping `work` at the end of this function disarms it.
     let last = recorder.stop.last(&recorder.messages, &work);

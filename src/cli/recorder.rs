@@ -5,11 +5,11 @@
 
 use tokio::sync::mpsc;
 
-use super::exit::ExitStatus;
 use super::output;
-use super::settings::OutputSettings;
-use super::signals::StopTexts;
-use super::terminal::StderrMessages;
+use ctl_args::settings::OutputSettings;
+use ctl_console::exit::ExitStatus;
+use ctl_console::signals::StopTexts;
+use ctl_console::terminal::StderrMessages;
 use ctl_event::{CancelReason, EventKind, Ledger, RunEvent, TargetResult};
 use ctl_journal::Journal;
 use ctl_plan::Plan;

@@ -14,21 +14,23 @@ use nodeset::NodeSet;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::connect_args::{FORKS, HostKey, RETRIES};
-use super::error::CliError;
-use super::exit::ExitStatus;
 use super::job::JobRequest;
-use super::limits::FileBudget;
-use super::rounds::{ClusterState, NodeRounds};
-use super::session::RunSession;
-use super::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
-use super::signals::signals;
-use super::{output, reading, terminal, watch};
+use super::{output, watch};
+use ctl_args::connect_args::{FORKS, HostKey, RETRIES};
+use ctl_args::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::signals::signals;
+use ctl_console::terminal;
 use ctl_event::{CancelReason, EventKind, LogStream, RunHead};
 use ctl_inventory::Inventory;
 use ctl_plan::{Action, LogTail, TaskSpec, Work, plan};
 use ctl_run::{JournalAck, NodeAccess, WorkerPool};
 use ctl_select::{NodeQuery, select};
+use ctl_session::limits::FileBudget;
+use ctl_session::read_only;
+use ctl_session::rounds::{ClusterState, NodeRounds};
+use ctl_session::session::RunSession;
 use ctl_top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
 use ctl_transport::SshTransport;
 
@@ -257,9 +259,9 @@ impl TopLogReader {
         // The transport's notices go to the rounds; dropping the sender keeps this receiver from waiting.
         let (_quiet, notices) = mpsc::channel(1);
         let action = Some(Action::Logs.as_str().to_owned());
-        let head = reading::head(&plan, &services, &self.settings);
+        let head = read_only::head(&plan, &services, &self.settings);
         let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..head };
-        let setup = reading::setup(plan, head.clone(), access, self.budget, &self.transport, notices);
+        let setup = read_only::setup(plan, head.clone(), access, self.budget, &self.transport, notices);
         Ok((target.clone(), WorkerPool::new(setup), head))
     }
 }

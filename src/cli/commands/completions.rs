@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use crate::cli::args::CompletionsArgs;
 use crate::cli::completion;
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
+use ctl_args::args::CompletionsArgs;
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 
 pub(in crate::cli) fn run(args: &CompletionsArgs) -> Result<ExitStatus, CliError> {
     let written = completion::script(args.shell).and_then(|script| {

@@ -7,13 +7,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::args::CpArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
-use crate::cli::log::start_log;
-use crate::cli::settings::{SavedInputs, Settings};
+use ctl_args::args::CpArgs;
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 use ctl_local::file::digest;
 use ctl_plan::{CopySource, FileCopy, Work};
 
@@ -22,7 +21,7 @@ const USAGE: &str = "usage: ctl cp FILE... :PATH, or ctl cp :PATH DIR";
 
 pub(in crate::cli) fn run(args: &CpArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     let job = job(args, &settings, &SavedInputs::default())?;
     // Before any node is contacted: a directory that cannot be made would fail on each of them.
     if args.change.go.dry_run.is_none()

@@ -1,17 +1,16 @@
 //! `ctl exec -- COMMAND...`.
 
-use crate::cli::args::ExecArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest};
-use crate::cli::log::start_log;
-use crate::cli::settings::{SavedInputs, Settings};
+use ctl_args::args::ExecArgs;
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 use ctl_plan::Work;
 
 pub(in crate::cli) fn run(args: &ExecArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     let mut job = job(args, &settings, &SavedInputs::default())?;
     job.reads_stdin = !args.no_stdin;
     execute(job, &settings, Some(&(&args.change.go).into()), words, None)

@@ -12,31 +12,30 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use crate::cli::args::InitArgs;
-use crate::cli::connect_args::HostKey;
-use crate::cli::endpoints::{self, EndpointResolver};
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
-use crate::cli::host_sources;
-use crate::cli::log::start_log;
 use crate::cli::output::{self, ResultOutput};
-use crate::cli::session::RunSession;
-use crate::cli::settings::{self, Settings};
-use crate::cli::signals::signals;
-use crate::cli::terminal;
-use crate::cli::waiting::{self, SilentNodes, WaitNotice};
+use ctl_args::args::InitArgs;
+use ctl_args::connect_args::HostKey;
+use ctl_args::settings::{self, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::signals::signals;
+use ctl_console::terminal;
+use ctl_console::waiting::{self, SilentNodes, WaitNotice};
 use ctl_discovery::{HostAccess, HostOutcome, NamedHost, ObservedHost, describe, look, name_hosts};
 use ctl_event::CancelReason;
 use ctl_inventory::draft::{DraftNode, DraftSettings, InventoryDraft};
 use ctl_inventory::{Inventory, Node, PathEnvironment};
 use ctl_run::NodeAccess;
 use ctl_select::SelectedNode;
+use ctl_session::endpoints::{self, EndpointResolver};
+use ctl_session::host_sources;
+use ctl_session::session::RunSession;
 use ctl_sink::text;
 use ctl_transport::{Endpoint, ProxyRoute};
 
 pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
     let mut settings = Settings::from(args);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     let path = settings::new_inventory(args.inventory.as_deref());
     let file = if args.dry_run { None } else { Some(NewFile::at(&path)?) };
     let hosts = {

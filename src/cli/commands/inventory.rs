@@ -5,16 +5,16 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::inventory_import;
-use crate::cli::args::{InventoryArgs, InventoryCommand};
-use crate::cli::connect_args::SshArgs;
-use crate::cli::endpoints::{self, EndpointResolver};
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
-use crate::cli::format::{Encoding, OutputFormat};
 use crate::cli::output::OutputDocument;
-use crate::cli::settings;
-use crate::cli::terminal;
+use ctl_args::args::{InventoryArgs, InventoryCommand};
+use ctl_args::connect_args::SshArgs;
+use ctl_args::format::{Encoding, OutputFormat};
+use ctl_args::settings;
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
 use ctl_inventory::{Inventory, Node, SshKeyword};
+use ctl_session::endpoints::{self, EndpointResolver};
 use ctl_sink::{encode, plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {

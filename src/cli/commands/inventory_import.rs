@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use crate::cli::args::ImportTool;
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
-use crate::cli::{terminal, waiting};
+use ctl_args::args::ImportTool;
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::{terminal, waiting};
 use ctl_import::{ansible, clustershell, testbed};
 use ctl_inventory::{PathEnvironment, draft_of, parse};
 use ctl_sink::text;

@@ -1,13 +1,12 @@
 //! `ctl logs NAME [-f]`.
 
-use crate::cli::args::LogsArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
-use crate::cli::format::Encoding;
 use crate::cli::job::{JobRequest, service_names};
-use crate::cli::log::start_log;
-use crate::cli::settings::{SavedInputs, Settings};
+use ctl_args::args::LogsArgs;
+use ctl_args::format::Encoding;
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 use ctl_event::LogStream;
 use ctl_plan::{LogTail, Work};
 
@@ -23,7 +22,7 @@ pub(in crate::cli) fn run(args: &LogsArgs) -> Result<ExitStatus, CliError> {
         return Err(CliError::usage("--out cannot be used with -f: it writes the file once the output is complete")
             .with_hint("redirect the output: ctl logs -f NAME > FILE"));
     }
-    start_log(output)?;
+    output.start_log()?;
     let stream = if args.stderr { LogStream::Stderr } else { LogStream::Stdout };
     let lines = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let tail = LogTail { stream, lines, follow: args.follow };

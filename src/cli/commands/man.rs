@@ -10,10 +10,10 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli::args::{CliArgs, ManArgs};
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
-use crate::cli::terminal;
+use ctl_args::args::{CliArgs, ManArgs};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
 use ctl_sink::text;
 
 const FILES: [(&str, &str); 7] = [

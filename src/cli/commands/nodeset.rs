@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 
 use nodeset::NodeSet;
 
-use crate::cli::args::{NodesetArgs, NodesetCommand};
-use crate::cli::error::{CliError, pattern_error};
-use crate::cli::exit::ExitStatus;
+use ctl_args::args::{NodesetArgs, NodesetCommand};
+use ctl_console::error::{CliError, pattern_error};
+use ctl_console::exit::ExitStatus;
 use ctl_sink::text;
 
 /// Longest text read from standard input, in bytes.

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::args::RolloutArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, StatusDisplay};
-use crate::cli::log::start_log;
-use crate::cli::settings::{self, SavedInputs, Settings};
-use crate::cli::terminal;
-use crate::cli::{trust, waiting};
+use ctl_args::args::RolloutArgs;
+use ctl_args::settings::{self, SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
+use ctl_console::{trust, waiting};
 use ctl_journal::SavedFile;
 use ctl_plan::rollout::{self, RolloutStep, StepAction};
 use ctl_plan::{Task, TaskSpec, Work, plan};
@@ -18,7 +17,7 @@ use ctl_select::{NodeQuery, Selection, select};
 
 pub(in crate::cli) fn run(args: &RolloutArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     let job = job(args, &settings, &SavedInputs::default())?;
     if args.validate {
         let steps = job.plan.tasks.len();

@@ -5,19 +5,19 @@ use std::io::Write;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::cli::args::{CliArgs, CliCommand, RunsArgs, RunsCommand, VerbArgs};
 use crate::cli::commands::{cp, exec, rollout, service};
-use crate::cli::error::CliError;
 use crate::cli::execute::{ResumedRun, execute, not_finished};
-use crate::cli::exit::{self, ExitStatus};
+use crate::cli::input;
 use crate::cli::job::CliJob;
-use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput, document};
 use crate::cli::recorder::EventRecorder;
-use crate::cli::settings::{self, ChangeSettings, OutputSettings, SavedInputs, Settings};
-use crate::cli::signals::StopTexts;
-use crate::cli::terminal::StderrMessages;
-use crate::cli::{input, terminal};
+use ctl_args::args::{CliArgs, CliCommand, RunsArgs, RunsCommand, VerbArgs};
+use ctl_args::settings::{self, ChangeSettings, OutputSettings, SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::{self, ExitStatus};
+use ctl_console::signals::StopTexts;
+use ctl_console::terminal;
+use ctl_console::terminal::StderrMessages;
 use ctl_event::{EventKind, RunEvent, TargetResult};
 use ctl_journal::resume;
 use ctl_journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
@@ -38,7 +38,7 @@ type PlannedJob = (CliJob, Settings, ChangeSettings);
 pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     let output = args.command.as_ref().map_or(&args.output, RunsCommand::output);
     let output = &OutputSettings::from(output.clone());
-    start_log(output)?;
+    output.start_log()?;
     let journal = settings::journal()?;
     match &args.command {
         None => list(&journal, SHOWN, output),

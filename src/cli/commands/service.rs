@@ -1,13 +1,12 @@
 //! `ctl service NAME... ACTION`, and the short `ctl ACTION NAME...`.
 
-use crate::cli::args::{FanoutArgs, ServiceArgs, VerbArgs};
-use crate::cli::change_args::ChangeArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
 use crate::cli::job::{CliJob, JobRequest, service_names};
-use crate::cli::log::start_log;
-use crate::cli::settings::{SavedInputs, Settings};
+use ctl_args::args::{FanoutArgs, ServiceArgs, VerbArgs};
+use ctl_args::change_args::ChangeArgs;
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 use ctl_plan::{Action, ServiceVerb, Work};
 
 /// The actions: a change, or none for the status.
@@ -29,7 +28,7 @@ fn carry_out(
     job: impl FnOnce(&Settings) -> Result<CliJob, CliError>,
 ) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(fanout);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     execute(job(&settings)?, &settings, Some(&(&change.go).into()), words, None)
 }
 

@@ -5,15 +5,14 @@ use std::path::Path;
 
 use nodeset::NodeSet;
 
-use crate::cli::args::{SnapshotArgs, SnapshotCommand};
-use crate::cli::error::CliError;
-use crate::cli::exit::{self, ExitStatus};
-use crate::cli::format::Encoding;
-use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows, ResultOutput};
 use crate::cli::reading;
-use crate::cli::settings::{self, SavedInputs, Settings};
-use crate::cli::terminal;
+use ctl_args::args::{SnapshotArgs, SnapshotCommand};
+use ctl_args::format::Encoding;
+use ctl_args::settings::{self, SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::{self, ExitStatus};
+use ctl_console::terminal;
 use ctl_event::{CancelReason, Ledger};
 use ctl_plan::{Action, TaskSpec, Work, plan};
 use ctl_select::{NodeQuery, select};
@@ -27,7 +26,7 @@ pub(in crate::cli) fn run(args: &SnapshotArgs) -> Result<ExitStatus, CliError> {
     let SnapshotCommand::Diff { before, after, fanout } = &args.command;
     let settings = Settings::from(fanout.as_ref());
     let output = &settings.output;
-    start_log(output)?;
+    output.start_log()?;
     // Comparing now with then would swap better and worse.
     if before == LIVE {
         return Err(CliError::usage("only the second snapshot can be `live`")

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use crate::cli::args::SshConfigArgs;
-use crate::cli::endpoints::EndpointResolver;
-use crate::cli::error::CliError;
-use crate::cli::exit::ExitStatus;
-use crate::cli::settings;
-use crate::cli::terminal;
+use ctl_args::args::SshConfigArgs;
+use ctl_args::settings;
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
+use ctl_session::endpoints::EndpointResolver;
 use ctl_sink::text;
 
 pub(in crate::cli) fn run(args: &SshConfigArgs) -> Result<ExitStatus, CliError> {

@@ -1,15 +1,15 @@
 //! `ctl status [NAME...]`.
 
-use crate::cli::args::StatusArgs;
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
-use crate::cli::format::Encoding;
 use crate::cli::job::{JobRequest, StatusDisplay, service_names};
-use crate::cli::log::start_log;
 use crate::cli::output::{self, FoldRows};
-use crate::cli::settings::{SavedInputs, Settings};
-use crate::cli::{terminal, watch};
+use crate::cli::watch;
+use ctl_args::args::StatusArgs;
+use ctl_args::format::Encoding;
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
 use ctl_plan::Work;
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
@@ -18,7 +18,7 @@ pub(in crate::cli) fn run(args: &StatusArgs) -> Result<ExitStatus, CliError> {
     if output.format.is_html() && output.out.is_none() && !output.quiet && terminal::stdout_is_terminal() {
         terminal::say("note: HTML is for a browser; use --out report.html to write it to a file");
     }
-    start_log(output)?;
+    output.start_log()?;
     let services = service_names(&args.names);
     let request = JobRequest::new("status", &services, &settings, Work::deep_status);
     let mut job = request.job(&SavedInputs::default())?;

@@ -1,12 +1,11 @@
 //! `ctl wait NAME... --for STATE`.
 
-use crate::cli::args::{ConditionArg, WaitArgs};
-use crate::cli::error::CliError;
 use crate::cli::execute::execute;
-use crate::cli::exit::ExitStatus;
 use crate::cli::job::{JobRequest, service_names};
-use crate::cli::log::start_log;
-use crate::cli::settings::{SavedInputs, Settings};
+use ctl_args::args::{ConditionArg, WaitArgs};
+use ctl_args::settings::{SavedInputs, Settings};
+use ctl_console::error::CliError;
+use ctl_console::exit::ExitStatus;
 use ctl_plan::{WaitCondition, WaitGoal, Work};
 
 pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
@@ -16,7 +15,7 @@ pub(in crate::cli) fn run(args: &WaitArgs) -> Result<ExitStatus, CliError> {
         ConditionArg::Stopped => WaitCondition::Stopped,
     };
     let settings = Settings::from(&args.fanout);
-    start_log(&settings.output)?;
+    settings.output.start_log()?;
     let goal = WaitGoal { condition, stable: args.stable, limit: args.wait_timeout };
     let services = service_names(&args.names);
     let request = JobRequest::new("wait", &services, &settings, |services| Work::Wait { services, goal });

@@ -12,9 +12,9 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
 use super::node_set::TypedNodeSet;
 use super::typed;
-use crate::cli::args::CliArgs;
 use crate::cli::commands::service;
-use crate::cli::settings;
+use ctl_args::args::CliArgs;
+use ctl_args::settings;
 use ctl_inventory::{NameSuggestions, RoleNames};
 use ctl_journal::{RunState, RunSummary};
 use ctl_sink::text;

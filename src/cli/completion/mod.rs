@@ -17,7 +17,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
 use self::candidates::{CandidateSource, KnownNames};
-use super::args::{CliArgs, CompletionShell};
+use ctl_args::args::{CliArgs, CompletionShell};
 
 /// The variable through which a shell asks for candidates; its value is the shell.
 const VARIABLE: &str = "CTL_COMPLETE";

@@ -1,0 +1,17 @@
+//! The words of the command line, and what they mean.
+//!
+//! [`args`] has the words as typed, [`settings`] their meaning, after which no clap type exists; [`word_order`], [`habits`]
+//! and [`advice`] deal with words that are typed otherwise. Connects to nothing. Invariants: what cannot be honoured is
+//! refused before a node is touched.
+
+pub mod advice;
+pub mod args;
+pub mod change_args;
+pub mod connect_args;
+pub mod durations;
+pub mod examples;
+pub mod format;
+pub mod habits;
+pub mod live_source;
+pub mod settings;
+pub mod word_order;

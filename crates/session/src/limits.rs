@@ -1,0 +1,137 @@
+//! How many connections this process may hold at once, and what that means for a run.
+//!
+//! What always holds: a run that keeps its connections until its end, as one that changes nodes does, has room for all
+//! of them or does not start; one that reads takes fewer nodes at once and says so. A connection that still finds no
+//! free file is a failure of the controller, not of a node ([`ctl_local::process::exhausted`]).
+
+use std::collections::HashSet;
+
+use ctl_console::error::CliError;
+use ctl_console::terminal;
+use ctl_run::NodeAccess;
+use ctl_transport::{Endpoint, ProxyRoute};
+
+/// Files that are open besides connections: standard streams, the runtime's, journal, log, agent, key files, name
+/// servers.
+const BESIDES: usize = 32;
+
+/// What a run may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileBudget {
+    /// Nodes that are worked on at once.
+    pub forks: usize,
+    /// Whether the connection of a node is closed once it was read.
+    pub(crate) hangs_up: bool,
+}
+
+/// Makes as much room as there can be, and says what comes of it. `keeps`: whether all connections are held to the end.
+pub(crate) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Result<FileBudget, CliError> {
+    let need = FileDemand::of(access);
+    let wanted = need.all() + forks + BESIDES;
+    // The soft limit is raised as far as it is needed and allowed; the library never lowers it.
+    let limit = match rlimit::increase_nofile_limit(u64::try_from(wanted).unwrap_or(u64::MAX).max(1024)) {
+        Ok(limit) => usize::try_from(limit).unwrap_or(usize::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "the limit on open files is not known");
+            // Without a known limit the run starts as asked; a failure later is reported as one of the controller.
+            return Ok(FileBudget { forks, hangs_up: false });
+        }
+    };
+    let room = need.room(limit, forks, keeps).ok_or_else(|| {
+        let nodes = access.len();
+        CliError::usage(format!(
+            "too few open files are allowed: the limit is {limit}, and connections to {nodes} nodes need about {}",
+            if keeps { wanted } else { need.least() }
+        ))
+        .with_hint(format!("run `ulimit -n {}` first, or select fewer nodes with -w", wanted.max(1024)))
+    })?;
+    if room.forks < forks.min(access.len()) {
+        terminal::say(&format!(
+            "note: only {} nodes at a time: the limit on open files is {limit} (ulimit -n)",
+            room.forks
+        ));
+    }
+    Ok(room)
+}
+
+/// The open files that connections take.
+struct FileDemand {
+    /// Those to nodes, one number a node.
+    nodes: Vec<usize>,
+    /// Those to bastions, which are shared.
+    bastions: usize,
+}
+
+impl FileDemand {
+    fn of(access: &[NodeAccess]) -> Self {
+        let mut bastions: HashSet<&Endpoint> = HashSet::new();
+        for access in access {
+            // Bastions are shared, so each counts once, however many nodes are behind it.
+            let mut next = &access.endpoint;
+            while let ProxyRoute::Jump(bastion) = &next.proxy {
+                next = bastion;
+                bastions.insert(next);
+            }
+        }
+        let nodes = access.iter().map(|access| files(&access.endpoint)).collect();
+        Self { nodes, bastions: bastions.into_iter().map(files).sum() }
+    }
+
+    fn all(&self) -> usize {
+        self.nodes.iter().sum::<usize>() + self.bastions
+    }
+
+    /// What one node at a time takes: another is opened while the last is being closed, and its name looked up.
+    fn least(&self) -> usize {
+        BESIDES + self.bastions + self.at_once(1)
+    }
+
+    fn at_once(&self, forks: usize) -> usize {
+        // Twice, because the old connection of a fork may still be closing; one more for the name lookup.
+        (2 * self.nodes.iter().max().copied().unwrap_or_default() + 1) * forks
+    }
+
+    fn room(&self, limit: usize, forks: usize, keeps: bool) -> Option<FileBudget> {
+        let left = limit.checked_sub(BESIDES)?;
+        // All connections fit at once, so none has to be closed early.
+        if let Some(spare) = left.checked_sub(self.all()).filter(|spare| *spare > 0) {
+            return Some(FileBudget { forks: forks.min(spare), hangs_up: false });
+        }
+        // A run that changes nodes cannot let go of connections in the middle.
+        if keeps {
+            return None;
+        }
+        let forks = left.checked_sub(self.bastions)? / self.at_once(1);
+        (forks > 0).then_some(FileBudget { forks, hangs_up: true })
+    }
+}
+
+/// The open files of one connection: a socket, or the three pipes of a command; none where a bastion carries it.
+fn files(endpoint: &Endpoint) -> usize {
+    match &endpoint.proxy {
+        ProxyRoute::Direct => 1,
+        ProxyRoute::Command(_) => 3,
+        ProxyRoute::Jump(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits() {
+        let need = |nodes: usize, each: usize, bastions: usize| FileDemand { nodes: vec![each; nodes], bastions };
+        let room = |forks, hangs_up| Some(FileBudget { forks, hangs_up });
+        let all = need(200, 1, 0);
+        assert_eq!(all.room(1024, 64, true), room(64, false));
+        assert_eq!(all.room(200 + BESIDES + 5, 64, true), room(5, false));
+        assert_eq!(all.room(200 + BESIDES, 64, true), None);
+        assert_eq!(all.room(64, 64, false), room(10, true));
+        assert_eq!(all.room(BESIDES + 3, 64, false), room(1, true));
+        assert_eq!(all.room(BESIDES + 2, 64, false), None);
+        assert_eq!(all.room(8, 64, false), None);
+        assert_eq!(need(200, 3, 0).room(64, 64, false), room(4, true));
+        assert_eq!(need(200, 0, 2).room(64, 64, true), room(30, false));
+    }
+}
