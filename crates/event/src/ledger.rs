@@ -87,6 +87,7 @@ pub struct Ledger {
     head: Option<RunHead>,
     next_seq: u64,
     batches: Vec<LedgerBatch>,
+    batch_numbers: HashSet<u32>,
     /// In order of arrival; append-only.
     arrived: Vec<TargetResult>,
     /// In display order, built on demand.
@@ -251,7 +252,7 @@ impl Ledger {
                 self.head = Some(head.clone());
             }
             EventKind::BatchStarted { batch, role, nodes, .. } => {
-                if self.batches.iter().any(|known| known.number == *batch) {
+                if !self.batch_numbers.insert(*batch) {
                     return Err(LedgerError::SecondBatch { batch: *batch });
                 }
                 self.batches.push(LedgerBatch { number: *batch, role: role.clone(), nodes: nodes.clone() });

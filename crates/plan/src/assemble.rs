@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::amount::CapPolicy;
@@ -17,8 +17,10 @@ use ctl_select::SelectedNode;
 #[must_use]
 pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> Plan {
     let mut nodes: Vec<SelectedNode> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for own in wanted.iter().flat_map(|wanted| &wanted.nodes) {
-        match nodes.iter_mut().find(|known| known.node.name == own.node.name) {
+        let place = *places.entry(own.node.name.as_str()).or_insert(nodes.len());
+        match nodes.get_mut(place) {
             // Several tasks may select the same node with different roles: the plan has it once, with all of them.
             Some(known) => {
                 let new = own.roles.iter().filter(|role| !known.roles.iter().any(|other| other.name == role.name));
@@ -108,6 +110,8 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
         }
     }
     roles.sort_by_key(|role| role_rank(&role.name));
+    let known = plan.nodes.iter().enumerate();
+    let mut places: HashMap<String, usize> = known.map(|(index, known)| (known.node.name.clone(), index)).collect();
     for role in roles {
         let amount = match (task.policy.caps, role.max_unavailable) {
             (CapPolicy::Each(amount), _) => amount,
@@ -119,12 +123,11 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
         let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
         let mut members = Vec::new();
         for node in with {
-            let known = plan.nodes.iter().position(|known| known.node.name == node.name);
-            let index = known.unwrap_or_else(|| {
+            let index = *places.entry(node.name.clone()).or_insert(plan.nodes.len());
+            if index == plan.nodes.len() {
                 // Behind the selected nodes, so that no step acts on it.
                 plan.nodes.push(SelectedNode { node: Arc::clone(node), roles: Vec::new() });
-                plan.nodes.len() - 1
-            });
+            }
             // A selected node keeps the roles that the user selected.
             if let Some(watched) = plan.nodes.get_mut(index)
                 && !watched.roles.iter().any(|own| own.name == role.name)

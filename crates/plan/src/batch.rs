@@ -3,7 +3,8 @@
 //! Pure. Invariants: a batch takes nodes in the order in which they wait, except that down nodes come first; a batch
 //! never takes a role past its cap by a node that is up; a node that is down uses no budget.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 /// The budget of a role: how many of its nodes may be down at once, and which ones are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,53 +20,179 @@ pub struct DownBudget {
 }
 
 impl DownBudget {
-    /// Whether `node` may go down together with `batch`.
-    fn has_room(&self, node: usize, batch: &[usize]) -> bool {
-        // A node that is down already does not change the count, even past the limit: acting on it can only help.
-        if !self.members.contains(&node) || self.down.contains(&node) {
-            return true;
-        }
-        // Count the rest of this batch as down: its nodes restart at the same time.
-        let going = batch.iter().filter(|other| self.members.contains(other) && !self.down.contains(other)).count();
+    /// Whether `node` counts once it goes down: it is a member, and up.
+    fn counts(&self, node: usize) -> bool {
+        self.members.contains(&node) && !self.down.contains(&node)
+    }
+
+    /// Whether one more node may go down beside `going` others of the same batch.
+    fn has_room(&self, going: usize) -> bool {
+        // The rest of the batch counts as down: its nodes restart at the same time.
         self.down.len() + going < self.limit
     }
 }
 
-/// The next batch: at most `size` of the waiting nodes, as far as the budgets allow. Empty if no node may start.
-#[must_use]
-pub fn next_batch(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec<usize> {
-    let is_down = |node: &usize| budgets.iter().any(|budget| budget.down.contains(node));
-    let (down, up): (Vec<usize>, Vec<usize>) = waiting.iter().partition(|node| is_down(node));
-    let mut batch: Vec<usize> = Vec::new();
-    // Down nodes first: once they are up again they free their budget for the others.
-    for node in down.into_iter().chain(up) {
-        if batch.len() >= size.max(1) {
-            break;
+/// The nodes of a step that wait, in their order. A batch is found without a look at all of them, so that a run of one
+/// node after the other takes no longer per node the more there are.
+#[derive(Debug, Clone, Default)]
+pub struct BatchQueue {
+    /// Nodes that the same budgets count: they fit into a batch, or do not, together.
+    kinds: Vec<WaitingKind>,
+    /// The kind and the place of each node.
+    places: HashMap<usize, (usize, usize)>,
+}
+
+/// Waiting nodes of one kind.
+#[derive(Debug, Clone, Default)]
+struct WaitingKind {
+    /// The budgets that have them as members.
+    counted_by: Vec<usize>,
+    /// By their place in the order.
+    nodes: BTreeMap<usize, usize>,
+}
+
+impl BatchQueue {
+    /// All of `nodes`, in this order. Later calls must be given the same budgets, though other nodes may be down.
+    #[must_use]
+    pub fn new(nodes: &[usize], budgets: &[DownBudget]) -> Self {
+        let mut queue = Self::default();
+        let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+        for (place, node) in nodes.iter().enumerate() {
+            let members = budgets.iter().enumerate().filter(|(_, budget)| budget.members.contains(node));
+            let counted_by: Vec<usize> = members.map(|(index, _)| index).collect();
+            let kind = *known.entry(counted_by).or_insert_with_key(|counted_by| {
+                queue.kinds.push(WaitingKind { counted_by: counted_by.clone(), nodes: BTreeMap::new() });
+                queue.kinds.len() - 1
+            });
+            queue.kinds[kind].nodes.insert(place, *node);
+            queue.places.insert(*node, (kind, place));
         }
-        // Skip a node that does not fit rather than stop: a later node may have other roles.
-        if budgets.iter().all(|budget| budget.has_room(node, &batch)) {
-            batch.push(node);
+        queue
+    }
+
+    /// Takes a node out.
+    pub fn remove(&mut self, node: usize) {
+        if let Some((kind, place)) = self.places.remove(&node)
+            && let Some(kind) = self.kinds.get_mut(kind)
+        {
+            kind.nodes.remove(&place);
         }
     }
-    batch
+
+    /// How many nodes wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no node waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The nodes that wait, in their order.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<usize> {
+        let mut all: Vec<(usize, usize)> = self.places.iter().map(|(node, (_, place))| (*place, *node)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, node)| node).collect()
+    }
+
+    /// Whether a member of a budget waits, by the budget's index.
+    #[must_use]
+    pub fn has_member_of(&self, budget: usize) -> bool {
+        self.kinds.iter().any(|kind| !kind.nodes.is_empty() && kind.counted_by.contains(&budget))
+    }
+
+    /// The next batch: at most `size` nodes, as far as the budgets allow. Empty if no node may start. The nodes stay in the
+    /// queue.
+    #[must_use]
+    pub fn next(&self, size: usize, budgets: &[DownBudget]) -> Vec<usize> {
+        let size = size.max(1);
+        let mut batch = GrowingBatch { budgets, going: vec![0; budgets.len()], nodes: Vec::new() };
+        // Down nodes first: once they are up again they free their budget for the others.
+        let down: BTreeSet<usize> = budgets.iter().flat_map(|budget| budget.down.iter().copied()).collect();
+        let mut first: Vec<(usize, usize)> =
+            down.iter().filter_map(|node| Some((self.places.get(node)?.1, *node))).collect();
+        first.sort_unstable();
+        for (_, node) in first {
+            if batch.nodes.len() == size {
+                return batch.nodes;
+            }
+            batch.offer(node);
+        }
+        // The first waiting node of each kind; the smallest place of them is next.
+        let mut waiting: Vec<_> = self.kinds.iter().map(|kind| kind.nodes.iter()).collect();
+        let mut heads: BinaryHeap<Reverse<(usize, usize, usize)>> = BinaryHeap::new();
+        let next_of = |waiting: &mut std::collections::btree_map::Iter<'_, usize, usize>, kind: usize| {
+            let (place, node) = waiting.find(|(_, node)| !down.contains(node))?;
+            Some(Reverse((*place, *node, kind)))
+        };
+        heads.extend(waiting.iter_mut().enumerate().filter_map(|(kind, waiting)| next_of(waiting, kind)));
+        while batch.nodes.len() < size
+            && let Some(Reverse((_, node, kind))) = heads.pop()
+        {
+            // Another node of a kind that does not fit does not fit either, but a node of another kind may: it may have
+            // other roles.
+            if batch.offer(node) {
+                heads.extend(waiting.get_mut(kind).and_then(|waiting| next_of(waiting, kind)));
+            }
+        }
+        batch.nodes
+    }
+}
+
+/// A batch that is being found.
+struct GrowingBatch<'b> {
+    budgets: &'b [DownBudget],
+    /// The nodes of the batch that each budget counts.
+    going: Vec<usize>,
+    nodes: Vec<usize>,
+}
+
+impl GrowingBatch<'_> {
+    /// Takes a node if it fits. One that is down already does not change the count, even past the limit: acting on it can
+    /// only help.
+    fn offer(&mut self, node: usize) -> bool {
+        let counts = || self.budgets.iter().map(|budget| budget.counts(node));
+        let fits = self.budgets.iter().zip(&self.going).zip(counts());
+        if !fits.into_iter().all(|((budget, going), counts)| !counts || budget.has_room(*going)) {
+            return false;
+        }
+        let counts: Vec<bool> = counts().collect();
+        for (going, counts) in self.going.iter_mut().zip(counts) {
+            *going += usize::from(counts);
+        }
+        self.nodes.push(node);
+        true
+    }
+}
+
+/// The next batch of `waiting` nodes; see [`BatchQueue::next`].
+#[must_use]
+pub fn next_batch(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec<usize> {
+    BatchQueue::new(waiting, budgets).next(size, budgets)
 }
 
 /// The batches of a step if nothing fails: the promise of a plan.
 #[must_use]
 pub fn batches(nodes: &[usize], size: impl Fn(usize) -> usize, budgets: &[DownBudget]) -> Vec<Vec<usize>> {
-    let mut waiting = nodes.to_vec();
+    let mut queue = BatchQueue::new(nodes, budgets);
     let mut budgets = budgets.to_vec();
     let mut batches = Vec::new();
-    while !waiting.is_empty() {
-        let batch = next_batch(&waiting, size(batches.len()), &budgets);
+    while !queue.is_empty() {
+        let batch = queue.next(size(batches.len()), &budgets);
         // Down nodes outside the step use up a budget, so no further batch is possible.
         if batch.is_empty() {
             break;
         }
-        waiting.retain(|node| !batch.contains(node));
-        // Nodes that were down come up with their batch.
-        for budget in &mut budgets {
-            budget.down.retain(|node| !batch.contains(node));
+        for node in &batch {
+            queue.remove(*node);
+            // Nodes that were down come up with their batch.
+            for budget in &mut budgets {
+                budget.down.remove(node);
+            }
         }
         batches.push(batch);
     }
@@ -128,7 +255,54 @@ mod tests {
         assert_eq!(next_batch(&[0, 1, 2], 3, &[first, second]), [0, 2]);
     }
 
+    /// The same with a look at all waiting nodes for each batch: the meaning of [`BatchQueue::next`].
+    fn by_looking_at_all(waiting: &[usize], size: usize, budgets: &[DownBudget]) -> Vec<usize> {
+        let is_down = |node: &usize| budgets.iter().any(|budget| budget.down.contains(node));
+        let (down, up): (Vec<usize>, Vec<usize>) = waiting.iter().partition(|node| is_down(node));
+        let mut batch: Vec<usize> = Vec::new();
+        for node in down.into_iter().chain(up) {
+            let fits = |budget: &DownBudget| {
+                let going = batch.iter().filter(|other| budget.counts(**other)).count();
+                !budget.counts(node) || budget.down.len() + going < budget.limit
+            };
+            if batch.len() < size.max(1) && budgets.iter().all(fits) {
+                batch.push(node);
+            }
+        }
+        batch
+    }
+
     proptest! {
+        /// Whatever goes down or comes up between two batches, a queue has the batches that a look at all nodes finds.
+        #[test]
+        fn a_queue_skips_no_node(
+            nodes in Just((0_usize..24).collect::<Vec<_>>()).prop_shuffle(),
+            sizes in prop::collection::vec(0_usize..6, 1..12),
+            caps in prop::collection::vec((0_usize..5, prop::collection::btree_set(0_usize..30, 0..24)), 0..4),
+            down in prop::collection::vec(prop::collection::btree_set(0_usize..30, 0..8), 12),
+        ) {
+            let mut budgets: Vec<DownBudget> = caps.into_iter().map(|(limit, members)| {
+                DownBudget { role: "r".to_owned(), limit, members, down: BTreeSet::new() }
+            }).collect();
+            let mut queue = BatchQueue::new(&nodes, &budgets);
+            let mut waiting = nodes;
+            for (size, now) in sizes.into_iter().zip(down) {
+                for budget in &mut budgets {
+                    budget.down = now.intersection(&budget.members).copied().collect();
+                }
+                let batch = queue.next(size, &budgets);
+                prop_assert_eq!(&batch, &by_looking_at_all(&waiting, size, &budgets));
+                for node in &batch {
+                    queue.remove(*node);
+                }
+                waiting.retain(|node| !batch.contains(node));
+                prop_assert_eq!(queue.nodes(), waiting.clone());
+                for (index, budget) in budgets.iter().enumerate() {
+                    prop_assert_eq!(queue.has_member_of(index), waiting.iter().any(|node| budget.members.contains(node)));
+                }
+            }
+        }
+
         /// Batches partition the waiting nodes and respect size and caps; without a cap they keep the order.
         #[test]
         fn size_and_caps_hold(

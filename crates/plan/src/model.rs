@@ -225,8 +225,8 @@ impl Plan {
     /// Recomputes `idle` after nodes were removed from steps: a node in no step is no longer changed, though it may
     /// still count towards a cap.
     pub fn recompute_idle(&mut self) {
-        self.idle =
-            (0..self.selected).filter(|node| !self.steps.iter().any(|step| step.nodes.contains(node))).collect();
+        let busy: BTreeSet<usize> = self.steps.iter().flat_map(|step| step.nodes.iter().copied()).collect();
+        self.idle = (0..self.selected).filter(|node| !busy.contains(node)).collect();
     }
 
     /// Sets `batched` of each task, as far as it is known before any node is read: with a node that is down, a cap may

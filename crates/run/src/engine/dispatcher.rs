@@ -20,6 +20,7 @@ use crate::engine::missing_results::{ItemProgress, defect, interrupted, is_down,
 use crate::engine::names::{MissingName, NameBook};
 use crate::results;
 use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
+use ctl_plan::batch::BatchQueue;
 use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 
 /// Between two attempts at locks that another run holds.
@@ -92,7 +93,7 @@ pub(crate) struct Dispatcher<'a> {
 /// A step that is running.
 struct AtStep {
     /// Nodes not started.
-    waiting: Vec<usize>,
+    waiting: BatchQueue,
     /// Batches started.
     batches: usize,
     /// Whether the batch was checked, or needs no check.
@@ -178,9 +179,11 @@ impl<'a> Dispatcher<'a> {
             }
             WorkerUpdate::Targets(found) => progress.found = found,
             WorkerUpdate::Names(census) => {
-                self.names.note(message.item.node(), census);
-                let released = self.names.release_found();
-                self.give(released, effects);
+                // Most readings bring no name that was missing, and what waits need not be looked through for them.
+                if self.names.note(message.item.node(), census) {
+                    let released = self.names.release_found();
+                    self.give(released, effects);
+                }
             }
             WorkerUpdate::Facts(facts) => effects.push(Effect::Record(EventKind::NodeFacts(*facts))),
             WorkerUpdate::Pending(pending) => effects.push(Effect::Record(EventKind::PendingUpdate(*pending))),
@@ -287,6 +290,10 @@ impl<'a> Dispatcher<'a> {
     /// A node that is not worked on any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
     fn lose(&mut self, node: usize, task: TaskIndex, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
+            // It has its results, so no later batch of the open step takes it.
+            if let Some(step) = &mut self.step {
+                step.waiting.remove(node);
+            }
             let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
             self.report_unvisited(node, task, outcome, fail, effects);
         }

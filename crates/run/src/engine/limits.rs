@@ -10,7 +10,7 @@ use crate::engine::message::{NodeBatch, NodeInspection};
 use crate::results;
 use ctl_event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use ctl_plan::amount::FailureLimit;
-use ctl_plan::batch::{DownBudget, next_batch};
+use ctl_plan::batch::{BatchQueue, DownBudget};
 use ctl_plan::{IndexVec, Plan, StepIndex, Task, TaskIndex};
 use nodeset::NodeSet;
 
@@ -19,6 +19,8 @@ pub(crate) struct RunLimits<'a> {
     plan: &'a Plan,
     /// The nodes that are known to be down, for each task and each of its caps.
     budgets: IndexVec<TaskIndex, Vec<DownBudget>>,
+    /// How many nodes each task has.
+    nodes: IndexVec<TaskIndex, usize>,
     /// Nodes that failed and the kind of their first failure, for each task.
     failed: IndexVec<TaskIndex, BTreeMap<usize, FailureKind>>,
     /// Tasks of which a batch was cut out of more nodes by whatever was down, where the plan did not know it.
@@ -31,8 +33,14 @@ impl<'a> RunLimits<'a> {
     /// Nothing has failed yet.
     pub(crate) fn new(plan: &'a Plan) -> Self {
         let tasks = plan.tasks.len();
+        let nodes_of = |task| {
+            let steps = plan.steps.iter().filter(|step| step.task == task);
+            // A node is in one step for each of its roles.
+            steps.flat_map(|step| step.nodes.iter().copied()).collect::<BTreeSet<usize>>().len()
+        };
         Self {
             plan,
+            nodes: plan.tasks.indexes().map(nodes_of).collect(),
             budgets: plan.tasks.indexes().map(|task| plan.budgets(task)).collect(),
             failed: vec![BTreeMap::new(); tasks].into(),
             cut: vec![false; tasks].into(),
@@ -122,9 +130,8 @@ impl<'a> RunLimits<'a> {
         let Some(limit) = self.plan.tasks.get(task).map(|task| task.policy.failure_limit(batched)) else {
             return false;
         };
-        let steps = self.plan.steps.iter().filter(|step| step.task == task);
-        let nodes: BTreeSet<usize> = steps.flat_map(|step| step.nodes.iter().copied()).collect();
-        limit.is_exceeded(self.failed.get(task).map_or(0, BTreeMap::len), nodes.len())
+        let nodes = self.nodes.get(task).copied().unwrap_or_default();
+        limit.is_exceeded(self.failed.get(task).map_or(0, BTreeMap::len), nodes)
     }
 
     /// Why a stop on `selected` is refused: it would take more of a role down than its cap allows.
@@ -139,22 +146,22 @@ impl<'a> RunLimits<'a> {
     }
 
     /// The cap that makes a batch of waiting nodes smaller, in words.
-    pub(crate) fn binding_cap(&self, task: TaskIndex, waiting: &[usize]) -> Option<String> {
-        let bites = |budget: &&DownBudget| waiting.iter().any(|node| budget.members.contains(node));
-        let budget = self.budgets(task).iter().find(bites)?;
+    pub(crate) fn binding_cap(&self, task: TaskIndex, waiting: &BatchQueue) -> Option<String> {
+        let mut budgets = self.budgets(task).iter().enumerate();
+        let (_, budget) = budgets.find(|(index, _)| waiting.has_member_of(*index))?;
         let (limit, members, role) = (budget.limit, budget.members.len(), &budget.role);
         Some(format!("max_unavailable: at most {limit} of the {members} nodes of {role} may be down at once"))
     }
 
     /// The failure of nodes that wait while a cap is spent; none if no cap is.
-    pub(crate) fn spent_cap(&self, task: TaskIndex, waiting: &[usize]) -> Option<Failure> {
-        let bites = |budget: &&DownBudget| waiting.iter().any(|node| budget.members.contains(node));
-        let spent = self.budgets(task).iter().filter(bites).find(|budget| budget.down.len() >= budget.limit)?;
+    pub(crate) fn spent_cap(&self, task: TaskIndex, waiting: &BatchQueue) -> Option<Failure> {
+        let mut budgets = self.budgets(task).iter().enumerate().filter(|(index, _)| waiting.has_member_of(*index));
+        let (_, spent) = budgets.find(|(_, budget)| budget.down.len() >= budget.limit)?;
         Some(self.spent(spent, "no other node may go down"))
     }
 
     /// Why a task is stopped, if it is: its own limit, or an earlier task without `continue_on_failure`.
-    pub(crate) fn stop_of(&mut self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
+    pub(crate) fn stop_of(&mut self, index: TaskIndex, task: &Task, waiting: &BatchQueue) -> Option<Failure> {
         if self.stopped.get(index).is_some_and(Option::is_none) && self.is_over_limit(index) {
             let spent = self.spent_before_limit(index, task, waiting);
             let failure = spent.unwrap_or_else(|| self.limit_failure(index, task));
@@ -169,13 +176,13 @@ impl<'a> RunLimits<'a> {
 
     /// Where the cap alone has made the batches, a spent cap keeps the others from being started: to allow more
     /// failures would not help them.
-    fn spent_before_limit(&self, index: TaskIndex, task: &Task, waiting: &[usize]) -> Option<Failure> {
+    fn spent_before_limit(&self, index: TaskIndex, task: &Task, waiting: &BatchQueue) -> Option<Failure> {
         let policy = &task.policy;
         // With another limit or a gate, the cap alone did not make the batches.
         if policy.max_failures.is_some() || policy.serial.is_some() || policy.asks_for_gate() || waiting.is_empty() {
             return None;
         }
-        if next_batch(waiting, 1, self.budgets(index)).is_empty() { self.spent_cap(index, waiting) } else { None }
+        if waiting.next(1, self.budgets(index)).is_empty() { self.spent_cap(index, waiting) } else { None }
     }
 
     /// Why no further batch of a task is started.

@@ -79,19 +79,23 @@ impl<'a> NameBook<'a> {
         }
     }
 
-    /// Notes the names of a task that a node has.
-    pub(crate) fn note(&mut self, node: usize, census: NameCensus) {
+    /// Notes the names of a task that a node has. Whether one of them was missing until now.
+    pub(crate) fn note(&mut self, node: usize, census: NameCensus) -> bool {
+        let mut is_new = false;
         if let Some(task) = self.tasks.get_mut(census.task) {
             task.read.insert(node);
             if census.unsure {
                 task.unsure.insert(node);
             }
+            let missing = task.missing.len();
             task.missing.retain(|name| !census.found.contains(name));
+            is_new = task.missing.len() < missing;
             task.found.extend(census.found);
         }
         // The names only serve as suggestions, so some of them may be left out.
         let room = MAX_LISTED.saturating_sub(self.listed.len());
         self.listed.extend(census.listed.into_iter().take(room));
+        is_new
     }
 
     /// The names of the first task that all nodes together have; none if no node was read.

@@ -40,7 +40,8 @@ pub struct RunSetup<T: Transport> {
     pub access: Vec<NodeAccess>,
     /// Nodes worked on at once.
     pub forks: usize,
-    /// Whether a node's connection is closed at the end of its batch, because not all can be open at once.
+    /// Whether a node's connection is closed at the end of its batch: nothing more is asked of it, or not all can be open
+    /// at once.
     pub hangs_up: bool,
     /// Opens sessions.
     pub transport: Arc<T>,

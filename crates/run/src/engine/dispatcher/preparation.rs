@@ -3,7 +3,7 @@
 //! Part of the dispatcher. What always holds: a stage starts only when every work item of the one before it has ended;
 //! nothing is changed before all of them are over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Dispatcher, RunStage};
 use crate::engine::effect::Effect;
@@ -19,7 +19,10 @@ impl Dispatcher<'_> {
         match self.stage {
             RunStage::Begin if self.plan.changes() => {
                 self.stage = RunStage::Connect;
-                let all = (0..self.plan.nodes.len()).filter(|node| self.needs_connection(*node));
+                // Before the first change every node is connected to that is to be changed, or counts towards a cap.
+                let capped: HashSet<usize> = self.plan.caps.iter().flat_map(|cap| cap.members.iter().copied()).collect();
+                let all = 0..self.plan.nodes.len();
+                let all = all.filter(|node| capped.contains(node) || self.is_to_be_changed(*node));
                 self.waiting = all.map(WorkItem::Connect).collect();
             }
             RunStage::Begin => self.stage = RunStage::Steps,
@@ -132,12 +135,9 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// A node is connected to before the first change if it is to be changed, or counts towards a cap.
-    fn needs_connection(&self, node: usize) -> bool {
-        let is_capped = self.plan.caps.iter().any(|cap| cap.members.contains(&node));
-        // No task changes a node in maintenance.
-        let rests = self.plan.nodes.get(node).is_some_and(|selected| selected.node.maintenance.is_some());
-        is_capped || (self.plan.is_selected(node) && !rests)
+    /// Whether a task changes the node: none changes one in maintenance.
+    fn is_to_be_changed(&self, node: usize) -> bool {
+        self.plan.is_selected(node) && !self.rests(node)
     }
 
     /// The nodes that are connected to, by name.

@@ -9,7 +9,7 @@ use crate::engine::message::{NodeBatch, TargetKey, WorkItem};
 use crate::engine::missing_results::defect;
 use crate::results;
 use ctl_event::{ActivityPhase, EventKind, Failure, Outcome, PhaseKind, TargetResult};
-use ctl_plan::batch::next_batch;
+use ctl_plan::batch::BatchQueue;
 use ctl_plan::{PlanStep, StepIndex};
 
 impl Dispatcher<'_> {
@@ -56,6 +56,7 @@ impl Dispatcher<'_> {
         }
         // No pause comes before the first batch of a run or of a task.
         let is_first = !self.begun || self.outdated;
+        let waiting = BatchQueue::new(&waiting, self.limits.budgets(step.task));
         self.step = Some(AtStep { waiting, batches: 0, checked: true, paused: is_first });
     }
 
@@ -64,22 +65,22 @@ impl Dispatcher<'_> {
         let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
             return;
         };
-        // A node may have been lost since the step was opened: it has its results.
-        at.waiting.retain(|node| !self.lost.contains(node));
-        let (waiting, batches, paused) = (at.waiting.clone(), at.batches, at.paused);
-        let stop = self.limits.stop_of(step.task, task, &waiting);
+        let (waiting, batches, paused) = (&at.waiting, at.batches, at.paused);
+        let stop = self.limits.stop_of(step.task, task, waiting);
         if waiting.is_empty() || stop.is_some() {
             if let Some(failure) = stop {
+                let waiting = waiting.nodes();
                 self.not_begun(index, &waiting, &failure, effects);
             }
             self.close_step(index, effects);
             return;
         }
         let size = task.policy.batch_size(batches, step.nodes.len());
-        let batch = next_batch(&waiting, size, self.limits.budgets(step.task));
+        let batch = waiting.next(size, self.limits.budgets(step.task));
         if batch.is_empty() {
             // A batch is empty only because a cap is spent; anything else is an internal error.
-            let failure = self.limits.spent_cap(step.task, &waiting).unwrap_or_else(defect);
+            let failure = self.limits.spent_cap(step.task, waiting).unwrap_or_else(defect);
+            let waiting = waiting.nodes();
             self.not_begun(index, &waiting, &failure, effects);
             self.limits.stop(step.task, failure);
             self.close_step(index, effects);
@@ -102,7 +103,7 @@ impl Dispatcher<'_> {
         // The cap is reported where it binds: fewer nodes go at once than the user requested.
         if batches == 0
             && batch.len() < size.min(waiting.len())
-            && let Some(message) = self.limits.binding_cap(step.task, &waiting)
+            && let Some(message) = self.limits.binding_cap(step.task, waiting)
         {
             effects.push(Effect::Record(EventKind::Notice { message }));
         }
@@ -123,7 +124,7 @@ impl Dispatcher<'_> {
             .map(|node| WorkItem::Batch(NodeBatch { step: index, batch: number, node: *node, batched }))
             .collect();
         if let Some(step) = &mut self.step {
-            step.waiting.retain(|node| !batch.contains(node));
+            batch.iter().for_each(|node| step.waiting.remove(*node));
             step.batches += 1;
             step.checked = false;
             step.paused = false;
@@ -163,13 +164,13 @@ impl Dispatcher<'_> {
         self.give_all(StepIndex::default(), effects);
         let mut first = self.step_index;
         if let Some(step) = self.step.take() {
-            self.not_begun(first, &step.waiting, failure, effects);
+            self.not_begun(first, &step.waiting.nodes(), failure, effects);
             first = first.next();
         }
         for (index, step) in self.plan.steps.indexed().skip(first.into()) {
             // Opening the step gives its nodes in maintenance their own results.
             self.open_step(step, effects);
-            let waiting = self.step.take().map(|step| step.waiting).unwrap_or_default();
+            let waiting = self.step.take().map(|step| step.waiting.nodes()).unwrap_or_default();
             self.not_begun(index, &waiting, failure, effects);
         }
         self.stage = RunStage::Finished;
