@@ -19,6 +19,7 @@ pub mod introspect;
 pub mod logs;
 pub mod node_scan;
 pub mod parse;
+mod plain_answer;
 pub mod process;
 mod relay;
 pub mod rescue;
