@@ -20,7 +20,7 @@ mod writing;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use russh::keys::ssh_key::Certificate;
 use russh::keys::ssh_key::public::KeyData;
@@ -31,7 +31,7 @@ use self::revoked::RevokedKeys;
 use self::writing::LockedFile;
 use super::endpoint::{HostKeyPolicy, HostKeySettings};
 use super::error::TransportError;
-use super::known_hosts::{HostEntries, KnownHosts, KnownHostsVerdict, written_name};
+use super::known_hosts::{HostEntries, KnownHosts, KnownHostsError, KnownHostsVerdict, written_name};
 
 /// A key as `ssh-keygen -l` prints it, with `name` in place of its comment.
 #[must_use]
@@ -136,7 +136,15 @@ impl HostKeyStore {
         host: &str,
         port: u16,
     ) -> Result<bool, TransportError> {
-        Ok(self.entries(&QueriedHost::new(settings, host, port))?.is_empty())
+        let asked = QueriedHost::new(settings, host, port);
+        let mut entries = HostEntries::default();
+        for file in asked.files() {
+            // This is asked of every host before the first connection, just after the files were read, and decides about no
+            // key: the connection looks again.
+            let known = self.known.last(file, || read_known(file)).map_err(known_hosts_error)?;
+            entries.extend(known.lookup(&asked.host, asked.port));
+        }
+        Ok(entries.is_empty())
     }
 
     /// Reads all files of an endpoint.
@@ -147,24 +155,20 @@ impl HostKeyStore {
         // All files are read before the first connection, so that a broken one stops the run and not each node by
         // itself.
         for file in settings.user_files.iter().chain(&settings.global_files) {
-            self.known_of(file)?;
+            self.known.get_in_time(file, || read_known(file)).map_err(known_hosts_error)?;
         }
         for file in &settings.revoked {
-            self.revoked_of(file)?;
+            self.revoked.get_in_time(file, || RevokedKeys::read(file)).map_err(revoked_keys_error)?;
         }
         Ok(())
     }
 
     fn known_of(&self, file: &Path) -> Result<Arc<KnownHosts>, TransportError> {
-        self.known
-            .get(file, || KnownHosts::read(&[file.to_owned()]))
-            .map_err(|error| TransportError::KnownHosts { reason: error.to_string() })
+        self.known.get(file, || read_known(file)).map_err(known_hosts_error)
     }
 
     fn revoked_of(&self, file: &Path) -> Result<Arc<RevokedKeys>, TransportError> {
-        self.revoked
-            .get(file, || RevokedKeys::read(file))
-            .map_err(|error| TransportError::RevokedKeys { reason: error.to_string() })
+        self.revoked.get(file, || RevokedKeys::read(file)).map_err(revoked_keys_error)
     }
 
     /// The lines of the files about a host, as they are now.
@@ -248,15 +252,31 @@ impl HostKeyStore {
     }
 }
 
+fn read_known(file: &Path) -> Result<KnownHosts, KnownHostsError> {
+    KnownHosts::read(&[file.to_owned()])
+}
+
+fn known_hosts_error(error: impl std::fmt::Display) -> TransportError {
+    TransportError::KnownHosts { reason: error.to_string() }
+}
+
+fn revoked_keys_error(error: impl std::fmt::Display) -> TransportError {
+    TransportError::RevokedKeys { reason: error.to_string() }
+}
+
+/// How long the files of host keys may take: reading one and waiting for the lock of another.
+const FILES_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Runs work that reads and locks files on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
 ) -> Result<T, TransportError> {
     // Locks and dead mounts can block for seconds, which would hold up every connection on a runtime thread.
-    tokio::task::spawn_blocking(work)
-        .await
-        // Only a panic ends up here; it must not let a key through.
-        .unwrap_or_else(|error| Err(TransportError::KnownHosts { reason: format!("host keys: {error}") }))
+    let ended = tokio::time::timeout(FILES_PATIENCE, tokio::task::spawn_blocking(work)).await;
+    let seconds = FILES_PATIENCE.as_secs();
+    let silent = |_| Err(known_hosts_error(format!("the files of host keys did not answer within {seconds} s")));
+    // Only a panic ends up in the inner error; it must not let a key through.
+    ended.map_or_else(silent, |ended| ended.unwrap_or_else(|error| Err(known_hosts_error(format!("host keys: {error}")))))
 }
 
 /// The decision about a shown key.

@@ -18,7 +18,7 @@ use std::fmt;
 use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use openssh_config::{MAX_PATTERN_LENGTH, PatternList};
@@ -142,6 +142,62 @@ struct HashedName {
     /// Keyed with the salt, so that a look-up costs half.
     mac: Hmac<Sha1>,
     hash: [u8; 20],
+    /// The name, once it was looked up: a hash stands for one name, so no other need be compared with it.
+    name: OnceLock<Box<str>>,
+}
+
+impl HashedName {
+    fn is(&self, name: &str) -> bool {
+        if let Some(known) = self.name.get() {
+            return **known == *name;
+        }
+        let mut mac = self.mac.clone();
+        mac.update(name.as_bytes());
+        let is_same = mac.finalize().into_bytes().as_slice() == self.hash;
+        if is_same {
+            self.name.get_or_init(|| name.into());
+        }
+        is_same
+    }
+}
+
+/// The hashed names of files. What a look-up finds is kept, since it costs an HMAC for each of them, and a run looks for
+/// each host several times.
+#[derive(Default)]
+struct HashedNames {
+    names: Vec<HashedName>,
+    found: Mutex<HashMap<String, FoundLines>>,
+}
+
+/// The lines of a name among the first hashed ones.
+#[derive(Clone, Default)]
+struct FoundLines {
+    lines: Vec<usize>,
+    /// How many of the hashed names were compared.
+    compared: usize,
+}
+
+impl HashedNames {
+    /// The indices of the lines that have this name.
+    fn lines(&self, name: &str) -> Vec<usize> {
+        if self.names.is_empty() {
+            return Vec::new();
+        }
+        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let FoundLines { mut lines, compared } = known.unwrap_or_default();
+        // Not locked meanwhile: other hosts are looked up at the same time.
+        lines.extend(self.names.iter().skip(compared).filter(|hashed| hashed.is(name)).map(|hashed| hashed.line));
+        let found = FoundLines { lines: lines.clone(), compared: self.names.len() };
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), found);
+        lines
+    }
+}
+
+impl Clone for HashedNames {
+    fn clone(&self) -> Self {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { names: self.names.clone(), found: Mutex::new(found) }
+    }
 }
 
 /// The keys of known_hosts files, indexed by host.
@@ -149,7 +205,7 @@ struct HashedName {
 pub(super) struct KnownHosts {
     lines: Vec<Arc<ParsedLine>>,
     exact: HashMap<String, Vec<usize>>,
-    hashed: Vec<HashedName>,
+    hashed: HashedNames,
     patterns: Vec<(usize, PatternList)>,
     /// Lines of the last file read, so that one more has its number.
     last_line: usize,
@@ -190,7 +246,8 @@ impl KnownHosts {
     }
 
     /// The lines that speak of this host. One look-up serves both [`HostEntries::check`] and
-    /// [`HostEntries::algorithms`]; it costs one HMAC for each hashed name of the files (two for a port other than 22).
+    /// [`HostEntries::algorithms`]; the first for a name costs one HMAC for each hashed name of the files whose own name no
+    /// look-up has found yet (two for a port other than 22).
     #[must_use]
     pub(super) fn lookup(&self, host: &str, port: u16) -> HostEntries {
         let (name, host) = (written_name(host, port), host.to_ascii_lowercase());
@@ -216,13 +273,7 @@ impl KnownHosts {
     /// Indices of the lines whose names match, in their order.
     fn matching(&self, name: &str) -> Vec<usize> {
         let mut found: Vec<usize> = self.exact.get(name).cloned().unwrap_or_default();
-        for hashed in &self.hashed {
-            let mut mac = hashed.mac.clone();
-            mac.update(name.as_bytes());
-            if mac.finalize().into_bytes().as_slice() == hashed.hash {
-                found.push(hashed.line);
-            }
-        }
+        found.extend(self.hashed.lines(name));
         found.extend(self.patterns.iter().filter(|(_, list)| list.matches(iter::once(name))).map(|(line, _)| *line));
         // In the order of the files, because the first line that decides is the one that messages name; a line may
         // match twice.
@@ -275,7 +326,7 @@ impl KnownHosts {
     fn index(&mut self, line: usize, names: &str) -> Result<(), SkipReason> {
         if names.starts_with('|') {
             // A hashed name stands alone on its line.
-            self.hashed.push(hashed_name(line, names)?);
+            self.hashed.names.push(hashed_name(line, names)?);
             return Ok(());
         }
         if names.split(',').any(|name| name.len() > MAX_NAME) {
@@ -329,7 +380,7 @@ impl KnownHostNames {
         }
         // In the order of the files; within a line there is none.
         names.sort_unstable();
-        let mut found = Self { hosts: Vec::new(), hashed: known.hashed.len() };
+        let mut found = Self { hosts: Vec::new(), hashed: known.hashed.names.len() };
         let mut by_key: HashMap<&KeyData, usize> = HashMap::new();
         let mut by_name: HashMap<&str, usize> = HashMap::new();
         for (line, name) in names {
@@ -488,7 +539,7 @@ fn hashed_name(line: usize, text: &str) -> Result<HashedName, SkipReason> {
         return Err(SkipReason::BadHash);
     }
     let mac = Hmac::<Sha1>::new_from_slice(&salt).map_err(|_| SkipReason::BadHash)?;
-    Ok(HashedName { line, mac, hash })
+    Ok(HashedName { line, mac, hash, name: OnceLock::new() })
 }
 
 /// A name as `HashKnownHosts` has it written. `salt` must be random.

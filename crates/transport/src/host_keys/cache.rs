@@ -1,7 +1,8 @@
 //! The contents of files: each is read once, and again when it has changed.
 //!
-//! Here live [`FileCache`] and [`FileStamp`]. Uses `local` for reads with a time limit. What always holds: a cached value
-//! is returned only while size, times and inode of the file are unchanged; a pipe is read once and never again.
+//! Here live [`FileCache`] and [`FileStamp`]. Uses `local` for looks with a time limit. What always holds: a cached value
+//! is returned only while size, times and inode of the file are unchanged, unless the caller asks for the last one; a
+//! pipe is read once and never again.
 
 use ctl_local::file::PATIENCE;
 use std::collections::HashMap;
@@ -68,18 +69,49 @@ impl<T> Default for FileCache<T> {
 }
 
 impl<T> FileCache<T> {
-    /// What `read` makes of the file as it is now.
+    /// What `read` makes of the file as it is now. A dead mount holds this up for as long as it is dead, so call it from a
+    /// thread that may block, and give that a time limit.
     ///
     /// # Errors
     /// Those of `read`; they are not kept.
     pub(super) fn get<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        self.look(path, FileStamp::of, read)
+    }
+
+    /// The same, for a caller that may not wait for a dead mount. It costs a thread each time.
+    ///
+    /// # Errors
+    /// Those of `read`; they are not kept.
+    pub(super) fn get_in_time<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let stamp = |path: &Path| {
+            let path = path.to_owned();
+            // On a dead mount the reader says that it waited in vain.
+            ctl_local::within(PATIENCE, move || FileStamp::of(&path)).unwrap_or(FileStamp::Missing)
+        };
+        self.look(path, stamp, read)
+    }
+
+    /// What was made of the file when it was read last, without a look at it; as [`get_in_time`](Self::get_in_time) if it was
+    /// not read yet.
+    ///
+    /// # Errors
+    /// Those of `read`; they are not kept.
+    pub(super) fn last<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(path).map(|(_, value)| Arc::clone(value));
+        known.map_or_else(|| self.get_in_time(path, read), Ok)
+    }
+
+    fn look<E>(
+        &self,
+        path: &Path,
+        stamp: impl FnOnce(&Path) -> FileStamp,
+        read: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         // The lock is held while the file is read, so that many connections at once read it one time. A poisoned lock
         // still holds whole entries.
         let mut cached = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         // The stamp is taken before the read: a write in between then changes the stamp, and the next call reads again.
-        let looked_at = path.to_owned();
-        // On a dead mount the reader says that it waited in vain.
-        let now = ctl_local::within(PATIENCE, move || FileStamp::of(&looked_at)).unwrap_or(FileStamp::Missing);
+        let now = stamp(path);
         if let Some((then, value)) = cached.get(path)
             && *then == now
         {
@@ -154,6 +186,20 @@ mod tests {
         assert_eq!(*get(), "ax");
         cache.follow(&path, before, FileStamp::of(&path), |text| text.push('y'));
         assert_eq!(*get(), "ax", "another file than the one that was changed");
+    }
+
+    #[test]
+    fn the_last_value_needs_no_look() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("file");
+        let cache: FileCache<String> = FileCache::default();
+        let read = || fs::read_to_string(&path);
+        fs::write(&path, "a").expect("written");
+        assert_eq!(*cache.last(&path, read).expect("readable"), "a", "it was not read yet");
+        fs::write(&path, "ab").expect("written");
+        assert_eq!(*cache.last(&path, read).expect("readable"), "a");
+        assert_eq!(*cache.get_in_time(&path, read).expect("readable"), "ab");
+        assert_eq!(*cache.last(&path, read).expect("readable"), "ab");
     }
 
     #[test]

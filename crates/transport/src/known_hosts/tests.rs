@@ -276,6 +276,28 @@ fn agrees_with_ssh_keygen_on_hashes() {
     assert!(found.contains("line 4"), "{found}");
 }
 
+/// What a look-up has found is kept, and hides neither another name nor a line that comes later.
+#[test]
+fn a_repeated_look_up_of_hashed_names_finds_the_same() {
+    let line = |name: &str, salt: u8, key: &str| format!("{} {key}\n", hash_name(name, &[salt; 20]));
+    let mut known = known(&[line("n1", 1, ED1), line("n2", 2, ED2), line("n1", 3, EC1)].concat());
+    for _ in 0..2 {
+        assert_eq!(known.matching("n1"), [0, 2]);
+        assert_eq!(known.matching("n2"), [1]);
+        assert_eq!(known.matching("n3"), [0_usize; 0]);
+    }
+    let file: Arc<Path> = Arc::from(Path::new("kh"));
+    for (name, salt) in [("n1", 4), ("n3", 5)] {
+        known.push(Arc::clone(&file), line(name, salt, RSA1).trim_end());
+    }
+    let copy = known.clone();
+    for known in [&known, &copy] {
+        assert_eq!(known.matching("n1"), [0, 2, 3]);
+        assert_eq!(known.matching("n2"), [1]);
+        assert_eq!(known.matching("n3"), [4]);
+    }
+}
+
 #[test]
 fn large_files_are_looked_up_quickly() {
     let mut text = String::new();
