@@ -68,7 +68,7 @@ pub(super) fn run(
     let access = watch::access(&settings, &job.plan)?;
     let color = terminal::color(settings.output.color);
     let model = TopModel::new(output::node_roles(&job.plan), interval, color);
-    let RunSession { runtime, transport, notices, access, budget } =
+    let RunSession { runtime, transport, notices, access, budget, .. } =
         RunSession::open(&job.plan, access, &settings, false)?;
     let reader = TopLogReader {
         transport: Arc::clone(&transport),

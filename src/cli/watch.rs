@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn run(job: CliJob, settings: &Settings, interval: Duration) -> Result<ExitStatus, CliError> {
     let access = access(settings, &job.plan)?;
     let roles = output::node_roles(&job.plan);
-    let RunSession { runtime, transport, notices, access, budget } =
+    let RunSession { runtime, transport, notices, access, budget, .. } =
         RunSession::open(&job.plan, access, settings, false)?;
     let rounds =
         NodeRounds::new(&job.plan, &job.services, &access, settings, (&transport, notices), (budget, interval));

@@ -28,7 +28,7 @@ const AT_ONCE: usize = 4;
 #[derive(Debug, Clone)]
 pub struct HostAccess {
     /// How to connect.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// Whether and how commands go through sudo.
     pub sudo: Sudo,
     /// The backend that the user chose; none is `auto`.

@@ -424,7 +424,7 @@ pub fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAcc
     let access = nodes.iter().map(|selected| {
         let node = &selected.node;
         Ok(NodeAccess {
-            endpoint: ways.endpoint(node, settings.retries)?,
+            endpoint: Arc::new(ways.endpoint(node, settings.retries)?),
             sudo: if settings.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
             via: node.via,
             timeout: settings.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),

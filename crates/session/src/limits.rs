@@ -67,7 +67,7 @@ impl FileDemand {
         let mut bastions: HashSet<&Endpoint> = HashSet::new();
         for access in access {
             // Bastions are shared, so each counts once, however many nodes are behind it.
-            let mut next = &access.endpoint;
+            let mut next = &*access.endpoint;
             while let ProxyRoute::Jump(bastion) = &next.proxy {
                 next = bastion;
                 bastions.insert(next);

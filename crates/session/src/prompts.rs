@@ -78,7 +78,7 @@ pub(crate) async fn before_connecting(
     access: &[NodeAccess],
     forks: usize,
 ) -> Result<(), CliError> {
-    let endpoints: Vec<&Endpoint> = access.iter().map(|access| &access.endpoint).collect();
+    let endpoints: Vec<&Endpoint> = access.iter().map(|access| &*access.endpoint).collect();
     let names = nodes.iter().map(|selected| selected.node.name.as_str());
     let named: Vec<(&str, &Endpoint)> = names.zip(endpoints.iter().copied()).collect();
     let mut hops: HashSet<&Endpoint> = HashSet::new();

@@ -31,6 +31,8 @@ pub struct RunSession {
     pub access: Vec<NodeAccess>,
     /// How many connections may be open.
     pub budget: FileBudget,
+    /// Whether a run holds all its connections to its end.
+    keeps: bool,
 }
 
 /// What a run is, besides its plan.
@@ -76,7 +78,7 @@ impl RunSession {
         prompts::supervisor_passwords(nodes, &mut access);
         // Last: showing the key of a host behind a bastion takes a login at the bastion, with the password.
         runtime.block_on(prompts::before_connecting(&transport, nodes, &access, budget.forks))?;
-        Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget })
+        Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget, keeps })
     }
 
     /// Runs `plan` to its end and gives its events to `observe`. `signals` is called inside the runtime. Returns why the run
@@ -97,7 +99,8 @@ impl RunSession {
             head,
             access: self.access,
             forks: self.budget.forks,
-            hangs_up: self.budget.hangs_up,
+            // A node that was read is done: its connection would only take memory, here and there.
+            hangs_up: !self.keeps,
             transport: self.transport,
             notices: self.notices,
             guarding: locks,

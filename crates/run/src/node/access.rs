@@ -12,7 +12,7 @@ use ctl_transport::Endpoint;
 #[derive(Debug, Clone)]
 pub struct NodeAccess {
     /// How to connect.
-    pub endpoint: Endpoint,
+    pub endpoint: Arc<Endpoint>,
     /// Whether and how commands go through sudo.
     pub sudo: Sudo,
     /// The backend that the inventory names for its supervisords; none is `auto`.

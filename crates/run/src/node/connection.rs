@@ -32,7 +32,7 @@ use ctl_transport::{Endpoint, Session, Transport, TransportError};
 /// The connection to one node. At most one at a time.
 pub(crate) struct NodeConnection<T: Transport> {
     transport: Arc<T>,
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     sudo: Sudo,
     passwords: Arc<PasswordFiles>,
     current: Mutex<Option<NodeShell<T::Session>>>,
