@@ -9,7 +9,9 @@
 //! in the numbers, and continues. It does not tolerate reordering: a number below the highest one so far counts as a
 //! repetition.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -88,27 +90,46 @@ pub struct Ledger {
     next_seq: u64,
     batches: Vec<LedgerBatch>,
     batch_numbers: HashSet<u32>,
-    /// In order of arrival; append-only.
+    /// In order of arrival; append-only. Empty once the run has finished.
     arrived: Vec<TargetResult>,
-    /// In display order, built on demand.
+    /// In display order, built on demand. All there is once the run has finished.
     ordered: OnceLock<Vec<TargetResult>>,
-    ended_targets: HashSet<LedgerKey>,
+    /// The hash of each target that has a result, and the place of that in `arrived`: the targets themselves, kept a second
+    /// time, would take as much memory as their results.
+    ended_targets: BTreeSet<(u64, usize)>,
+    hasher: RandomState,
+    /// By node. Empty once the run has finished.
     facts: BTreeMap<String, NodeFacts>,
+    /// The same as a list, built on demand. All there is once the run has finished.
+    listed_facts: OnceLock<Vec<NodeFacts>>,
     counts: BTreeMap<Outcome, u64>,
-    finished_visits: HashSet<(u32, String)>,
+    /// The batches that each node has finished.
+    finished_visits: HashMap<String, BTreeSet<u32>>,
     cancel: Option<CancelReason>,
     elapsed: Duration,
     finished: bool,
 }
 
 /// Identifies a target in a batch: each has one result.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct LedgerKey {
+#[derive(PartialEq, Eq, Hash)]
+struct LedgerKey<'a> {
     batch: Option<u32>,
-    node: String,
-    role: Option<String>,
-    supervisor: Option<String>,
-    service: Option<String>,
+    node: &'a str,
+    role: Option<&'a str>,
+    supervisor: Option<&'a str>,
+    service: Option<&'a str>,
+}
+
+impl<'a> From<&'a TargetResult> for LedgerKey<'a> {
+    fn from(result: &'a TargetResult) -> Self {
+        Self {
+            batch: result.batch,
+            node: &result.node,
+            role: result.role.as_deref(),
+            supervisor: result.supervisor.as_deref(),
+            service: result.service.as_deref(),
+        }
+    }
 }
 
 impl Ledger {
@@ -173,8 +194,8 @@ impl Ledger {
 
     /// The facts about the nodes beyond their results, by name.
     #[must_use]
-    pub fn facts(&self) -> Vec<NodeFacts> {
-        self.facts.values().cloned().collect()
+    pub fn facts(&self) -> &[NodeFacts] {
+        self.listed_facts.get_or_init(|| self.facts.values().cloned().collect())
     }
 
     /// Number of results so far.
@@ -217,7 +238,9 @@ impl Ledger {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let mut worst: HashMap<&str, Outcome> = HashMap::new();
-        for result in &self.arrived {
+        // Once the run has finished they are all in order, and nothing is left behind.
+        let finished = self.ordered.get().filter(|_| self.finished);
+        for result in finished.unwrap_or(&self.arrived) {
             let known = worst.entry(&result.node).or_insert(result.outcome);
             // The order of the outcomes is their severity.
             *known = result.outcome.max(*known);
@@ -261,6 +284,7 @@ impl Ledger {
             EventKind::NodeStarted { batch, node } => self.refuse_finished(Some(*batch), node)?,
             EventKind::NodeFacts(facts) => {
                 self.facts.insert(facts.node.clone(), facts.clone());
+                self.listed_facts = OnceLock::new();
             }
             // These are shown or compared as they arrive; the state of the run does not depend on them.
             EventKind::Inspected { .. }
@@ -272,18 +296,23 @@ impl Ledger {
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
                 self.refuse_finished(Some(*batch), node)?;
-                self.finished_visits.insert((*batch, node.clone()));
+                self.finished_visits.entry(node.clone()).or_default().insert(*batch);
             }
             // Ctrl-C during another cancellation raises the reason, never lowers it.
             EventKind::CancelBegan { reason } => self.cancel = self.cancel.max(Some(*reason)),
             EventKind::RunFinished { .. } => {
                 self.finished = true;
+                // No result follows: they are put in order as they are, and not copied.
+                let order = self.order();
+                let mut arrived: Vec<_> = std::mem::take(&mut self.arrived).into_iter().map(Some).collect();
+                let mut results: Vec<_> =
+                    order.into_iter().filter_map(|place| arrived.get_mut(place).and_then(Option::take)).collect();
                 if let Some(head) = self.head.as_ref().filter(|head| head.action.as_deref() == Some("status")) {
-                    // No result follows, so standby can be judged on the complete set.
-                    let mut results = self.in_order();
+                    // Standby can only be judged on the complete set.
                     standby::judge(&mut results, &head.selection);
-                    self.ordered = OnceLock::from(results);
                 }
+                self.ordered = OnceLock::from(results);
+                self.listed_facts = OnceLock::from(std::mem::take(&mut self.facts).into_values().collect::<Vec<_>>());
             }
         }
         Ok(())
@@ -291,15 +320,11 @@ impl Ledger {
 
     fn take_result(&mut self, result: &TargetResult) -> Result<(), LedgerError> {
         self.refuse_finished(result.batch, &result.node)?;
-        let key = LedgerKey {
-            batch: result.batch,
-            node: result.node.clone(),
-            role: result.role.clone(),
-            supervisor: result.supervisor.clone(),
-            service: result.service.clone(),
-        };
+        let key = LedgerKey::from(result);
+        let hash = self.hasher.hash_one(&key);
+        let is_same = |place: usize| self.arrived.get(place).is_some_and(|known| LedgerKey::from(known) == key);
         // The first result counts: a late second one cannot overwrite a result that was shown.
-        if !self.ended_targets.insert(key) {
+        if self.ended_targets.range((hash, 0)..=(hash, usize::MAX)).any(|(_, place)| is_same(*place)) {
             return Err(LedgerError::SecondResult {
                 node: result.node.clone(),
                 batch: result.batch,
@@ -308,6 +333,7 @@ impl Ledger {
             });
         }
         *self.counts.entry(result.outcome).or_insert(0) += 1;
+        self.ended_targets.insert((hash, self.arrived.len()));
         // A new result invalidates the sorted copy.
         self.ordered = OnceLock::new();
         self.arrived.push(result.clone());
@@ -318,11 +344,17 @@ impl Ledger {
     ///
     /// An event without a batch can come at any time, such as the result of a node that a later step does not start.
     fn refuse_finished(&self, batch: Option<u32>, node: &str) -> Result<(), LedgerError> {
-        let finished = batch.is_some_and(|batch| self.finished_visits.contains(&(batch, node.to_owned())));
+        let visits = self.finished_visits.get(node);
+        let finished = batch.is_some_and(|batch| visits.is_some_and(|visits| visits.contains(&batch)));
         if finished { Err(LedgerError::NodeWasFinished { node: node.to_owned(), batch }) } else { Ok(()) }
     }
 
     fn in_order(&self) -> Vec<TargetResult> {
+        self.order().into_iter().filter_map(|place| self.arrived.get(place).cloned()).collect()
+    }
+
+    /// The places of the results in `arrived`, in display order.
+    fn order(&self) -> Vec<usize> {
         let mut places: HashMap<(u32, &str), usize> = HashMap::new();
         for batch in &self.batches {
             for (place, node) in batch.nodes.iter().enumerate() {
@@ -333,18 +365,19 @@ impl Ledger {
         let mut keyed: Vec<_> = self
             .arrived
             .iter()
-            .map(|result| {
+            .enumerate()
+            .map(|(index, result)| {
                 // Results without a batch, and nodes outside their batch, come last.
                 let batch = result.batch.unwrap_or(u32::MAX);
                 let place = places.get(&(batch, result.node.as_str())).copied().unwrap_or(usize::MAX);
                 // Together with the batch, this is the whole key of a target, so the order never depends on the
                 // arrival.
                 let target = (&result.node, &result.supervisor, &result.service, &result.role);
-                ((batch, place, target), result)
+                ((batch, place, target), index)
             })
             .collect();
         keyed.sort_by_key(|(key, _)| *key);
-        keyed.into_iter().map(|(_, result)| result.clone()).collect()
+        keyed.into_iter().map(|(_, index)| index).collect()
     }
 }
 

@@ -321,7 +321,7 @@ impl WatchedNode {
         // A round that failed early knows no names, and the earlier census still holds.
         self.census = pool.census().cloned().or(self.census.take());
         self.pool = Some(pool);
-        self.last = Some((ledger.results().to_vec(), ledger.facts().into_iter().next(), now));
+        self.last = Some((ledger.results().to_vec(), ledger.facts().first().cloned(), now));
         let is_away = |result: &TargetResult| matches!(result.outcome, Outcome::Unreachable | Outcome::TimedOut);
         if ledger.results().iter().any(is_away) {
             // Doubled each time, so that nodes which stay away cost ever fewer attempts.

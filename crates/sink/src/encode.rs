@@ -3,6 +3,8 @@
 //! Here live [`json`], [`json_line`], [`yaml`] and the [`SchemaName`] that each begins with. They use [`text`]. What always holds: a reader of the text gets the
 //! values as they are; the text has no character that a terminal would act on or hide, line ends apart.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{SinkError, text};
@@ -22,8 +24,7 @@ pub enum SchemaName {
 /// [`SinkError::Json`].
 pub fn json(value: &impl Serialize) -> Result<String, SinkError> {
     let json = serde_json::to_string_pretty(value).map_err(SinkError::Json)?;
-    // JSON has unsafe characters only inside strings, where an escape means the same.
-    Ok(text::escape_json(&json).into_owned() + "\n")
+    Ok(ended(json))
 }
 
 /// One line, with its newline.
@@ -32,7 +33,19 @@ pub fn json(value: &impl Serialize) -> Result<String, SinkError> {
 /// [`SinkError::Json`].
 pub fn json_line(value: &impl Serialize) -> Result<String, SinkError> {
     let json = serde_json::to_string(value).map_err(SinkError::Json)?;
-    Ok(text::escape_json(&json).into_owned() + "\n")
+    Ok(ended(json))
+}
+
+/// The text without unsafe characters, and with a line end. Nearly always it is the text as it is, which may be large.
+fn ended(mut json: String) -> String {
+    // JSON has unsafe characters only inside strings, where an escape means the same.
+    let escaped = match text::escape_json(&json) {
+        Cow::Owned(escaped) => Some(escaped),
+        Cow::Borrowed(_) => None,
+    };
+    json = escaped.unwrap_or(json);
+    json.push('\n');
+    json
 }
 
 /// One document as YAML.

@@ -112,7 +112,7 @@ impl ReportPage {
     fn of(ledger: &Ledger, exit_code: u8) -> Result<Self, SinkError> {
         let results = ledger.results();
         let facts = ledger.facts();
-        let overview = Overview::of(results, &facts);
+        let overview = Overview::of(results, facts);
         let head = ledger.head();
         let services = head.map(|head| head.services.join(", ")).unwrap_or_default();
         let healths: Vec<TargetHealth> = results.iter().map(TargetHealth::of).collect();
@@ -122,7 +122,7 @@ impl ReportPage {
             policy: policy(),
             css: CSS,
             js: JS,
-            data: data::json(ledger, &overview, &facts, exit_code)?,
+            data: data::json(ledger, &overview, facts, exit_code)?,
             version: env!("CARGO_PKG_VERSION"),
             run: head.map(|head| head.run.clone()).unwrap_or_default(),
             services: text::single_line(&services),

@@ -30,7 +30,7 @@ pub(super) struct RunDocument<'a, R> {
     exit_code: u8,
     results: R,
     /// Facts about the nodes beyond their results; only `ctl status` collects them.
-    nodes: Option<Vec<NodeFacts>>,
+    nodes: Option<&'a [NodeFacts]>,
     summary: Summary,
 }
 

@@ -64,7 +64,7 @@ impl Sink for OverviewSink {
     }
 
     fn finish(&mut self, ledger: &Ledger, _exit_code: u8) -> Result<(), SinkError> {
-        let overview = Overview::of_nodes(ledger.results(), &ledger.facts(), &self.roles);
+        let overview = Overview::of_nodes(ledger.results(), ledger.facts(), &self.roles);
         let shown = lines(&overview, self.options);
         let text: String = shown.iter().map(|line| format!("{line}\n")).collect();
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());

@@ -102,9 +102,9 @@ impl StatusMetric {
 fn families(ledger: &Ledger, exit_code: u8) -> Vec<StatusMetric> {
     let facts = ledger.facts();
     let mut all = of_run(ledger, exit_code);
-    all.extend(of_roles(&Overview::of(ledger.results(), &facts)));
-    all.extend(of_nodes(ledger.results(), &facts));
-    all.extend(of_supervisors(ledger.results(), &facts));
+    all.extend(of_roles(&Overview::of(ledger.results(), facts)));
+    all.extend(of_nodes(ledger.results(), facts));
+    all.extend(of_supervisors(ledger.results(), facts));
     all.extend(of_services(ledger.results()));
     all
 }

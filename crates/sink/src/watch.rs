@@ -33,7 +33,7 @@ pub fn watch_frame<'a>(
     past: impl Iterator<Item = &'a str>,
     options: OverviewOptions,
 ) -> Vec<String> {
-    let overview = Overview::of_nodes(ledger.results(), &ledger.facts(), roles);
+    let overview = Overview::of_nodes(ledger.results(), ledger.facts(), roles);
     let cut = |line: &str| match options.width {
         Some(width) => text::cut(line, usize::from(width)).into_owned(),
         None => line.to_owned(),

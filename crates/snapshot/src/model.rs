@@ -51,7 +51,7 @@ impl Snapshot {
             services: head.map(|head| head.services.clone()).unwrap_or_default(),
             selection: head.map(|head| head.selection.clone()).unwrap_or_default(),
             results: ledger.results().to_vec(),
-            nodes: ledger.facts(),
+            nodes: ledger.facts().to_vec(),
         }
     }
 }

@@ -225,7 +225,7 @@ impl TopModel {
         // Remember it by name: the new results have other indexes.
         let kept = self.current().map(TopTarget::of);
         let facts = ledger.facts();
-        self.overview = Overview::of_nodes(ledger.results(), &facts, &self.roles);
+        self.overview = Overview::of_nodes(ledger.results(), facts, &self.roles);
         self.results = ledger.results().to_vec();
         self.map = ServiceMap::of(&self.results, &self.roles);
         self.texts = self.results.iter().map(words_of).collect();
@@ -233,7 +233,7 @@ impl TopModel {
         for result in &self.results {
             *self.counts.entry(TargetHealth::of(result)).or_default() += 1;
         }
-        self.facts = facts.into_iter().map(|facts| (facts.node.clone(), facts)).collect();
+        self.facts = facts.iter().map(|facts| (facts.node.clone(), facts.clone())).collect();
         self.took = ledger.elapsed();
         self.at = at;
         self.late = late;
