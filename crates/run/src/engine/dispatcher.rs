@@ -55,6 +55,8 @@ pub(crate) struct Dispatcher<'a> {
     /// Work items that wait for a fork.
     waiting: VecDeque<WorkItem>,
     running: BTreeMap<WorkItem, ItemProgress>,
+    /// Those of them whose node has not answered a connection for long.
+    silent: BTreeSet<WorkItem>,
     /// Nodes that are not worked on any more; they have all their results.
     lost: BTreeSet<usize>,
     /// Nodes that are connected to.
@@ -112,6 +114,7 @@ impl<'a> Dispatcher<'a> {
             stage: RunStage::Begin,
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
+            silent: BTreeSet::new(),
             lost: BTreeSet::new(),
             connected: BTreeSet::new(),
             step: None,
@@ -169,6 +172,8 @@ impl<'a> Dispatcher<'a> {
         let Some(progress) = self.running.get_mut(&message.item) else { return };
         match message.update {
             WorkerUpdate::Phase(phase) => self.phase(message.item, phase, effects),
+            WorkerUpdate::Silent(true) => drop(self.silent.insert(message.item)),
+            WorkerUpdate::Silent(false) => drop(self.silent.remove(&message.item)),
             WorkerUpdate::Gate { service, met, waiting_for } => {
                 let batch = if let WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) = message.item {
                     node_batch.batch
@@ -251,6 +256,7 @@ impl<'a> Dispatcher<'a> {
     fn ended(&mut self, item: WorkItem, end: WorkItemEnd, effects: &mut Vec<Effect>) {
         // An end that comes after the item was abandoned: its results are recorded already.
         let Some(progress) = self.running.remove(&item) else { return };
+        self.silent.remove(&item);
         match item {
             WorkItem::Connect(node) | WorkItem::Lock(node) | WorkItem::Inspect(node) => {
                 // A lock that is held is tried again, and its node stays shown meanwhile.
@@ -452,6 +458,7 @@ impl<'a> Dispatcher<'a> {
         effects.push(Effect::Abandon);
         // Taken out of the table first: an update of a dropped worker that still comes in finds no work item, so no target
         // gets a second result.
+        self.silent.clear();
         for (item, progress) in std::mem::take(&mut self.running) {
             match item {
                 WorkItem::Batch(node_batch) => {
@@ -481,7 +488,7 @@ impl<'a> Dispatcher<'a> {
             if let Some(failure) = self.early_end() {
                 self.drop_what_waits(&failure, effects);
             }
-            while self.running.len() < self.forks
+            while self.running.len() < self.forks + self.lent()
                 && let Some(item) = self.waiting.pop_front()
             {
                 self.start(item, effects);
@@ -494,6 +501,12 @@ impl<'a> Dispatcher<'a> {
                 self.next(effects);
             }
         }
+    }
+
+    /// Forks of nodes that do not answer, which others have meanwhile: a quarter of all at most, since those nodes may
+    /// answer after all.
+    fn lent(&self) -> usize {
+        self.silent.len().min(self.forks / 4)
     }
 
     /// Why nothing new is started; none if it is.

@@ -695,6 +695,37 @@ fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
     assert_eq!(dispatcher.handle(DispatcherInput::Signal(CancelReason::Terminated)).last(), Some(&Effect::Finish));
 }
 
+/// A node that does not answer keeps no other from its turn, but a quarter of the forks is all that is lent, and nothing to
+/// a few.
+#[test]
+fn the_fork_of_a_silent_node_goes_to_another() {
+    let plan = plan_of(20, 0, &[("r", (0..20).collect())], Action::Status, Policy::default());
+    let started = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Start(_))).count();
+    let item = |node| {
+        WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node, batched: false })
+    };
+    let silent = |node, is_silent| {
+        DispatcherInput::Message(WorkerMessage { item: item(node), update: WorkerUpdate::Silent(is_silent) })
+    };
+    let mut dispatcher = Dispatcher::new(&plan, 8, 1);
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Begin)), 8);
+    assert_eq!(started(&dispatcher.handle(silent(0, true))), 1);
+    assert_eq!(started(&dispatcher.handle(silent(1, true))), 1);
+    assert_eq!(started(&dispatcher.handle(silent(2, true))), 0, "two of eight are lent");
+    // One of three has its fork back; as many as before are lent.
+    assert_eq!(started(&dispatcher.handle(silent(2, false))), 0);
+    assert_eq!(started(&dispatcher.handle(silent(1, false))), 0);
+    // Ten are at work, of nine: the next starts only when two have ended.
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Ended(item(3), WorkItemEnd::Done))), 0);
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Ended(item(4), WorkItemEnd::Done))), 1);
+    // The fork that was lent comes back with the end of the silent node.
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Ended(item(0), WorkItemEnd::Done))), 0);
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Ended(item(5), WorkItemEnd::Done))), 1);
+    let mut dispatcher = Dispatcher::new(&plan, 3, 1);
+    assert_eq!(started(&dispatcher.handle(DispatcherInput::Begin)), 3);
+    assert_eq!(started(&dispatcher.handle(silent(0, true))), 0);
+}
+
 /// The phases that are shown of a work item, or of the run as a whole.
 fn shown(effects: &[Effect]) -> Vec<(Option<&str>, &ActivityPhase)> {
     let shown = |effect| match effect {

@@ -145,6 +145,8 @@ pub(crate) struct WorkerMessage {
 pub(crate) enum WorkerUpdate {
     /// The phase to show.
     Phase(ActivityPhase),
+    /// Whether the node has let a connection wait for long: then another may have its fork meanwhile.
+    Silent(bool),
     /// The targets it found; each will have a result.
     Targets(Vec<TargetKey>),
     /// From now on the target may be changed.

@@ -100,7 +100,8 @@ impl<T: Transport> SnapshotGate<'_, T> {
         let mut take = |update: WorkerUpdate| match update {
             WorkerUpdate::Result(result) => after.results.push(*result),
             WorkerUpdate::Facts(facts) => after.nodes.push(*facts),
-            WorkerUpdate::Phase(_) | WorkerUpdate::Targets(_) | WorkerUpdate::Begun(_) | WorkerUpdate::Gate { .. } => {}
+            WorkerUpdate::Phase(_) | WorkerUpdate::Silent(_) | WorkerUpdate::Targets(_) => {}
+            WorkerUpdate::Begun(_) | WorkerUpdate::Gate { .. } => {}
             WorkerUpdate::Lines(_) | WorkerUpdate::Notice(_) | WorkerUpdate::Names(_) | WorkerUpdate::Pending(_) => {}
         };
         let mut work = Box::pin(status::read(reader, node_batch, memory, false));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
@@ -19,6 +20,9 @@ use crate::results::{ResultBuilder, node_name};
 use ctl_event::{ActivityPhase, TargetResult};
 use ctl_plan::{Plan, TaskIndex};
 use ctl_transport::{ProxyRoute, Transport};
+
+/// A node that lets a connection wait for so long need not keep others from being worked on.
+const SILENT: Duration = Duration::from_secs(1);
 
 /// A node, and everything that the work on it needs.
 pub(crate) struct NodeContext<T: Transport> {
@@ -85,7 +89,17 @@ impl<T: Transport> NodeContext<T> {
         // Where each hop has a time of its own, the time for all of them is not known.
         let limit = (self.access.endpoint.proxy == ProxyRoute::Direct).then_some(self.access.endpoint.connect_timeout);
         self.show(item, ActivityPhase { limit, ..ActivityPhase::work("connecting") }).await;
-        self.connection.session().await.map_err(|error| WorkItemEnd::of_failure(error.failure()))
+        let mut connecting = std::pin::pin!(self.connection.session());
+        let connected = match timeout(SILENT, connecting.as_mut()).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                self.send(item, WorkerUpdate::Silent(true)).await;
+                let connected = connecting.await;
+                self.send(item, WorkerUpdate::Silent(false)).await;
+                connected
+            }
+        };
+        connected.map_err(|error| WorkItemEnd::of_failure(error.failure()))
     }
 
     /// Shows the current work of the node.
