@@ -1,0 +1,336 @@
+//! What the controller does with all nodes at once, at 1,000 and at 10,000 of them, without a node.
+//!
+//!     cargo bench --bench ten_thousand_nodes
+//!
+//! Ten times as many nodes should take ten times as long, or a little more: nothing here may be worse than O(n log n).
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contrail_ctl::event::{
+    CancelReason, EventKind, Ledger, Outcome, ProcessState, RunEvent, RunHead, RunScope, TargetResult, Via,
+};
+use contrail_ctl::guard::LockHolder;
+use contrail_ctl::inventory::{Inventory, PathEnvironment, parse};
+use contrail_ctl::journal::{Journal, RunController, RunRequest, SavedFile};
+use contrail_ctl::plan::batch::{DownBudget, batches};
+use contrail_ctl::plan::{Action, Plan, Task, TaskSpec, Work, explain, plan};
+use contrail_ctl::remote::Sudo;
+use contrail_ctl::run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
+use contrail_ctl::select::{NodeQuery, Selection, select};
+use contrail_ctl::sink::{CsvSink, JsonSink, Sink, TableOptions, TableSink};
+use contrail_ctl::transport::{
+    AllowedFamilies, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings, ProxyRoute, SshSession,
+    Transport, TransportError,
+};
+use divan::{Bencher, black_box};
+use nodeset::NodeSet;
+
+const NODES: [usize; 2] = [1_000, 10_000];
+const SERVICES: usize = 8;
+
+fn main() {
+    divan::main();
+}
+
+/// An inventory with a line for each node.
+fn text(nodes: usize) -> String {
+    let mut text = "version: 1\nnodes:\n".to_owned();
+    for node in 0..nodes {
+        let role = ["compute", "compute", "compute", "analytics", "database"][node % 5];
+        let (second, third, last) = (node / 62_500, node / 250 % 250, node % 250 + 1);
+        writeln!(text, "  n{node:05}: {{address: 10.{second}.{third}.{last}, roles: [{role}]}}")
+            .expect("memory takes every text");
+    }
+    text
+}
+
+fn inventory(nodes: usize) -> Inventory {
+    let nowhere = PathEnvironment::new(None, std::iter::empty::<(&str, &str)>());
+    parse(&text(nodes), Path::new("inventory.yaml"), &nowhere).expect("an inventory")
+}
+
+fn selection(inventory: &Inventory) -> Selection {
+    let query = NodeQuery { roles: &[], nodes: &[], exclude: &[], services: &[] };
+    select(inventory, &query).expect("all nodes")
+}
+
+fn plan_of(inventory: &Inventory, action: Action) -> Plan {
+    let task = Task::new(Work::example(action, Vec::new()), false);
+    plan(vec![TaskSpec { task, nodes: selection(inventory).nodes }], inventory, None)
+}
+
+fn head(nodes: usize) -> RunHead {
+    RunHead {
+        run: "20260301-080000-abcd".to_owned(),
+        command: "status".to_owned(),
+        action: Some("status".to_owned()),
+        services: Vec::new(),
+        started: jiff::Timestamp::UNIX_EPOCH,
+        nodes: u32::try_from(nodes).unwrap_or_default(),
+        selection: RunScope::default(),
+        input: None,
+    }
+}
+
+/// The events of a status, with other pids and times on each node.
+fn events(nodes: usize) -> Vec<RunEvent> {
+    let name = |node: usize| format!("n{node:05}");
+    let results = (0..nodes * SERVICES).map(|place| {
+        let (node, service) = (place / SERVICES, place % SERVICES);
+        EventKind::Result(TargetResult {
+            address: Some(format!("10.0.{}.{}", node / 250, node % 250 + 1)),
+            role: Some("analytics".to_owned()),
+            supervisor: Some("supervisor-analytics".to_owned()),
+            service: Some(format!("contrail-service-{service}")),
+            state: Some(ProcessState::Running),
+            pid: u32::try_from(place).ok(),
+            uptime_s: u64::try_from(place).ok(),
+            via: Some(Via::Rpc),
+            batch: Some(1),
+            duration_ms: Some(1),
+            ..TargetResult::new(name(node), Outcome::Ok)
+        })
+    });
+    let batch = EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (0..nodes).map(name).collect() };
+    let ends = (0..nodes).map(|node| EventKind::NodeFinished { batch: 1, node: name(node) });
+    let kinds = [EventKind::RunStarted(head(nodes)), batch].into_iter().chain(results).chain(ends);
+    let kinds = kinds.chain([EventKind::RunFinished { elapsed_ms: 1 }]);
+    let event = |(seq, kind)| RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
+    (0..).zip(kinds).map(event).collect()
+}
+
+fn folded(events: &[RunEvent]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for event in events {
+        ledger.apply(event).expect("an event that fits");
+    }
+    ledger
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn inventory_of_single_lines(bencher: Bencher<'_, '_>, nodes: usize) {
+    let (text, nowhere) = (text(nodes), PathEnvironment::new(None, std::iter::empty::<(&str, &str)>()));
+    bencher.bench_local(|| parse(&text, Path::new("inventory.yaml"), &nowhere));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn selection_of_all(bencher: Bencher<'_, '_>, nodes: usize) {
+    let inventory = inventory(nodes);
+    bencher.bench_local(|| selection(&inventory));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn plan_of_a_status(bencher: Bencher<'_, '_>, nodes: usize) {
+    let inventory = inventory(nodes);
+    bencher.bench_local(|| plan_of(&inventory, Action::Status));
+}
+
+/// One node of the database after the other.
+#[divan::bench(args = NODES, sample_count = 5)]
+fn plan_of_a_restart(bencher: Bencher<'_, '_>, nodes: usize) {
+    let inventory = inventory(nodes);
+    bencher.bench_local(|| explain::view(&plan_of(&inventory, Action::Restart), None));
+}
+
+/// One node after the other, all of one capped role.
+#[divan::bench(args = NODES, sample_count = 5)]
+fn batches_of_a_capped_role(bencher: Bencher<'_, '_>, nodes: usize) {
+    let all: Vec<usize> = (0..nodes).collect();
+    let budget = DownBudget {
+        role: "database".to_owned(),
+        limit: 1,
+        members: all.iter().copied().collect(),
+        down: [nodes / 2].into_iter().collect(),
+    };
+    bencher.bench_local(|| batches(&all, |_| 3, std::slice::from_ref(&budget)));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn folding_of_names(bencher: Bencher<'_, '_>, nodes: usize) {
+    // One in seven is missing, or one range would be all.
+    let names: Vec<String> = (0..nodes).filter(|node| node % 7 > 0).map(|node| format!("n{node:05}")).collect();
+    bencher.bench_local(|| NodeSet::from_names(&names).to_string());
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn ledger(bencher: Bencher<'_, '_>, nodes: usize) {
+    let events = events(nodes);
+    bencher.bench_local(|| folded(&events));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn results_in_order(bencher: Bencher<'_, '_>, nodes: usize) {
+    // Without the end of the run, which puts them in order itself.
+    let mut events = events(nodes);
+    events.pop();
+    let ledger = folded(&events);
+    bencher.with_inputs(|| ledger.clone()).bench_local_values(|ledger| {
+        black_box(ledger.results().len());
+        ledger
+    });
+}
+
+/// Writes all results to nowhere.
+fn show(bencher: Bencher<'_, '_>, nodes: usize, sink: impl Fn() -> Box<dyn Sink>) {
+    let ledger = folded(&events(nodes));
+    bencher.bench_local(|| sink().finish(&ledger, 0));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn table_folded(bencher: Bencher<'_, '_>, nodes: usize) {
+    let options = TableOptions { fold: Some(true), width: Some(120), ..TableOptions::default() };
+    show(bencher, nodes, || Box::new(TableSink::new(options, Box::new(std::io::sink()), Box::new(std::io::sink()))));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn table_of_all_rows(bencher: Bencher<'_, '_>, nodes: usize) {
+    let options = TableOptions { fold: Some(false), width: Some(120), ..TableOptions::default() };
+    show(bencher, nodes, || Box::new(TableSink::new(options, Box::new(std::io::sink()), Box::new(std::io::sink()))));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn json(bencher: Bencher<'_, '_>, nodes: usize) {
+    show(bencher, nodes, || Box::new(JsonSink::new(Box::new(std::io::sink()))));
+}
+
+#[divan::bench(args = NODES, sample_count = 5)]
+fn csv(bencher: Bencher<'_, '_>, nodes: usize) {
+    show(bencher, nodes, || Box::new(CsvSink::new(Box::new(std::io::sink()))));
+}
+
+/// All results of a run in one transaction: what workers report at once is written at once, and only then shown.
+#[divan::bench(args = NODES, sample_count = 3)]
+fn journal(bencher: Bencher<'_, '_>, nodes: usize) {
+    let events = events(nodes);
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut journals = 0;
+    let begun = || {
+        journals += 1;
+        let mut journal = Journal::open(&folder.path().join(format!("{journals}.db"))).expect("a journal");
+        journal.begin(&request(nodes)).expect("a run");
+        journal
+    };
+    bencher.with_inputs(begun).bench_local_values(|mut journal| {
+        journal.append_all("20260301-080000-abcd", &events).expect("written");
+        journal
+    });
+}
+
+fn request(nodes: usize) -> RunRequest {
+    let head = head(nodes);
+    RunRequest {
+        run: head.run,
+        words: Vec::new(),
+        directory: "/".into(),
+        inventory: SavedFile { path: "inventory.yaml".into(), text: String::new() },
+        rollout: None,
+        controller: RunController::this(),
+        reason: None,
+        started: head.started,
+        command: head.command,
+        action: head.action,
+        services: head.services,
+        nodes: head.nodes,
+        input: None,
+        origin: None,
+    }
+}
+
+/// Reaches no node.
+struct Nowhere;
+
+impl Transport for Nowhere {
+    type Session = SshSession;
+
+    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<SshSession, TransportError>> + Send {
+        let (host, port) = (endpoint.host.clone(), endpoint.port);
+        std::future::ready(Err(TransportError::Refused { host, port }))
+    }
+}
+
+fn access(nodes: usize) -> Vec<NodeAccess> {
+    let endpoint = Arc::new(Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port: 22,
+        family: AllowedFamilies::Any,
+        bind: None,
+        proxy: ProxyRoute::Direct,
+        login: LoginSettings {
+            user: "root".to_owned(),
+            identities: Vec::new(),
+            identities_named: false,
+            certificates: Vec::new(),
+            identities_only: false,
+            agent: None,
+            methods: Vec::new(),
+        },
+        host_keys: Arc::new(HostKeySettings {
+            user_files: Vec::new(),
+            global_files: Vec::new(),
+            revoked: Vec::new(),
+            alias: None,
+            policy: HostKeyPolicy::Strict,
+            hash_names: false,
+            min_rsa_bits: 1024,
+        }),
+        algorithms: Arc::default(),
+        keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
+        connect_timeout: Duration::from_secs(5),
+        retries: 0,
+    });
+    let one = NodeAccess {
+        endpoint,
+        sudo: Sudo::No,
+        via: None,
+        timeout: Duration::from_secs(60),
+        passwords: Arc::default(),
+    };
+    vec![one; nodes]
+}
+
+/// A run in which every node fails at once: the dispatcher, the workers, the events and the ledger.
+fn run_nowhere(bencher: Bencher<'_, '_>, nodes: usize, action: Action) {
+    let (plan, access) = (Arc::new(plan_of(&inventory(nodes), action)), access(nodes));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            let (_none, notices) = tokio::sync::mpsc::channel(1);
+            let (_quiet, signals) = tokio::sync::mpsc::channel::<CancelReason>(1);
+            let setup = RunSetup {
+                plan: Arc::clone(&plan),
+                head: head(nodes),
+                access: access.clone(),
+                forks: 256,
+                hangs_up: true,
+                transport: Arc::new(Nowhere),
+                notices,
+                guarding: LockPolicy::new(LockHolder::default(), Duration::ZERO, true, &plan),
+                first_seq: 0,
+                first_batch: 1,
+            };
+            let mut ledger = Ledger::default();
+            run(setup, signals, |events| {
+                for event in events {
+                    ledger.apply(event).expect("an event that fits");
+                }
+                JournalAck::Yes
+            })
+            .await;
+            ledger.result_count()
+        })
+    });
+}
+
+#[divan::bench(args = NODES, sample_count = 3)]
+fn run_of_a_status(bencher: Bencher<'_, '_>, nodes: usize) {
+    run_nowhere(bencher, nodes, Action::Status);
+}
+
+#[divan::bench(args = NODES, sample_count = 3)]
+fn run_of_a_restart(bencher: Bencher<'_, '_>, nodes: usize) {
+    run_nowhere(bencher, nodes, Action::Restart);
+}
