@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// Maximum number of hosts, as in our own inventory.
 pub(crate) const MAX_HOSTS: usize = 100_000;
 
+/// Maximum number of omissions in the message of an error.
+const MAX_EXPLAINED: usize = 10;
+
 /// The content of another tool's inventory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImportedFleet {
@@ -15,6 +18,8 @@ pub struct ImportedFleet {
     pub hosts: Vec<ImportedHost>,
     /// Every group with the names of its hosts, those of its subgroups included.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// Where each group is first named.
+    pub group_places: BTreeMap<String, SourcePlace>,
     /// The omissions, in the order of their discovery.
     pub omissions: Vec<Omission>,
 }
@@ -105,6 +110,12 @@ impl OmissionList {
     /// Adds something without which the connection is another.
     pub(crate) fn warn(&mut self, place: &SourcePlace, what: impl Into<String>, why: impl Into<String>) {
         self.add(place, what.into(), why.into(), true);
+    }
+
+    /// The message of a source without any host: what was left out of it is the reason.
+    pub(crate) fn explain(&self, message: &str) -> String {
+        let lines: Vec<String> = self.list.iter().take(MAX_EXPLAINED).map(ToString::to_string).collect();
+        if lines.is_empty() { message.to_owned() } else { format!("{message}; left out: {}", lines.join("; ")) }
     }
 
     fn add(&mut self, place: &SourcePlace, what: String, why: String, changes_connection: bool) {

@@ -13,6 +13,7 @@
 pub mod ansible;
 pub mod clustershell;
 mod fleet;
+mod key_path;
 mod python;
 mod source_file;
 pub mod testbed;

@@ -9,11 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::fleet::{ImportError, ImportedFleet, ImportedHost, MAX_HOSTS, OmissionList, SourcePlace};
+use super::key_path::key_path;
 use super::python::{Token, TokenKind, Tokens};
 use super::source_file;
 
 /// Maximum nesting of values.
 const MAX_DEPTH: usize = 32;
+/// The names that are read.
+const READ: [&str; 7] =
+    ["env.gateway", "env.hostnames", "env.hosts", "env.key_filename", "env.port", "env.roledefs", "env.user"];
 /// Maximum number of values, those repeated by names included.
 const MAX_VALUES: usize = 1_000_000;
 
@@ -134,30 +138,33 @@ impl PythonNames {
             let others = roles.iter().filter(|(role, _)| *role != "build").flat_map(|(_, hosts)| hosts.clone());
             order = others.collect();
         }
-        order.extend(self.texts("env.hosts", None));
-        let mut known = BTreeSet::new();
-        order.retain(|host| known.insert(host.clone()));
+        let hosts = self.texts("env.hosts", None);
+        if order.is_empty() {
+            order.clone_from(&hosts);
+        }
+        // Of these. A host that is named twice has two places in the list of names, and fabric uses the first.
+        let names = self.host_names(&order);
+        order.extend(hosts);
         if order.is_empty() || order.len() > MAX_HOSTS {
             let message = if order.is_empty() {
-                "neither `env.roledefs` nor `env.hosts` names a host".to_owned()
+                self.omissions.explain("neither `env.roledefs` nor `env.hosts` names a host")
             } else {
                 format!("more than {MAX_HOSTS} hosts")
             };
             return Err(ImportError::new(SourcePlace::new(&self.path, 0), message));
         }
-        let names = self.host_names(&order);
-        let identity = self.texts("env.key_filename", None).into_iter().next();
-        let user = self.texts("env.user", None).into_iter().next();
-        let place = self.places.get("env.roledefs").or_else(|| self.places.get("env.hosts"));
-        let place = place.cloned().unwrap_or_else(|| SourcePlace::new(&self.path, 0));
+        let mut known = BTreeSet::new();
+        order.retain(|host| known.insert(host.clone()));
+        let place = self.place_of(if roles.is_empty() { "env.hosts" } else { "env.roledefs" });
+        let defaults = self.defaults(&place);
         let hosts = order.iter().map(|host| {
             let mut read = host_of(host, &place);
             let address = std::mem::take(&mut read.name);
             read.name = names.get(host).cloned().unwrap_or_else(|| address.clone());
             read.address = (address != read.name).then_some(address);
-            read.user = read.user.or_else(|| user.clone());
-            read.identity.clone_from(&identity);
-            read
+            read.user = read.user.or_else(|| defaults.user.clone());
+            read.port = read.port.or(defaults.port);
+            ImportedHost { identity: defaults.identity.clone(), jump: defaults.jump.clone(), ..read }
         });
         let hosts: Vec<ImportedHost> = hosts.collect();
         let name_of: HashMap<&String, &String> = order.iter().zip(hosts.iter().map(|host| &host.name)).collect();
@@ -173,7 +180,52 @@ impl PythonNames {
             }
         }
         self.unread();
-        Ok(ImportedFleet { hosts, groups, omissions: self.omissions.list })
+        let group_places = groups.keys().map(|name: &String| (name.clone(), place.clone())).collect();
+        Ok(ImportedFleet { hosts, groups, group_places, omissions: self.omissions.list })
+    }
+
+    /// Where a name is assigned first; the file as a whole if it is not.
+    fn place_of(&self, name: &str) -> SourcePlace {
+        self.places.get(name).cloned().unwrap_or_else(|| SourcePlace::new(&self.path, 0))
+    }
+
+    /// What `env` says of the connections of all hosts.
+    fn defaults(&mut self, place: &SourcePlace) -> ImportedHost {
+        let mut defaults = ImportedHost::new(String::new(), place.clone());
+        defaults.user = self.texts("env.user", None).into_iter().next();
+        defaults.jump = self.texts("env.gateway", None).into_iter().next();
+        let port = self.values.get("env.port").map(|port| match port {
+            PythonValue::Text(text) => text.parse().ok(),
+            PythonValue::Int(number) => u16::try_from(*number).ok(),
+            PythonValue::List(_) | PythonValue::Dict(_) | PythonValue::Other => None,
+        });
+        match port.map(|port| port.filter(|port| *port > 0)) {
+            Some(None) => {
+                let port_place = self.place_of("env.port");
+                self.omissions.warn(&port_place, "env.port", "it is not a port from 1 to 65535");
+            }
+            port => defaults.port = port.flatten(),
+        }
+        let mut keys = self.texts("env.key_filename", None).into_iter();
+        let key_place = self.place_of("env.key_filename");
+        if let Some(key) = keys.next() {
+            // Contrail's own example names the public key, and an SSH client needs the other one.
+            let private = key.strip_suffix(".pub").unwrap_or(&key);
+            match key_path(private, "fabric") {
+                Ok(()) => {
+                    if private != key {
+                        let why = format!("a public key cannot log in; the private one is {private}");
+                        self.omissions.note(&key_place, key.clone(), why);
+                    }
+                    defaults.identity = Some(private.to_owned());
+                }
+                Err(why) => self.omissions.warn(&key_place, "env.key_filename", why),
+            }
+        }
+        for key in keys {
+            self.omissions.warn(&key_place, key, "only the first key is carried over");
+        }
+        defaults
     }
 
     /// The roles with their hosts.
@@ -211,15 +263,18 @@ impl PythonNames {
                 .collect(),
             _ => Vec::new(),
         };
-        let place = self.places.get("env.hostnames").cloned().unwrap_or_else(|| SourcePlace::new(&self.path, 0));
+        let place = self.place_of("env.hostnames");
         if !list.is_empty() && list.len() != order.len() {
-            let why = format!("it has {} names for {} hosts", list.len(), order.len());
+            // As fabric does, which looks up the name at the place of the host.
+            let why = format!("it has {} names for {} hosts; they are used in their order", list.len(), order.len());
             self.omissions.note(&place, "env.hostnames", why);
-            return HashMap::new();
         }
         let mut names = HashMap::new();
         let mut taken = BTreeSet::new();
         for (host, name) in pairs {
+            if names.contains_key(&host) {
+                continue;
+            }
             if taken.insert(name.clone()) {
                 names.insert(host, name);
             } else {
@@ -232,9 +287,7 @@ impl PythonNames {
     /// Leaves out the other names.
     fn unread(&mut self) {
         for (name, place) in &self.places {
-            let is_read =
-                ["env.roledefs", "env.hosts", "env.hostnames", "env.key_filename", "env.user"].contains(&name.as_str());
-            if is_read || self.used.contains(name) {
+            if READ.contains(&name.as_str()) || self.used.contains(name) {
                 continue;
             }
             let why = if name.to_lowercase().contains("passw") {
@@ -500,6 +553,69 @@ env.ostypes = dict(a='ubuntu')
         assert!(!format!("{fleet:?}").contains("secret-"));
     }
 
+    /// Contrail's own example has more names than hosts, and names the public key.
+    #[test]
+    fn names_are_used_in_the_order_of_all_as_fabric_does() {
+        let shown = |text: &str| -> Vec<String> {
+            let fleet = read_text(text);
+            let hosts =
+                fleet.hosts.iter().map(|host| format!("{}={}", host.name, host.address.as_deref().unwrap_or("-")));
+            hosts.chain(fleet.omissions.iter().map(ToString::to_string)).collect()
+        };
+        let roles = |all: &str| format!("env.roledefs = {{'all': {all}}}\n");
+        assert_eq!(
+            shown(&format!("{}env.hostnames = {{'all': ['n1', 'n2', 'backup']}}\n", roles("['10.0.0.1', '10.0.0.2']"))),
+            [
+                "n1=10.0.0.1",
+                "n2=10.0.0.2",
+                "testbed.py:2: env.hostnames: it has 3 names for 2 hosts; they are used in their order"
+            ]
+        );
+        assert_eq!(
+            shown(&format!("{}env.hostnames = {{'all': ['n1']}}\n", roles("['10.0.0.1', '10.0.0.2']"))),
+            [
+                "n1=10.0.0.1",
+                "10.0.0.2=-",
+                "testbed.py:2: env.hostnames: it has 1 names for 2 hosts; they are used in their order"
+            ]
+        );
+        let twice = roles("['10.0.0.1', '10.0.0.1', '10.0.0.2']");
+        assert_eq!(
+            shown(&format!("{twice}env.hostnames = {{'all': ['n1', 'n2', 'n3']}}\n")),
+            ["n1=10.0.0.1", "n3=10.0.0.2"]
+        );
+        let builder = format!("env.hosts = ['10.0.0.1', '10.0.0.9']\n{}", roles("['10.0.0.1']"));
+        assert_eq!(shown(&format!("{builder}env.hostnames = {{'all': ['n1']}}\n")), ["n1=10.0.0.1", "10.0.0.9=-"]);
+    }
+
+    #[test]
+    fn settings_of_every_connection() {
+        let fleet = read_text(
+            "env.hosts = ['10.0.0.1', 'ops@10.0.0.2:22']\nenv.user = 'root'\nenv.port = '2222'\nenv.gateway = 'ops@gw'\n\
+             env.key_filename = ['/root/.ssh/id_rsa.pub', '~/.ssh/other']\n",
+        );
+        let hosts: Vec<_> = (fleet.hosts.iter())
+            .map(|host| (host.user.as_deref(), host.port, host.jump.as_deref(), host.identity.as_deref()))
+            .collect();
+        let key = Some("/root/.ssh/id_rsa");
+        assert_eq!(
+            hosts,
+            [(Some("root"), Some(2222), Some("ops@gw"), key), (Some("ops"), Some(22), Some("ops@gw"), key)]
+        );
+        let omissions: Vec<String> = fleet.omissions.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            omissions,
+            [
+                "testbed.py:5: /root/.ssh/id_rsa.pub: a public key cannot log in; the private one is /root/.ssh/id_rsa",
+                "testbed.py:5: ~/.ssh/other: only the first key is carried over",
+            ]
+        );
+        let fleet = read_text("env.hosts = ['h']\nenv.port = 'ssh'\nenv.key_filename = './id_rsa'\n");
+        assert_eq!((fleet.hosts[0].port, fleet.hosts[0].identity.as_deref()), (None, None));
+        assert!(fleet.omissions.iter().all(|omission| omission.changes_connection), "{:?}", fleet.omissions);
+        assert_eq!(fleet.omissions.len(), 2);
+    }
+
     #[test]
     fn names_of_old_releases_are_in_the_order_of_all() {
         let fleet = read_text(
@@ -513,6 +629,14 @@ env.ostypes = dict(a='ubuntu')
         for text in ["", "x = 1", "env.roledefs = {'all': []}"] {
             assert!(parse(text, &Path::new("t.py").into()).is_err(), "{text}");
         }
+        let path: Arc<Path> = Path::new("t.py").into();
+        let error = parse("if x:\n    env.roledefs = {'all': ['a']}\nhost1 = f()\n", &path).expect_err("no literal");
+        assert_eq!(
+            error.to_string(),
+            "t.py: neither `env.roledefs` nor `env.hosts` names a host; left out: \
+             t.py:1: if: this line would have to be executed; only literals are read; \
+             t.py:3: host1: this line would have to be executed; only literals are read"
+        );
         let mut text = "a0 = ['x', 'x']\n".to_owned();
         for number in 1..64 {
             text.push_str(&format!("a{number} = a{} + a{}\n", number - 1, number - 1));

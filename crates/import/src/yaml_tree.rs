@@ -3,6 +3,7 @@
 //! Unlike our own inventory, such a file follows YAML 1.1 (`yes` is true), may repeat keys (the last counts) and has tags. Invariant: the tree is
 //! bounded in depth and in size, even with nested anchors.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -111,10 +112,27 @@ fn placed(source: &str, node: Spanned<YamlVariant>) -> TreeValue {
         YamlVariant::List(items) => TreeKind::List(items.into_iter().map(|item| placed(source, item)).collect()),
         YamlVariant::Map(pairs) => {
             let pairs = pairs.into_iter().map(|(key, value)| (placed(source, key), placed(source, value)));
-            TreeKind::Map(pairs.collect())
+            TreeKind::Map(last_of_each_key(pairs.collect()))
         }
     };
     TreeValue { line, kind }
+}
+
+/// The pairs of a mapping without those that a later one with the same text as its key replaces, as in Python's dictionaries.
+fn last_of_each_key(pairs: Vec<(TreeValue, TreeValue)>) -> Vec<(TreeValue, TreeValue)> {
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(pairs.len());
+    let mut kept: Vec<(TreeValue, TreeValue)> = Vec::with_capacity(pairs.len());
+    for (key, value) in pairs {
+        let place = key.text().and_then(|name| places.insert(name.to_owned(), kept.len()));
+        match place.and_then(|place| kept.get_mut(place).map(|slot| (place, slot))) {
+            Some((place, slot)) => {
+                places.extend(key.text().map(|name| (name.to_owned(), place)));
+                *slot = (key, value);
+            }
+            None => kept.push((key, value)),
+        }
+    }
+    kept
 }
 
 /// A scalar without quotes, as PyYAML resolves it (YAML 1.1), which Ansible uses.

@@ -266,6 +266,22 @@ fn connections_and_what_is_left_out_of_them() {
 }
 
 #[test]
+fn every_group_has_a_place() {
+    for case in cases() {
+        let fleet = read_path(&inventory_of(&case)).expect("an inventory");
+        for name in fleet.groups.keys() {
+            assert!(fleet.group_places.contains_key(name), "{}: {name}", case.display());
+        }
+    }
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("hosts");
+    fs::write(&path, "h1\n[a+b]\nh1\n[c]\nh1\n").expect("written");
+    let places = read_path(&path).expect("an inventory").group_places;
+    assert_eq!(places["a+b"].line, 2);
+    assert_eq!(places["c"].line, 4);
+}
+
+#[test]
 fn what_ansible_rejects_is_an_error_with_its_line() {
     let folder = tempfile::tempdir().expect("a directory");
     for (name, text, line, message) in [
@@ -278,7 +294,7 @@ fn what_ansible_rejects_is_an_error_with_its_line() {
         ("g.ini", "[a]\nw1 word\n", 2, "expected `variable=value`, not word"),
         ("h.yml", "all:\n  hosts: [a]\n", 2, "`hosts` must be a mapping"),
         ("i.yml", "- a\n", 1, "an inventory must be a mapping of groups"),
-        ("j.yml", "a: {children: {b: {children: {a: }}}}\n", 0, "contains itself"),
+        ("j.yml", "a: {children: {b: {children: {a: }}}}\n", 1, "contains itself"),
         ("k.json", "{\"_meta\": {}, \"web\": 1}", 0, "the group web must be an object or a list of hosts"),
         ("l.ini", "[a]\n[a:vars]\nansible_group_priority=high\n", 3, "`ansible_group_priority` must be a whole number"),
     ] {

@@ -77,7 +77,7 @@ pub(super) fn checked_nodes(
     role_of: impl Fn(&str) -> Option<String>,
     is_role: impl Fn(&str) -> bool,
 ) -> CheckedNodes {
-    let ImportedFleet { hosts, groups, mut omissions } = fleet;
+    let ImportedFleet { hosts, groups, group_places, mut omissions } = fleet;
     let mut roles: HashMap<&String, BTreeSet<(usize, String)>> = HashMap::new();
     for (group, members) in &groups {
         let Some(role) = role_of(group) else { continue };
@@ -110,7 +110,7 @@ pub(super) fn checked_nodes(
         if is_role(&name) || members.is_empty() {
             continue;
         }
-        match (check_name(&name, "._-"), &somewhere) {
+        match (check_name(&name, "._-"), group_places.get(&name).or(somewhere.as_ref())) {
             (Ok(()), _) => {
                 kept.insert(name, members);
             }
@@ -118,6 +118,7 @@ pub(super) fn checked_nodes(
                 let why = format!("the group's name is not valid here: {}", error.why);
                 omissions.push(Omission { place: place.clone(), what: name, why, changes_connection: false });
             }
+            // A group with a member has a host, and so a place.
             (Err(_), None) => {}
         }
     }

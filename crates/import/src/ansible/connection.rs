@@ -5,13 +5,14 @@
 use std::collections::HashSet;
 
 use super::model::{ResolvedAnsible, ResolvedAnsibleHost};
-use super::ssh_args::{self, SshArguments, key_path};
+use super::ssh_args::{self, SshArguments};
 use super::value::{AnsibleValue, PlacedValue};
 use crate::fleet::{ImportedFleet, ImportedHost, OmissionList};
+use crate::key_path::key_path;
 
 /// Interprets the variables of every host. A host that Ansible does not reach with SSH is left out.
 pub(super) fn fleet(resolved: ResolvedAnsible) -> ImportedFleet {
-    let ResolvedAnsible { hosts, mut groups, omissions: known } = resolved;
+    let ResolvedAnsible { hosts, mut groups, group_places, omissions: known } = resolved;
     let mut omissions = OmissionList::from(known);
     let mut left_out = HashSet::new();
     let mut imported = Vec::with_capacity(hosts.len());
@@ -25,7 +26,7 @@ pub(super) fn fleet(resolved: ResolvedAnsible) -> ImportedFleet {
         }
     }
     groups.values_mut().for_each(|names| names.retain(|name| !left_out.contains(name)));
-    ImportedFleet { hosts: imported, groups, omissions: omissions.list }
+    ImportedFleet { hosts: imported, groups, group_places, omissions: omissions.list }
 }
 
 struct HostReader<'h> {
@@ -90,7 +91,7 @@ impl HostReader<'_> {
     fn identity(&mut self) -> Option<String> {
         let (name, value) = self.find(&["ansible_private_key_file", "ansible_ssh_private_key_file"])?;
         let path = value.value.to_text().unwrap_or_default();
-        match key_path(&path) {
+        match key_path(&path, "Ansible") {
             Ok(()) => Some(path),
             Err(why) => {
                 self.omissions.warn(&value.place, name, why);

@@ -43,6 +43,8 @@ pub(super) struct AnsibleHost {
 /// A group as it is read.
 pub(super) struct AnsibleGroup {
     pub(super) name: String,
+    /// Where it is first named; none for the two that always exist.
+    place: Option<SourcePlace>,
     inline: Variables,
     /// Those of group_vars, which are stronger.
     pub(super) from_files: Variables,
@@ -63,6 +65,8 @@ pub struct ResolvedAnsible {
     pub hosts: Vec<ResolvedAnsibleHost>,
     /// Every group but `all` and `ungrouped`, with its hosts and those of its subgroups.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// Where each of them is first named.
+    pub group_places: BTreeMap<String, SourcePlace>,
     /// The omissions so far.
     pub omissions: Vec<Omission>,
 }
@@ -93,7 +97,7 @@ impl Default for AnsibleInventory {
             unread: UnreadVariables::default(),
         };
         for (index, name) in ["all", "ungrouped"].into_iter().enumerate() {
-            inventory.groups.push(AnsibleGroup::new(name));
+            inventory.groups.push(AnsibleGroup::new(name, None));
             inventory.group_index.insert(name.to_owned(), index);
         }
         inventory
@@ -101,9 +105,10 @@ impl Default for AnsibleInventory {
 }
 
 impl AnsibleGroup {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, place: Option<SourcePlace>) -> Self {
         Self {
             name: name.to_owned(),
+            place,
             inline: Variables::new(),
             from_files: Variables::new(),
             parents: BTreeSet::new(),
@@ -124,7 +129,7 @@ impl AnsibleInventory {
         if name.is_empty() {
             return Err(ImportError::new(place.clone(), "a group without a name"));
         }
-        self.groups.push(AnsibleGroup::new(name));
+        self.groups.push(AnsibleGroup::new(name, Some(place.clone())));
         self.group_index.insert(name.to_owned(), self.groups.len() - 1);
         Ok(self.groups.len() - 1)
     }
@@ -262,7 +267,9 @@ impl AnsibleInventory {
             });
         }
         self.unread.report(&mut self.omissions);
-        Ok(ResolvedAnsible { hosts, groups, omissions: self.omissions.list })
+        let placed = self.groups.into_iter().filter_map(|group| Some((group.name, group.place?)));
+        let group_places = placed.filter(|(name, _)| groups.contains_key(name)).collect();
+        Ok(ResolvedAnsible { hosts, groups, group_places, omissions: self.omissions.list })
     }
 
     /// The variables of a host, whose groups are in the order of their precedence.
@@ -326,14 +333,17 @@ impl AnsibleInventory {
                 }
             }
         }
-        let place = || SourcePlace::new(&Arc::from(Path::new("inventory")), 0);
+        let place = |group: Option<&AnsibleGroup>| {
+            let place = group.and_then(|group| group.place.clone());
+            place.unwrap_or_else(|| SourcePlace::new(&Arc::from(Path::new("inventory")), 0))
+        };
         if visited < self.groups.len() {
-            let stuck = self.groups.iter().zip(&waiting).find(|(_, left)| **left > 0);
-            let name = stuck.map_or("", |(group, _)| group.name.as_str());
-            return Err(ImportError::new(place(), format!("the group {name} contains itself")));
+            let stuck = self.groups.iter().zip(&waiting).find(|(_, left)| **left > 0).map(|(group, _)| group);
+            let name = stuck.map_or("", |group| group.name.as_str());
+            return Err(ImportError::new(place(stuck), format!("the group {name} contains itself")));
         }
-        if depths.iter().any(|depth| *depth > MAX_DEPTH) {
-            return Err(ImportError::new(place(), format!("groups nested in more than {MAX_DEPTH} levels")));
+        if let Some((group, _)) = self.groups.iter().zip(&depths).find(|(_, depth)| **depth > MAX_DEPTH) {
+            return Err(ImportError::new(place(Some(group)), format!("groups nested in more than {MAX_DEPTH} levels")));
         }
         Ok(depths)
     }

@@ -4,6 +4,7 @@
 //! connection is left out with a mark.
 
 use crate::fleet::{OmissionList, SourcePlace};
+use crate::key_path::key_path;
 use crate::words;
 
 /// What some arguments set; the first of each counts, as in ssh.
@@ -138,7 +139,7 @@ fn option_value(
             None => omissions.warn(place, variable, format!("{value} is not a valid port")),
         },
         "user" => arguments.user = arguments.user.take().or_else(|| Some(value.to_owned())),
-        "identityfile" => match key_path(value) {
+        "identityfile" => match key_path(value, "Ansible") {
             Ok(()) => arguments.identity = arguments.identity.take().or_else(|| Some(value.to_owned())),
             Err(why) => omissions.warn(place, variable, format!("{name}: {why}")),
         },
@@ -164,18 +165,6 @@ fn option_value(
         }
         _ => omissions.warn(place, variable, format!("{name} is not carried over; put it into ssh_config")),
     }
-}
-
-/// Whether the path of a key means the same to us.
-pub(super) fn key_path(path: &str) -> Result<(), &'static str> {
-    let is_home = path.starts_with("~/");
-    if path.contains('$') || path.contains('%') {
-        return Err("`$` and `%` in a path have another meaning to ctl");
-    }
-    if path.starts_with('/') || is_home {
-        return Ok(());
-    }
-    Err("the path must begin with `/` or `~/`: Ansible starts at the directory that it runs in")
 }
 
 /// The jump host of `ssh -W %h:%p [-q] [-p PORT] [-l USER] [USER@]HOST`.
