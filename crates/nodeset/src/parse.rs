@@ -118,17 +118,35 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
             self.add_groups(operand)
         } else if operand.is_glob() {
             self.add_glob(operand)
-        } else if let Some(group) = self.plain_group(operand) {
-            self.add_set(&group, operand)
         } else {
-            add_names(operand, &mut self.batch, &mut self.meter)
+            self.add_plain(operand)
         }
     }
 
-    /// The group that a name without brackets stands for.
-    fn plain_group(&self, operand: &Operand<'_>) -> Option<NodeSet> {
-        let resolver = self.resolver.filter(|_| operand.parts.is_empty())?;
-        resolver.plain_group(operand.text)
+    /// Adds names, of which each can be that of a group where no node has it: `rack1`, or `rack[1-3]`.
+    fn add_plain(&mut self, operand: &Operand<'_>) -> Result<(), ParseError> {
+        let Some(resolver) = self.resolver else { return add_names(operand, &mut self.batch, &mut self.meter) };
+        if operand.parts.is_empty() {
+            return match resolver.plain_group(operand.text) {
+                Some(group) => self.add_set(&group, operand),
+                None => add_names(operand, &mut self.batch, &mut self.meter),
+            };
+        }
+        let mut batch = UnionBatch::default();
+        add_names(operand, &mut batch, &mut self.meter)?;
+        let set = batch.finish(&mut self.meter).map_err(|reason| too_large(reason, operand.span()))?;
+        // More names than could be looked up are nodes.
+        let is_group = |name: String| resolver.plain_group(&name).is_some();
+        if set.count() > MAX_LOOKUPS || !set.names().any(is_group) {
+            return self.add_set(&set, operand);
+        }
+        for name in set.names() {
+            match resolver.plain_group(&name) {
+                Some(group) => self.add_set(&group, operand)?,
+                None => self.batch.add_name(&name),
+            }
+        }
+        Ok(())
     }
 
     /// Adds the nodes of `@group`, or of each group of `@rack[1-3]`.

@@ -431,6 +431,8 @@ nodes:
             // Without `@`, and given twice.
             ("-", "rack1", "-", "", "a1 a2 d1", true, false),
             ("-", "a3,analytics!rack1", "-", "", "a3", true, false),
+            ("-", "rack[1-2]", "-", "", "a1 a2 d1 d2", true, false),
+            ("-", "a3,rack[2,1]", "rack[1]", "", "a3 d2", true, false),
             ("-", "a1", "rack1!a1", "", "a1", true, false),
             ("-", "a1|d2", "-", "", "a1 d2", true, false),
             ("-", "a1|@rack1!a1", "-", "", "a1 a2 d1", true, false),
@@ -484,6 +486,7 @@ nodes:
             ("analitics", "-", "-", "", "unknown role `analitics`"),
             ("-", "a4", "-", "", "--nodes: the inventory has no node a4"),
             ("-", "a[1-5]", "-", "", "--nodes: the inventory has no node a[4-5]"),
+            ("-", "rack[1-4]", "-", "", "--nodes: the inventory has no node rack[3-4]"),
             ("-", "-", "z9", "", "--exclude: the inventory has no node z9"),
             ("-", "a[3-1]", "-", "", "--nodes: range `3-1` runs backwards"),
             ("-", "@rack9", "-", "", "--nodes: unknown group `@rack9`"),
