@@ -77,6 +77,9 @@ impl LiveSource {
                 "it must print the JSON of `ansible-inventory --list`",
             )
         })?;
+        if let Some(what) = incomplete(&fleet, &errors) {
+            return Err(failure(format!("{shown} {what}{}", said(&errors))));
+        }
         self.printed = Some(ansible::write_list(&fleet));
         Ok(fleet)
     }
@@ -88,6 +91,16 @@ impl LiveSource {
             None => text,
         }
     }
+}
+
+/// What is missing from the output of a program that ended well. Ansible only warns of a file that it cannot read, and prints the
+/// other hosts; a run without those of the file would pass for complete.
+fn incomplete(fleet: &ImportedFleet, errors: &[u8]) -> Option<&'static str> {
+    let errors = String::from_utf8_lossy(errors);
+    if errors.contains("Unable to parse ") && errors.contains(" as an inventory source") {
+        return Some("left out a part of the inventory");
+    }
+    (fleet.hosts.is_empty() && !errors.trim().is_empty()).then_some("printed an inventory without hosts")
 }
 
 /// The text of a saved inventory, and the nodes that its source printed.
@@ -187,6 +200,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_part_that_the_program_could_not_read_is_a_failure() {
+        let fleet = |text: &str| ansible::read_list(text, Path::new("list")).expect("an inventory");
+        let one = fleet(r#"{"_meta": {"hostvars": {"n1": {}}}}"#);
+        let warning = b"[WARNING]: Unable to parse /etc/hosts.d/b as an inventory source\n";
+        assert_eq!(incomplete(&one, warning), Some("left out a part of the inventory"));
+        assert_eq!(incomplete(&one, b"[DEPRECATION WARNING]: old\n"), None);
+        assert_eq!(incomplete(&fleet("{}"), b"oops\n"), Some("printed an inventory without hosts"));
+        assert_eq!(incomplete(&fleet("{}"), b"\n"), None);
+    }
 
     #[test]
     fn a_saved_inventory_has_the_nodes_of_its_source() {
