@@ -77,6 +77,13 @@ fn nodes_groups_and_roles_complete_a_node_set() {
     assert_eq!(at(&["status", "--nodes=c001,@r"]), ["--nodes=c001,@rack1"]);
     assert_eq!(at(&["status", "-w", "'c001,@r"]), ["c001,@rack1"], "the quote is the shell's");
     assert_eq!(at(&["status", "-w", "c[001,"]), [""; 0], "inside of a range there are no names");
+    assert_eq!(at(&["status", "-w", "a6s01,c[002-"]), ["a6s01,c[002-003]", "a6s01,c[002-004]"]);
+    assert_eq!(at(&["status", "-w", "c["]), ["c[001-004]"]);
+    assert_eq!(at(&["-w", "a"]), ["a6s01"], "before the command");
+    assert_eq!(at(&["-r", "analytics", "-x", "@r"]), ["@rack1"]);
+    assert_eq!(at(&["-w", "a6s01", "statu"]), ["status"]);
+    assert_eq!(at(&["--inv"]), ["--inventory"]);
+    assert_eq!(at(&["nodeset", "fold", ""]), [""; 0], "no lone --help");
     assert_eq!(at(&["status", "-r", "analytics,c"]), ["analytics,compute"]);
     assert_eq!(at(&["inventory", "show", "a"]), ["a6s01"]);
     assert!(at(&["status", "-w", ""]).contains(&"@rack1".to_owned()));
@@ -180,6 +187,8 @@ fn bash_completes_at_a_terminal() {
     let mut bash = Command::new("bash");
     bash.args(["--norc", "--noprofile", "-i"]);
     bash.env("HOME", home.path()).env("PS1", "$ ").env("PATH", format!("{bin}:/usr/bin:/bin"));
+    // A range is a pattern to the shell, and must not become the name of a file.
+    fs::write(home.path().join("c0"), "").expect("written");
     let mut terminal = Terminal::start(&bash, 40, 100, home.path());
     terminal.press("cd; source <(ctl completions bash); echo loa''ded\n");
     terminal.until("loaded");
@@ -189,6 +198,9 @@ fn bash_completes_at_a_terminal() {
         ("ctl status -w 'c001,@rack1!a6", "ctl status -w 'c001,@rack1!a6s01' x2"),
         ("ctl ping --role=ana", "ctl ping --role=analytics x3"),
         ("ctl service contrail-vrouter-a", "ctl service contrail-vrouter-agent x4"),
+        ("ctl status -w c[003-", "ctl status -w c[003-004] x5"),
+        ("ctl -w c001 -w a6", "ctl -w c001 -w a6s01 x6"),
+        ("ctl status -w c001\\&a6", "ctl status -w c001\\&a6s01 x7"),
     ] {
         let mark = &completed[completed.len() - 2..];
         terminal.press(&format!("{typed}\t{mark}"));

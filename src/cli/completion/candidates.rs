@@ -114,7 +114,12 @@ impl KnownNames {
 
     fn node_set(&self, value: &str) -> Vec<CompletionCandidate> {
         let typed = TypedNodeSet::parse(value);
-        let Some(member) = typed.member else { return Vec::new() };
+        let Some(member) = typed.member else {
+            let nodes = self.inventory().map(|inventory| inventory.nodes.as_slice()).unwrap_or_default();
+            let names = nodes.iter().map(|(name, _)| name.as_str());
+            let ranges = typed.range.map(|range| range.complete(names)).unwrap_or_default();
+            return ranges.iter().map(|range| candidate(typed.before, range, "", "node")).collect();
+        };
         if let Some(name) = member.strip_prefix('@') {
             let before = format!("{}@", typed.before);
             let mut all = self.groups(name, &before);

@@ -15,19 +15,21 @@ _ctl() {
         rest=${rest#*"$word"}
     done
 
-    local IFS=$'\013' current=${words[count - 1]}
-    # shellcheck disable=SC2207 # IFS is the separator of the candidates, which hold no globs.
-    COMPREPLY=($(
+    local IFS=$'\013' current=${words[count - 1]} quoted
+    # Not as `COMPREPLY=($(…))`: a range such as n[1-3] is a pattern to the shell, and could match a file.
+    IFS=$IFS read -r -d '' -a COMPREPLY < <(
         CTL_COMPLETE=bash _CLAP_IFS="$IFS" _CLAP_COMPLETE_INDEX=$((count - 1)) ctl -- "${words[@]}" 2>/dev/null
-    ))
+    )
     # bash replaces only its own last part of the word ($2), so the candidates lose what stands before it.
     local before=${current%"$2"}
     if [[ -n $before ]]; then COMPREPLY=("${COMPREPLY[@]#"$before"}"); fi
     # File names may hold what the shell would split; inside of quotes they are right as they are.
     if [[ $current != [\'\"]* ]]; then
         for i in "${!COMPREPLY[@]}"; do
-            if [[ ${COMPREPLY[i]} == *[[:space:]\\\'\"\$\`\;\&\|\<\>\(\)]* ]]; then
-                printf -v 'COMPREPLY[i]' %q "${COMPREPLY[i]}"
+            # What is typed already is as its user wants it.
+            if [[ ${COMPREPLY[i]} == "$2"* && ${COMPREPLY[i]#"$2"} == *[[:space:]\\\'\"\$\`\;\&\|\<\>\(\)]* ]]; then
+                printf -v quoted %q "${COMPREPLY[i]#"$2"}"
+                COMPREPLY[i]=$2$quoted
             fi
         done
     fi

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::{Arg, CommandFactory, ValueEnum};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
@@ -55,13 +55,22 @@ pub(super) fn answer(words: &[OsString]) -> Option<Vec<u8>> {
     if typed.is_empty() {
         return Some(candidates);
     }
+    let is_empty = typed.last().is_some_and(|word| word.is_empty());
     let mut command = command(&typed);
     let directory = std::env::current_dir().ok();
     match adapter(shell).write_complete(&mut command, typed, directory.as_deref(), &mut candidates) {
+        // A lone --help, where only the user knows the value, would be typed by the shell.
+        Ok(()) if is_empty && are_only_options(&candidates) => Some(Vec::new()),
         Ok(()) => Some(candidates),
         // At the prompt of a shell there is no place for a message.
         Err(_) => Some(Vec::new()),
     }
+}
+
+fn are_only_options(candidates: &[u8]) -> bool {
+    let separator = std::env::var("_CLAP_IFS").ok().filter(|separator| !separator.is_empty());
+    let separator = separator.unwrap_or_else(|| "\n".to_owned());
+    String::from_utf8_lossy(candidates).split(separator.as_str()).all(|line| line.is_empty() || line.starts_with('-'))
 }
 
 /// The command line of `ctl`, with the sources of the values that are not fixed.
@@ -69,10 +78,34 @@ fn command(typed: &[OsString]) -> clap::Command {
     let known = Arc::new(KnownNames::new(typed));
     // Where something else fits, forty options beside it would hide it; a `-` shows them.
     let is_hidden = typed.last().is_some_and(|word| word.is_empty());
-    let mut command = CliArgs::command();
+    let mut command = options_before_the_command(CliArgs::command());
     // Adds --help to each command, which is hidden as well.
     command.build();
     attach(command, &known, is_hidden)
+}
+
+/// Options may stand before the command. Until one is typed, they are those of `status`, which has what most commands have.
+fn options_before_the_command(command: clap::Command) -> clap::Command {
+    let status = command.find_subcommand("status").map(|status| status.get_arguments().cloned().collect());
+    let options: Vec<Arg> = status.unwrap_or_default();
+    let copies = options.into_iter().filter(|option| !option.is_positional()).map(|option| {
+        // Without what relates it to the other options.
+        let copy = Arg::new(option.get_id().clone())
+            .action(option.get_action().clone())
+            .value_hint(option.get_value_hint())
+            .value_parser(option.get_value_parser().clone())
+            .help(option.get_help().cloned().unwrap_or_default());
+        let copy = option.get_short().into_iter().fold(copy, Arg::short);
+        let copy = option.get_num_args().into_iter().fold(copy, Arg::num_args);
+        option
+            .get_long()
+            .map(str::to_owned)
+            .into_iter()
+            .fold(copy, Arg::long)
+            .require_equals(option.is_require_equals_set())
+    });
+    let copies: Vec<Arg> = copies.collect();
+    command.args(copies)
 }
 
 fn attach(command: clap::Command, known: &Arc<KnownNames>, is_hidden: bool) -> clap::Command {
