@@ -282,13 +282,8 @@ fn access(nodes: usize) -> Vec<NodeAccess> {
         connect_timeout: Duration::from_secs(5),
         retries: 0,
     });
-    let one = NodeAccess {
-        endpoint,
-        sudo: Sudo::No,
-        via: None,
-        timeout: Duration::from_secs(60),
-        passwords: Arc::default(),
-    };
+    let one =
+        NodeAccess { endpoint, sudo: Sudo::No, via: None, timeout: Duration::from_secs(60), passwords: Arc::default() };
     vec![one; nodes]
 }
 

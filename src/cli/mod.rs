@@ -31,7 +31,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use ctl_console::exit::ExitStatus;
 
 use ctl_args::args::{CliArgs, CliCommand};
-use ctl_args::{advice, examples, word_order};
+use ctl_args::{advice, examples, tips, word_order};
 use ctl_console::error::CliError;
 use ctl_console::terminal;
 use ctl_plan::ServiceVerb;
@@ -61,7 +61,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => {
+        Err(mut error) => {
+            tips::without_far_ones(&mut error);
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
             let code = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Good };
             return match print(&error, &typed) {

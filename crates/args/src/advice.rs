@@ -8,9 +8,12 @@ use std::ffi::OsString;
 
 use clap::Command;
 
+use crate::copy_habits::{copy_line, module_paths};
 use crate::habits::{
-    COMMANDS, CommandHabit, KINDS, OPTIONS, OptionHabit, SERVICE_MODULES, SERVICE_STATES, SHELL_MODULES,
+    COMMANDS, CommandHabit, KINDS, OPTIONS, OTHER_KINDS, OptionHabit, RESTART_ACTIONS, SERVICE_MODULES, SERVICE_STATES,
+    SHELL_MODULES, WITH_KIND,
 };
+use crate::tips::{distance, is_near};
 use crate::word_order::{self, are_options, first_argument, is_option, option_length};
 use ctl_console::error::CliError;
 use ctl_inventory::{ROLE_ORDER, built_in_role, canonical_role, roles_of_service};
@@ -28,11 +31,16 @@ struct Translation {
     notes: Vec<String>,
     /// What to type if the whole line cannot be translated.
     instead: Option<String>,
+    /// Whether `exec -it` was typed, so that a node is named first.
+    has_terminal: bool,
 }
 
 /// What to type instead of these words, if they are known from another tool. `parses`: whether the parser accepts them.
 pub fn answer(cli: &Command, words: &[String], parses: bool) -> Option<CliError> {
-    let start = Translation { words: words.to_vec(), ..Translation::default() };
+    // To the parser `-it` is the inventory t.
+    let parses = parses && !asks_for_terminal(words);
+    let typed = if parses { words.to_vec() } else { without_clusters(cli, words) };
+    let start = Translation { words: typed, ..Translation::default() };
     let start = without_kinds(cli, of_command(cli, start));
     // A line that is valid here means what it says, unless its first words are another tool's command.
     if parses && start.notes.is_empty() {
@@ -58,6 +66,51 @@ pub fn answer(cli: &Command, words: &[String], parses: bool) -> Option<CliError>
         fallback = fallback.or_else(|| Some(error(&notes, &line.instead?)));
     }
     fallback
+}
+
+/// `exec -it`, as kubectl and docker have it.
+fn asks_for_terminal(words: &[String]) -> bool {
+    let is_exec = words.first().is_some_and(|word| word == "exec");
+    let mut options = words.iter().skip(1).take_while(|word| is_option(word.as_ref()) && *word != "--");
+    is_exec && options.any(|word| word == "-it" || word == "-ti")
+}
+
+/// The words with options that are put together one by one, as in clush's `-bw NODES`; only those before the command.
+fn without_clusters(cli: &Command, words: &[String]) -> Vec<String> {
+    let Some(exec) = cli.find_subcommand("exec") else { return words.to_vec() };
+    let mut line = words.to_vec();
+    let mut at = usize::from(words.first().is_some_and(|word| word == "exec"));
+    while line.get(at).is_some_and(|word| is_option(word.as_ref()) && word != "--") {
+        if let Some(options) = cluster(exec, &line[at]) {
+            line.splice(at..=at, options);
+        }
+        let Some(length) = option_words(exec, &line[at..]) else { break };
+        at += length;
+    }
+    line
+}
+
+/// The options of a cluster: flags, and behind them one that may have a value.
+fn cluster(command: &Command, word: &str) -> Option<Vec<String>> {
+    let letters = word.strip_prefix('-').filter(|letters| letters.len() > 1)?;
+    let is_whole = OPTIONS.iter().any(|habit| habit.typed.contains(&word));
+    if is_whole || !letters.bytes().all(|letter| letter.is_ascii_alphabetic()) {
+        return None;
+    }
+    let options: Vec<String> = letters.chars().map(|letter| format!("-{letter}")).collect();
+    let (last, flags) = options.split_last()?;
+    let length = |option: &String| option_words(command, &[option.clone(), "value".to_owned()]);
+    (flags.iter().all(|flag| length(flag) == Some(1)) && length(last).is_some()).then_some(options)
+}
+
+/// How many words an option of the command or of another tool takes; none if it is not known.
+fn option_words(command: &Command, words: &[String]) -> Option<usize> {
+    let (name, value) = split_option(&words[0]);
+    let next = value.or_else(|| words.get(1).map(String::as_str));
+    match rows_of(command, name, next, false).first() {
+        Some(habit) => Some(1 + usize::from(habit.value.is_some() && value.is_none())),
+        None => option_length(command, &os_words(words)),
+    }
 }
 
 /// A line that only lacks a word that there is always one of: the command, or the services of an update.
@@ -124,18 +177,70 @@ fn arranged(cli: &Command, words: &[String]) -> Vec<String> {
 /// Replaces a command of another tool.
 fn of_command(cli: &Command, line: Translation) -> Translation {
     let options_last = options_last(cli, &line.words);
-    if let Some(found) = ad_hoc(cli, &options_last) {
+    if let Some(found) = ad_hoc(cli, &options_last).or_else(|| copying(cli, &line.words)) {
+        return found;
+    }
+    if let Some(found) = restart_action(&line.words).or_else(|| ping_of_nodes(cli, &line.words)) {
         return found;
     }
     let Some((habit, rest)) = command_habit(cli, &line.words) else {
         let others = service_first(cli, &options_last).or_else(|| task_of_fabric(cli, &options_last));
         return others.or_else(|| command_of_nodes(cli, &line.words)).unwrap_or(line);
     };
+    let rest = if WITH_KIND.contains(&habit.typed) { without_kind_word(rest) } else { rest };
     Translation {
         words: arranged(cli, &filled(habit.line, &rest)),
         notes: vec![format!("ctl has no command `{}`: {}", habit.typed, habit.note)],
         instead: Some(shown(&filled(habit.line, &words_of(habit.sample)))),
+        has_terminal: false,
     }
+}
+
+/// Without kubectl's kind as a word of its own, as in `describe pod NAME`.
+fn without_kind_word(mut rest: Vec<String>) -> Vec<String> {
+    let is_kind = |word: &String| {
+        OTHER_KINDS.contains(&word.as_str()) || KINDS.iter().any(|kind| kind.strip_suffix('/') == Some(word))
+    };
+    if let Some(at) = rest.iter().position(|word| !is_option(word.as_ref())).filter(|at| is_kind(&rest[*at])) {
+        rest.remove(at);
+    }
+    rest
+}
+
+/// A line that copies files.
+fn copying(cli: &Command, words: &[String]) -> Option<Translation> {
+    if words.iter().any(|word| cli.find_subcommand(word).is_some()) {
+        return None;
+    }
+    let (name, line) = copy_line(words)?;
+    let what = if is_option(name.as_ref()) { "option" } else { "command" };
+    let note = format!("ctl has no {what} `{name}`: `ctl cp` copies files to the nodes and from them");
+    Some(Translation { words: line, notes: vec![note], instead: None, ..Translation::default() })
+}
+
+/// `service NAME reload` and the like.
+fn restart_action(words: &[String]) -> Option<Translation> {
+    words.first().filter(|word| *word == "service")?;
+    let at = words.iter().rposition(|word| RESTART_ACTIONS.contains(&word.as_str())).filter(|at| *at > 1)?;
+    let note = format!("ctl has no action `{}`: `restart` restarts services", words[at]);
+    let mut line = words.to_vec();
+    line[at] = "restart".to_owned();
+    Some(Translation { words: line, notes: vec![note], instead: None, ..Translation::default() })
+}
+
+/// `ping NODE...` and `ping all`, as the system's ping and Ansible's hosts have it.
+fn ping_of_nodes(cli: &Command, words: &[String]) -> Option<Translation> {
+    let ping = cli.find_subcommand("ping").filter(|_| words.first().is_some_and(|word| word == "ping"))?;
+    let (options, nodes) = words.split_at(first_argument(ping, &os_words(words), 1)?);
+    if nodes.iter().any(|word| is_option(word.as_ref())) {
+        return None;
+    }
+    let mut line = options.to_vec();
+    if nodes != ["all"] {
+        line.extend(["-w".to_owned(), nodes.join(",")]);
+    }
+    let note = "`ctl ping` takes no nodes as arguments: -w selects nodes, and all nodes are the default".to_owned();
+    Some(Translation { words: line, notes: vec![note], ..Translation::default() })
 }
 
 /// The longest row that the words begin with, and the other words. Options may stand before and between its words.
@@ -164,6 +269,11 @@ fn filled(line: &str, rest: &[String]) -> Vec<String> {
         .flat_map(|word| match word.as_str() {
             "{}" => rest.to_vec(),
             "{supervisorctl}" => own_supervisorctl(rest),
+            "{role}" => {
+                let role = rest.iter().find_map(|word| role_that_runs(word));
+                role.into_iter().flat_map(|role| ["-r".to_owned(), role.to_owned()]).collect()
+            }
+            "{wait}" => rest.iter().map(|word| word.replacen("--timeout", "--wait-timeout", 1)).collect(),
             _ => vec![word],
         })
         .collect()
@@ -173,9 +283,20 @@ fn words_of(line: &str) -> Vec<String> {
     shlex::split(line).unwrap_or_default()
 }
 
+/// The role whose supervisord runs a service. The catalogue gives some services to more roles than run them.
+fn role_that_runs(service: &str) -> Option<&'static str> {
+    let group = service.split(':').next().unwrap_or(service);
+    let roles = roles_of_service(service);
+    let runs = |role: &&str| {
+        let supervisors = built_in_role(role).map(|role| role.supervisors).unwrap_or_default();
+        supervisors.iter().any(|own| own.name == group || own.services.iter().any(|name| name == group))
+    };
+    roles.iter().copied().find(runs).or_else(|| roles.first().copied())
+}
+
 /// What reaches the supervisorctl of the nodes, for the first service among the words.
 fn own_supervisorctl(rest: &[String]) -> Vec<String> {
-    let found = rest.iter().find_map(|word| Some((word.as_str(), *roles_of_service(word).first()?)));
+    let found = rest.iter().find_map(|word| Some((word.as_str(), role_that_runs(word)?)));
     let (service, role) = found.unwrap_or(("contrail-collector", "analytics"));
     let group = service.split(':').next().unwrap_or(service);
     let role = built_in_role(role);
@@ -198,32 +319,47 @@ fn service_first(cli: &Command, words: &[String]) -> Option<Translation> {
     if near_command(cli, first).is_some() {
         return None;
     }
-    let at = words.iter().rposition(|word| ACTIONS.contains(&word.as_str())).filter(|at| *at > 0)?;
+    let is_restart = |word: &String| RESTART_ACTIONS.contains(&word.as_str());
+    let is_action = |word: &String| ACTIONS.contains(&word.as_str()) || is_restart(word);
+    let at = words.iter().rposition(is_action).filter(|at| *at > 0)?;
     let mut line = words.to_vec();
     let action = line.remove(at);
+    let action = if is_restart(&action) { "restart".to_owned() } else { action };
     line.insert(0, action.clone());
     let note = format!("ctl has no command `{first}`: the command stands before the services");
-    is_valid(cli, &line).then(|| Translation { words: line, notes: vec![note], instead: None })
+    is_valid(cli, &line).then(|| Translation {
+        words: line,
+        notes: vec![note],
+        instead: None,
+        ..Translation::default()
+    })
 }
 
-/// The command that a word could be. A third of its length may be wrong, so that `date` is not taken for `update`.
+/// The command that a word could be.
 fn near_command<'c>(cli: &'c Command, word: &str) -> Option<&'c str> {
-    let distances = cli.get_subcommands().map(|command| {
-        let name = command.get_name();
-        (strsim::damerau_levenshtein(name, word), name)
-    });
-    distances.filter(|(distance, _)| *distance <= word.len() / 3).min().map(|(_, name)| name)
+    let names = cli.get_subcommands().map(Command::get_name);
+    names.filter(|name| is_near(word, name)).min_by_key(|name| (distance(word, name), *name))
 }
 
 /// `restart_collector` and the like.
 fn task_of_fabric(cli: &Command, words: &[String]) -> Option<Translation> {
     let first = words.first()?;
+    if let Some(command) = first.strip_prefix("all_command:") {
+        let note = "ctl has no command `all_command`: `ctl exec` runs a command on the nodes".to_owned();
+        let line = ["exec", "--", command].map(str::to_owned).to_vec();
+        return Some(Translation { words: line, notes: vec![note], instead: None, ..Translation::default() });
+    }
     let (verb, role) = first.split_once('_').filter(|(verb, _)| ACTIONS.contains(verb))?;
     let role = ROLE_ORDER.into_iter().find(|name| *name == canonical_role(role))?;
     let line: Vec<String> =
         [verb, "all", "-r", role].map(str::to_owned).into_iter().chain(words[1..].to_vec()).collect();
     let note = format!("ctl has no command `{first}`: -r selects the nodes of a role");
-    is_valid(cli, &line).then(|| Translation { words: line, notes: vec![note], instead: None })
+    is_valid(cli, &line).then(|| Translation {
+        words: line,
+        notes: vec![note],
+        instead: None,
+        ..Translation::default()
+    })
 }
 
 /// `-w NODES COMMAND`, as behind clush and pdsh.
@@ -237,11 +373,16 @@ fn command_of_nodes(cli: &Command, words: &[String]) -> Option<Translation> {
         let mut line = words.to_vec();
         line[at] = near.to_owned();
         let note = format!("ctl has no command `{first}`: did you mean {near}?");
-        return Some(Translation { words: arranged(cli, &line), notes: vec![note], instead: None });
+        return Some(Translation {
+            words: arranged(cli, &line),
+            notes: vec![note],
+            instead: None,
+            ..Translation::default()
+        });
     }
     let note = format!("ctl has no command `{first}`: `ctl exec` runs a command on the nodes");
     let line = std::iter::once("exec".to_owned()).chain(words.to_vec()).collect();
-    Some(Translation { words: line, notes: vec![note], instead: None })
+    Some(Translation { words: line, notes: vec![note], instead: None, ..Translation::default() })
 }
 
 /// The words with the options before the first other word behind the last.
@@ -256,11 +397,7 @@ fn options_last(cli: &Command, words: &[String]) -> Vec<String> {
 fn first_word(command: &Command, words: &[String]) -> Option<usize> {
     let mut at = 0;
     while is_option(words.get(at)?.as_ref()) && words[at] != "--" {
-        let row = rows_of(command, &words[at], false).first().copied();
-        at += match row {
-            Some(habit) => 1 + usize::from(habit.value.is_some() && split_option(&words[at]).1.is_none()),
-            None => option_length(command, &os_words(&words[at..]))?,
-        };
+        at += option_words(command, &words[at..])?;
     }
     Some(at)
 }
@@ -276,11 +413,19 @@ fn ad_hoc(cli: &Command, words: &[String]) -> Option<Translation> {
         rest.remove(at);
         Some(value)
     };
-    let module = take(["-m", "--module-name"])?;
-    let arguments = take(["-a", "--args"]).unwrap_or_default();
+    let named = take(["-m", "--module-name"]);
+    let arguments = take(["-a", "--args"]);
+    if named.is_none() {
+        // Ansible's default module; `-a` alone is also clush's option for all nodes.
+        arguments.as_ref().filter(|arguments| !is_option(arguments.as_ref()))?;
+        rest.first().filter(|word| !is_option(word.as_ref()) && near_command(cli, word).is_none())?;
+    }
+    let module = named.unwrap_or_else(|| "command".to_owned());
+    let arguments = arguments.unwrap_or_default();
     let is_exec = rest.first().is_some_and(|word| word == "exec");
     let pattern = if rest.is_empty() { None } else { Some(rest.remove(0)) };
     let pattern = pattern.filter(|_| !is_exec);
+    let is_pattern = pattern.as_ref().is_some_and(|word| near_command(cli, word).is_none());
     // A command of ours with an option -m is no ad hoc command.
     if pattern.as_ref().is_some_and(|word| is_option(word.as_ref()) || cli.find_subcommand(word).is_some()) {
         return None;
@@ -289,7 +434,11 @@ fn ad_hoc(cli: &Command, words: &[String]) -> Option<Translation> {
     let nodes = pattern.into_iter().flat_map(|pattern| ["-w".to_owned(), pattern]);
     let rest = rest.into_iter().map(|word| if word == "-b" { "--sudo".to_owned() } else { word });
     let mut line: Vec<String> = nodes.chain(rest).collect();
-    let note = if module == "ping" {
+    let note = if let Some(paths) = module_paths(&module, &words_of(&arguments)) {
+        line.insert(0, "cp".to_owned());
+        line.extend(paths);
+        "ctl has no modules: `ctl cp` copies files to the nodes and from them"
+    } else if module == "ping" {
         line.insert(0, "ping".to_owned());
         "ctl has no modules: `ctl ping` connects to the nodes and finds their supervisords"
     } else if SHELL_MODULES.contains(&module.as_str()) {
@@ -302,15 +451,32 @@ fn ad_hoc(cli: &Command, words: &[String]) -> Option<Translation> {
         let (_, verb) = SERVICE_STATES.into_iter().find(|(name, _)| *name == state)?;
         line.splice(0..0, [verb.to_owned(), value("name")?.to_owned()]);
         "ctl has no modules: it starts, stops and restarts services itself"
+    } else if is_pattern {
+        line.insert(0, "exec".to_owned());
+        line.extend(["--", "COMMAND"].map(str::to_owned));
+        "ctl has no modules: `ctl exec` runs a command on the nodes"
     } else {
         return None;
     };
-    Some(Translation { words: line, notes: vec![note.to_owned()], instead: None })
+    Some(Translation { words: line, notes: vec![note.to_owned()], instead: None, ..Translation::default() })
 }
 
 /// Ansible's host pattern as a node set.
 fn node_pattern(pattern: &str) -> String {
     pattern.replace(":!", "!").replace(":&", "&").replace(':', ",")
+}
+
+/// `USER@NODE`, with the user split off if it is that of all nodes.
+fn logins(pattern: &str) -> (String, Option<String>) {
+    let parts: Vec<(&str, &str)> = pattern.split(',').filter_map(|part| part.split_once('@')).collect();
+    let user = parts.first().map(|(user, _)| *user).filter(|user| !user.is_empty() && !user.contains(['!', '&', '[']));
+    match user {
+        Some(user) if parts.len() == pattern.split(',').count() && parts.iter().all(|(other, _)| *other == user) => {
+            let nodes: Vec<&str> = parts.iter().map(|(_, node)| *node).collect();
+            (nodes.join(","), Some(user.to_owned()))
+        }
+        _ => (pattern.to_owned(), None),
+    }
 }
 
 /// Takes the kinds of kubectl from names of services, as in `deployment/NAME`.
@@ -327,6 +493,9 @@ fn without_kinds(cli: &Command, mut line: Translation) -> Translation {
         let word = &mut line.words[at];
         if let Some(name) = KINDS.iter().find_map(|kind| word.strip_prefix(kind)).map(str::to_owned) {
             line.notes.push(format!("`{word}` is not a valid service name: services have no kinds"));
+            *word = name;
+        } else if let Some(name) = word.strip_suffix(".service").filter(|name| !name.is_empty()).map(str::to_owned) {
+            line.notes.push(format!("`{word}` is not a valid service name: supervisord's services are no units"));
             *word = name;
         }
         at += 1;
@@ -350,7 +519,13 @@ fn of_options(cli: &Command, mut line: Translation, choice: usize, with_ours: bo
     let mut at = 0;
     while at < line.words.len() && line.words[at] != "--" {
         let rest = os_words(&line.words[at..]);
-        let rows = rows_of(command, &line.words[at], with_ours);
+        let (name, value) = split_option(&line.words[at]);
+        let next = value.or_else(|| line.words.get(at + 1).map(String::as_str));
+        let mut rows = rows_of(command, &line.words[at], next, with_ours);
+        // Nodes are named already, so that it is clush's user.
+        if name == "-l" && line.words.iter().any(|word| word == "-w") {
+            rows.retain(|habit| habit.words != "-w {}");
+        }
         let Some(habit) = rows.get(choice).or(rows.last()) else {
             // The words behind the first argument of `exec` belong to its command.
             if command.get_name() == "exec" && at > 0 && !is_option(&rest[0]) {
@@ -366,25 +541,34 @@ fn of_options(cli: &Command, mut line: Translation, choice: usize, with_ours: bo
     line
 }
 
-/// The rows for a word, as alternatives.
-fn rows_of(command: &Command, word: &str, with_ours: bool) -> Vec<&'static OptionHabit> {
+/// The rows for a word, as alternatives. `next`: its value, or the word behind it.
+fn rows_of(command: &Command, word: &str, next: Option<&str>, with_ours: bool) -> Vec<&'static OptionHabit> {
     let (name, _) = split_option(word);
     // `-it` is one word to kubectl's users, whatever its letters mean here.
     let is_cluster = name.len() > 2 && !name.starts_with("--");
     let known = !is_cluster && option_length(command, &[word.into()]).is_some();
     let fits = |habit: &&OptionHabit| {
         let is_on = habit.on.is_empty() || habit.on.contains(&command.get_name());
-        is_on && habit.typed.contains(&name) && if habit.is_ours { with_ours } else { !known }
+        let may_be = habit.when.is_none_or(|when| next.is_some_and(when));
+        // A value that can only be the other tool's decides at once.
+        let is_meant = if habit.is_ours { with_ours || habit.when.is_some() } else { !known };
+        is_on && habit.typed.contains(&name) && may_be && is_meant
     };
     let rows: Vec<&OptionHabit> = OPTIONS.iter().filter(fits).collect();
     // What an option means on this command is closer than what it means elsewhere.
     let own: Vec<&OptionHabit> = rows.iter().copied().filter(|habit| !habit.on.is_empty()).collect();
-    if own.is_empty() { rows } else { own }
+    let rows = if own.is_empty() { rows } else { own };
+    // And a row for just this value is closer than one for any.
+    let exact: Vec<&OptionHabit> = rows.iter().copied().filter(|habit| habit.when.is_some()).collect();
+    if exact.is_empty() { rows } else { exact }
 }
 
 /// An option's name, and a value that is glued to it.
 fn split_option(word: &str) -> (&str, Option<&str>) {
-    if word.starts_with("--") {
+    if word.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())) {
+        return ("-NUM", word.get(1..));
+    }
+    if word.starts_with("--") && !OPTIONS.iter().any(|habit| habit.typed.contains(&word)) {
         return word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
     }
     // `-gNAME`, but `-it` is a word of its own.
@@ -406,8 +590,17 @@ fn replace(line: &mut Translation, at: usize, habit: &OptionHabit) -> usize {
         (Some(_), None, Some(next)) => (next, 2),
         (Some(sample), None, None) => (sample.to_owned(), 1),
     };
-    let value = if habit.words == "-w {}" { node_pattern(&value) } else { value };
-    let words: Vec<String> = words_of(habit.words).iter().map(|word| word.replace("{}", &value)).collect();
+    let (value, user) = if habit.words == "-w {}" { logins(&node_pattern(&value)) } else { (value, None) };
+    let label = value.split_once('=').map_or(value.as_str(), |(_, label)| label);
+    let mut words: Vec<String> =
+        words_of(habit.words).iter().map(|word| word.replace("{}", &value).replace("{=}", label)).collect();
+    words.extend(user.into_iter().flat_map(|user| ["-u".to_owned(), user]));
+    // Two habits for one option, as in `--check --diff`.
+    let option = |word: &String| word.split('=').next().filter(|_| word.starts_with("--")).map(str::to_owned);
+    let added = words.first().and_then(option);
+    if added.is_some() && line.words.iter().enumerate().any(|(place, word)| place != at && option(word) == added) {
+        words.clear();
+    }
     line.notes.push(if habit.is_ours {
         format!("`{name}` means something else here: {}", habit.note)
     } else {
@@ -418,9 +611,18 @@ fn replace(line: &mut Translation, at: usize, habit: &OptionHabit) -> usize {
         line.instead =
             Some(if words.is_empty() { format!("leave {name} out") } else { format!("type `{words}` instead") });
     }
+    line.has_terminal |= matches!(name, "-it" | "-ti");
     let count = words.len();
     line.words.splice(at..at + length, words);
     count
+}
+
+/// What kubectl names first selects nodes: one of them, or those of a service.
+fn place_of(name: &str) -> [String; 2] {
+    match role_that_runs(name) {
+        Some(role) => ["-r".to_owned(), role.to_owned()],
+        None => ["-w".to_owned(), name.to_owned()],
+    }
 }
 
 /// The command of `exec`, whose options may be meant for it or for ctl: each line that can be meant.
@@ -433,15 +635,19 @@ fn in_exec(cli: &Command, mut line: Translation) -> (Translation, Vec<Vec<String
     let Some(exec) = exec else { return as_it_is(line) };
     let Some(start) = first_argument(exec, &os_words(&line.words), 1) else { return as_it_is(line) };
     let (options, command) = line.words.split_at(start);
+    let assemble = |more: &[String], command: &[String]| [options, more, &["--".to_owned()], command].concat();
     if command[0] == "--" {
+        if line.has_terminal && command.len() > 2 {
+            // The old form of kubectl's, which has a node and no `--`: this one was put there with the order of the words.
+            let lines = vec![assemble(&place_of(&command[1]), &command[2..])];
+            return (line, lines);
+        }
         return as_it_is(line);
     }
-    let assemble = |more: &[String], command: &[String]| [options, more, &["--".to_owned()], command].concat();
     let lines = if let Some(end) = command.iter().position(|word| word == "--") {
         // kubectl's `exec NODE -- COMMAND`.
         line.notes.push("`ctl exec` takes no node before `--`: -w selects nodes".to_owned());
-        let mut more = command[1..end].to_vec();
-        more.extend(["-w".to_owned(), command[0].clone()]);
+        let more = [&command[1..end], &place_of(&command[0])].concat();
         vec![assemble(&more, &command[end + 1..])]
     } else if let Some(end) = command.iter().position(|word| is_option(word.as_ref())) {
         line.notes.push(format!(
@@ -465,6 +671,7 @@ mod tests {
 
     use super::*;
     use crate::args::CliArgs;
+    use crate::copy_habits::scp_target;
 
     fn built() -> Command {
         let mut cli = CliArgs::command();
@@ -507,6 +714,8 @@ mod tests {
             let command = habit.on.first().copied().unwrap_or("restart");
             let arguments = match command {
                 "exec" => "a6s01 -- uptime",
+                // The word behind the option decides.
+                "status" if habit.when.is_some() && habit.value.is_none() => "contrail-collector",
                 "status" | "inventory" => "",
                 "rollout" => "upgrade.yaml",
                 "nodeset" => "a[1-2]",
@@ -517,7 +726,8 @@ mod tests {
             for typed in habit.typed {
                 let value = habit.value.unwrap_or_default();
                 let line = format!("{command} {typed} {value} {arguments}");
-                let words = shown(&words_of(&habit.words.replace("{}", value)));
+                let label = value.rsplit('=').next().unwrap_or_default();
+                let words = shown(&words_of(&habit.words.replace("{}", value).replace("{=}", label)));
                 let words = words.trim_start_matches("ctl");
                 let found = lines(&cli, &line);
                 let is_there = found.iter().any(|line| line.starts_with("ctl ") && line.contains(words));
@@ -532,7 +742,7 @@ mod tests {
             ("status --json", &["ctl status -o json"]),
             ("--json status", &["ctl status -o json"]),
             ("-i prod.yaml tail -f contrail-api", &["ctl logs -i prod.yaml -f contrail-api"]),
-            ("tail -100 contrail-api", &["ctl logs contrail-collector"]),
+            ("tail -100 contrail-api", &["ctl logs -n 100 contrail-api"]),
             ("tail", &["ctl logs contrail-collector"]),
             ("restart contrail-api --limit rack1:!a6s01", &["ctl restart contrail-api -w 'rack1!a6s01'"]),
             (
@@ -553,7 +763,7 @@ mod tests {
             ("web:!a6s01 -m shell -a 'df -h /' -b", &["ctl exec -w 'web!a6s01' --sudo -- 'df -h /'"]),
             ("all -m service -a 'name=contrail-api state=restarted'", &["ctl restart contrail-api"]),
             ("-w a6s[01-03] -x a6s02 uptime -p", &["ctl exec -w 'a6s[01-03]' -x a6s02 -- uptime -p"]),
-            ("-g rack1 -R ssh uptime", &["ctl exec -w @rack1 -r ssh -- uptime"]),
+            ("-g rack1 -R ssh uptime", &["ctl exec -w @rack1 -- uptime"]),
             ("-R cfgm -- uptime", &["ctl exec -r cfgm -- uptime"]),
             ("exec -m shell -a uptime", &["ctl exec -- uptime"]),
             ("contrail-api restart -w a6s01", &["ctl restart contrail-api -w a6s01"]),
@@ -572,7 +782,59 @@ mod tests {
             ("-w a6s01 statsu", &["ctl status -w a6s01"]),
             ("-w a6s01", &["ctl status -w a6s01"]),
             ("update -r analytics", &["ctl update all -r analytics"]),
+            (
+                "-bw a6s[01-03] uname -r",
+                &["ctl exec --sudo -w 'a6s[01-03]' -- uname -r", "ctl exec --fold -w 'a6s[01-03]' -- uname -r"],
+            ),
+            ("-ab uptime", &["ctl exec --sudo -- uptime", "ctl exec --fold -- uptime"]),
+            ("-w a6s01 -l admin date", &["ctl exec -w a6s01 -u admin -- date"]),
+            ("-w a6s01 -t 5 -u 10 date", &["ctl exec -w a6s01 --connect-timeout 5s --timeout 10s -- date"]),
+            ("-w a6s01 -m sudo date", &["ctl exec -w a6s01 --sudo -- date"]),
+            ("-H root@a6s01,root@a6s02 -- uptime", &["ctl exec -w a6s01,a6s02 -u root -- uptime"]),
+            ("all_command:'ls -l'", &["ctl exec -- 'ls -l'"]),
+            ("-w a6s[01-03] --copy f --dest /tmp/", &["ctl cp -w 'a6s[01-03]' f :/tmp/"]),
+            ("scp f root@a6s01:/tmp/", &["ctl cp -w a6s01 -u root f :/tmp/"]),
+            ("rack1 -m copy -a 'src=f dest=/tmp/f mode=0644' -b", &["ctl cp -w rack1 --sudo f :/tmp/f"]),
+            ("all -a 'df -h'", &["ctl exec -- 'df -h'"]),
+            ("db -m apt -a name=x", &["ctl exec -w db -- COMMAND"]),
+            ("ping all", &["ctl ping"]),
+            ("ping a6s01 a6s02", &["ctl ping -w a6s01,a6s02"]),
+            ("ping -w a6s01", &[]),
+            ("compute:!c001 -a uptime", &["ctl exec -w 'compute!c001' -- uptime"]),
+            ("all -m ping --become --become-user root", &["ctl ping --sudo"]),
+            ("rollout up.yaml --check --diff", &["ctl rollout up.yaml --dry-run=live"]),
+            ("apply -f up.yaml --dry-run=client", &["ctl rollout up.yaml --dry-run"]),
+            ("get pod contrail-api", &["ctl status --all contrail-api"]),
+            ("get po", &["ctl status --all"]),
+            ("get node a6s01", &["ctl inventory show a6s01"]),
+            ("describe deployment contrail-api", &["ctl status -o wide contrail-api"]),
+            ("rollout restart deployment contrail-api", &["ctl restart --rolling contrail-api"]),
+            (
+                "rollout status deploy/contrail-api --timeout=60s",
+                &["ctl wait --for running contrail-api --wait-timeout=60s"],
+            ),
+            ("wait --for=condition=Ready pod/contrail-api", &["ctl wait --for running contrail-api"]),
+            ("logs -l app=contrail-api", &["ctl logs contrail-api"]),
+            ("-n prod.yaml logs contrail-api", &["ctl logs -i prod.yaml contrail-api"]),
+            ("exec -it a6s01 bash", &["ctl exec -w a6s01 -- bash"]),
+            ("exec -it contrail-api -- sh", &["ctl exec -r config -- sh"]),
+            ("restart contrail-api.service", &["ctl restart contrail-api"]),
+            ("service contrail-api force-reload", &["ctl service contrail-api restart"]),
+            ("contrail-api condrestart", &["ctl restart contrail-api"]),
+            ("status -l contrail-api", &["ctl status contrail-api"]),
+            ("status -n 50 contrail-api", &["ctl status contrail-api"]),
+            ("enable --now contrail-api", &["ctl exec -r config -- systemctl enable --now contrail-api"]),
+            ("journalctl -f -u contrail-api", &["ctl logs -f contrail-api"]),
+            ("-s unix:///tmp/s.sock restart contrail-api", &["ctl restart contrail-api"]),
+            (
+                "kill -s HUP contrail-collector",
+                &[
+                    "ctl exec -r analytics -- supervisorctl -s unix:///var/run/supervisord_analytics.sock signal HUP contrail-collector",
+                ],
+            ),
             // These mean what they say, or nothing that is known.
+            ("rollout up.yaml --extra-vars @vars.yml", &[]),
+            ("-l", &[]),
             ("status all", &[]),
             ("status -w a6s01 --bogus", &[]),
             ("exec -- uptime --json", &[]),
@@ -589,9 +851,9 @@ mod tests {
             ("", &[]),
         ];
         let cli = built();
-        for (typed, expected) in table {
-            assert_eq!(lines(&cli, typed), *expected, "{typed}");
-        }
+        let answered = table.iter().map(|(typed, expected)| (typed, lines(&cli, typed), expected));
+        let wrong: Vec<_> = answered.filter(|(_, found, expected)| found != *expected).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     /// The page has tables of two columns: the line of the other tool, and the line of `ctl`.
@@ -618,13 +880,18 @@ mod tests {
                 let rest = match tool {
                     "ansible-playbook" => format!("playbook {rest}"),
                     "ansible-inventory" => format!("inventory {rest}"),
-                    "journalctl" | "service" | "contrail-status" | "nodeset" => typed.clone(),
+                    "journalctl" | "service" | "contrail-status" | "nodeset" | "pdcp" | "scp" => typed.clone(),
                     "supervisorctl" | "systemctl" | "kubectl" | "ansible" | "clush" | "pdsh" | "fab" => rest.to_owned(),
                     _ => panic!("{tool} is not known to this test"),
                 };
                 // Typed with `ctl` in place of the tool's name, it works or is answered with this line.
                 let words = arranged(&cli, &words_of(&rest));
-                let answered = lines(&cli, &rest);
+                let mut answered = lines(&cli, &rest);
+                if let Some((_, paths)) = words.split_first().filter(|(command, _)| *command == "cp") {
+                    // Its words are valid, and the command itself answers.
+                    let (last, others) = paths.split_last().expect("a target");
+                    answered.extend(scp_target(last, others));
+                }
                 let works = answered.is_empty() && is_valid(&cli, &words) && here.contains(&shown(&words));
                 if !works && !here.iter().any(|line| answered.contains(line)) {
                     wrong.push(format!("{typed}: {answered:?}, not {here:?}"));

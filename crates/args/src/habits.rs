@@ -4,6 +4,8 @@
 //! the tasks of Contrail's fabric utilities. What always holds, and is tested row by row: a word here is no command or option of
 //! ours (unless the row says so), each line is one that the parser accepts, and nothing of the table is ever run.
 
+use ctl_inventory::roles_of_service;
+
 /// A command of another tool.
 #[derive(Debug)]
 pub(crate) struct CommandHabit {
@@ -24,6 +26,8 @@ const fn command(typed: &'static str, line: &'static str, sample: &'static str, 
 const COLLECTOR: &str = "contrail-collector";
 const LOGS: &str = "`ctl logs` shows and follows logs";
 const STATUS: &str = "`ctl status` shows the services";
+const PROBLEMS: &str = "`ctl status` shows what is not running";
+const INIT: &str = "supervisord has no such action; use the init system of the nodes";
 const UPDATE: &str = "`ctl update` rereads the configuration, then adds, removes and restarts what changed";
 const OWN: &str = "use the supervisorctl of the nodes";
 const SIGNAL: &str = "supervisord delivers signals only since 3.2; use the supervisorctl of the nodes";
@@ -60,6 +64,18 @@ pub(crate) const COMMANDS: &[CommandHabit] = &[
     command("is-active", "status {}", COLLECTOR, "`ctl status` exits 3 if a service is not running"),
     command("is-failed", "status {}", COLLECTOR, "`ctl status` exits 3 if a service is not running"),
     command("list-units", "status --all {}", "", STATUS),
+    command("list-unit-files", "status --all {}", "", STATUS),
+    command("list-units --failed", "status {}", "", PROBLEMS),
+    command("--failed", "status {}", "", PROBLEMS),
+    command("service --status-all", "status --all {}", "", STATUS),
+    command("--status-all", "status --all {}", "", STATUS),
+    command("reset-failed", "restart {}", COLLECTOR, RESTART),
+    command("enable", "exec {role} -- systemctl enable {}", "supervisor-analytics", INIT),
+    command("disable", "exec {role} -- systemctl disable {}", "supervisor-analytics", INIT),
+    command("is-enabled", "exec {role} -- systemctl is-enabled {}", "supervisor-analytics", INIT),
+    command("mask", "exec {role} -- systemctl mask {}", "supervisor-analytics", INIT),
+    command("unmask", "exec {role} -- systemctl unmask {}", "supervisor-analytics", INIT),
+    command("reboot", "exec {} -- reboot", "-w a6s01", EXEC),
     command("show", "status -o wide {}", COLLECTOR, STATUS),
     command("try-restart", "restart {}", COLLECTOR, RESTART),
     command("condrestart", "restart {}", COLLECTOR, RESTART),
@@ -67,28 +83,51 @@ pub(crate) const COMMANDS: &[CommandHabit] = &[
     command("reload-or-restart", "restart {}", COLLECTOR, RESTART),
     command("daemon-reload", "update all {}", "", UPDATE),
     command("kill", "exec {supervisorctl} signal TERM {}", COLLECTOR, SIGNAL),
+    command("kill -s", "exec {supervisorctl} signal {}", "HUP contrail-collector", SIGNAL),
+    command("kill --signal", "exec {supervisorctl} signal {}", "HUP contrail-collector", SIGNAL),
+    command("kill -9", "exec {supervisorctl} signal KILL {}", COLLECTOR, SIGNAL),
+    command("kill -KILL", "exec {supervisorctl} signal KILL {}", COLLECTOR, SIGNAL),
+    command("kill -1", "exec {supervisorctl} signal HUP {}", COLLECTOR, SIGNAL),
+    command("kill -HUP", "exec {supervisorctl} signal HUP {}", COLLECTOR, SIGNAL),
+    command("kill -15", "exec {supervisorctl} signal TERM {}", COLLECTOR, SIGNAL),
+    command("kill -TERM", "exec {supervisorctl} signal TERM {}", COLLECTOR, SIGNAL),
+    command("kill -USR1", "exec {supervisorctl} signal USR1 {}", COLLECTOR, SIGNAL),
+    command("kill -USR2", "exec {supervisorctl} signal USR2 {}", COLLECTOR, SIGNAL),
     command("journalctl", "logs {}", COLLECTOR, LOGS),
+    command("journalctl -f", "logs -f {}", "all", LOGS),
+    command("journalctl -fu", "logs -f {}", COLLECTOR, LOGS),
+    command("journalctl -xe", "logs {}", "all", LOGS),
+    command("journalctl -xeu", "logs {}", COLLECTOR, LOGS),
     // kubectl
     command("get", "status --all {}", "", STATUS),
     command("get pods", "status --all {}", "", STATUS),
     command("get services", "status --all {}", "", STATUS),
     command("get all", "status --all {}", "", STATUS),
     command("get nodes", "inventory list {}", "", NODES),
+    command("get no", "inventory list {}", "", NODES),
+    command("get node", "inventory show {}", "a6s01", "`ctl inventory show` shows everything about a node"),
     command("get events", "runs {}", "", JOURNAL),
     command("events", "runs {}", "", JOURNAL),
     command("describe", "status -o wide {}", COLLECTOR, STATUS),
     command("describe node", "inventory show {}", "a6s01", "`ctl inventory show` shows everything about a node"),
+    command("describe nodes", "inventory list {}", "", NODES),
+    command("cluster-info", "status {}", "", STATUS),
+    command("completion", "completions {}", "bash", "`ctl completions` prints the script for a shell"),
+    command("create -f", "rollout {}", "upgrade.yaml", ROLLOUT),
+    command("delete -f", "runs undo last", "", "`ctl runs undo` starts again what a run stopped"),
+    command("diff -f", "rollout --dry-run=live {}", "upgrade.yaml", "--dry-run=live shows what a run would do"),
     command("apply", "rollout {}", "upgrade.yaml", ROLLOUT),
     command("apply -f", "rollout {}", "upgrade.yaml", ROLLOUT),
     command("delete", "restart {}", COLLECTOR, RESTART),
     command("delete pod", "restart {}", COLLECTOR, RESTART),
     command("rollout restart", "restart --rolling {}", COLLECTOR, ROLLING),
-    command("rollout status", "wait --for running {}", COLLECTOR, WAIT),
+    command("rollout status", "wait --for running {wait}", COLLECTOR, WAIT),
     command("rollout undo", "runs undo last", "", "`ctl runs undo` starts again what a run stopped"),
     command("rollout history", "runs {}", "", JOURNAL),
     command("rollout resume", "runs resume last", "", "`ctl runs resume` resumes a run that did not finish"),
     command("rollout pause", "runs", "", "Ctrl-C ends a run after the nodes in progress; `ctl runs resume` resumes it"),
     command("drain", "stop all -w {}", "a6s01", "`maintenance` in the inventory keeps a node out of every run"),
+    command("uncordon", "inventory show {}", "a6s01", "`maintenance` in the inventory keeps a node out of every run"),
     command("cordon", "inventory show {}", "a6s01", "`maintenance` in the inventory keeps a node out of every run"),
     // Ansible
     command("playbook", "rollout {}", "upgrade.yaml", ROLLOUT),
@@ -101,6 +140,9 @@ pub(crate) const COMMANDS: &[CommandHabit] = &[
     command("cmd", "exec {}", "-- uptime", EXEC),
     command("shell", "exec {}", "-- uptime", EXEC),
     command("ssh", "exec -w {}", "a6s01 -- uptime", EXEC),
+    command("nodeset -l", "inventory list {}", "", NODES),
+    command("nodeset -ll", "inventory list {}", "", NODES),
+    command("runs last", "runs show last", "", JOURNAL),
     command("list", "inventory list {}", "", NODES),
     command("ls", "inventory list {}", "", NODES),
     command("nodes", "inventory list {}", "", NODES),
@@ -130,6 +172,8 @@ pub(crate) struct OptionHabit {
     pub(crate) note: &'static str,
     /// Whether the command has an option of this name that means something else.
     pub(crate) is_ours: bool,
+    /// What the word behind the option must be like for the row to count.
+    pub(crate) when: Option<fn(&str) -> bool>,
 }
 
 const fn option(
@@ -138,7 +182,7 @@ const fn option(
     words: &'static str,
     note: &'static str,
 ) -> OptionHabit {
-    OptionHabit { typed, on, value: None, words, note, is_ours: false }
+    OptionHabit { typed, on, value: None, words, note, is_ours: false, when: None }
 }
 
 const fn valued(
@@ -148,11 +192,60 @@ const fn valued(
     words: &'static str,
     note: &'static str,
 ) -> OptionHabit {
-    OptionHabit { typed, on, value: Some(value), words, note, is_ours: false }
+    OptionHabit { typed, on, value: Some(value), words, note, is_ours: false, when: None }
 }
 
 const fn ours(habit: OptionHabit) -> OptionHabit {
     OptionHabit { is_ours: true, ..habit }
+}
+
+const fn only(when: fn(&str) -> bool, habit: OptionHabit) -> OptionHabit {
+    OptionHabit { when: Some(when), ..habit }
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_no_number(word: &str) -> bool {
+    !is_number(word)
+}
+
+/// A label of kubectl, such as `app=contrail-api`.
+fn is_label(word: &str) -> bool {
+    word.contains('=')
+}
+
+/// Neither a label nor a service, so that it can be a node or a user.
+fn is_name(word: &str) -> bool {
+    !is_label(word) && !is_service(word)
+}
+
+fn is_service(word: &str) -> bool {
+    !roles_of_service(word).is_empty()
+}
+
+/// An address or a file.
+fn is_path(word: &str) -> bool {
+    word.contains(['/', ':'])
+}
+
+/// Root through sudo, which is what --sudo does.
+fn is_sudo(word: &str) -> bool {
+    matches!(word, "root" | "sudo")
+}
+
+/// A connection type of pdsh.
+fn is_connection(word: &str) -> bool {
+    matches!(word, "ssh" | "rsh" | "exec" | "mrsh" | "krb4")
+}
+
+fn is_condition(word: &str) -> bool {
+    word.starts_with("condition") || word.starts_with("jsonpath")
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.contains('=') && !word.starts_with(['{', '@'])
 }
 
 const FORMAT: &str = "-o chooses the output format";
@@ -167,6 +260,9 @@ const PREFIX: &str = "each node's output carries its name";
 const PLAN: &str = "--dry-run shows the plan and changes nothing";
 const TERMINAL: &str = "commands have no terminal; `ssh -t NODE` has one";
 const CLUSTER: &str = "each cluster has an inventory of its own";
+const LABEL: &str = "services have names and no labels";
+const SOCKETS: &str = "the inventory has the sockets of the supervisords";
+const STEPS: &str = "a rollout runs all of its steps, and --dry-run shows them";
 const SET: &str = "`ctl nodeset` has commands for it";
 
 /// The options. Rows with the same option are alternatives, and all of them are shown.
@@ -181,33 +277,69 @@ pub(crate) const OPTIONS: &[OptionHabit] = &[
     // Which nodes
     valued(&["--limit"], &[], "a6s01", "-w {}", SELECT),
     valued(&["--hosts", "--host", "-H"], &[], "a6s01", "-w {}", SELECT),
-    valued(&["-l"], &[], "a6s01", "-w {}", SELECT),
-    valued(&["-l"], &[], "admin", "-u {}", USER),
+    only(is_name, valued(&["-l"], &[], "a6s01", "-w {}", SELECT)),
+    only(is_name, valued(&["-l"], &[], "admin", "-u {}", USER)),
+    only(
+        is_label,
+        valued(&["-l", "--selector"], &["status", "logs", "restart", "stop"], "app=contrail-api", "{=}", LABEL),
+    ),
+    only(is_service, option(&["-l"], &["status"], "", "nothing is shortened")),
+    option(&["--full"], &["status"], "", "nothing is shortened"),
+    option(&["--failed"], &["status"], "", "`ctl status` shows only problems"),
+    valued(&["-X"], &[], "rack2", "-x @{}", "-x leaves nodes out, also those of a group"),
     valued(&["-g", "--group"], &[], "rack1", "-w @{}", GROUP),
     valued(&["-R", "--roles"], &[], "config", "-r {}", "-r selects roles"),
     option(&["-a", "-A", "--all-namespaces"], &["status"], "--all", "--all shows every row, not only problems"),
     option(&["-a", "--all"], &[], "", ALL),
-    valued(&["-n", "--namespace", "--context"], &[], "prod.yaml", "-i {}", CLUSTER),
+    only(is_no_number, valued(&["-n", "--namespace", "--context", "--kubeconfig"], &[], "prod.yaml", "-i {}", CLUSTER)),
+    only(is_no_number, ours(valued(&["-n"], &["logs"], "prod.yaml", "-i {}", CLUSTER))),
+    only(is_number, valued(&["-n", "--lines"], &["status"], "10", "", "`ctl logs -n` shows the end of a log")),
+    only(is_path, valued(&["-s", "--serverurl", "-c", "--configuration"], &[], "/tmp/s.sock", "", SOCKETS)),
     // How they are reached
     option(&["-b"], &["exec"], "--sudo", SUDO),
     option(&["-b", "-B"], &["exec"], "--fold", FOLD),
     option(&["-b", "--become"], &[], "--sudo", SUDO),
+    only(is_sudo, valued(&["--become-user", "--become-method"], &[], "root", "--sudo", SUDO)),
     option(&["-k"], &[], "--ask-pass", "--ask-pass asks for the SSH password, -K for that of sudo"),
     option(&["--ask-become-pass"], &[], "-K", "-K asks for sudo's password"),
     valued(&["--private-key", "--key-file"], &[], "id_ed25519", "--identity {}", "--identity is the private key"),
-    valued(&["--fanout", "--parallel"], &[], "32", "-f {}", "-f is the number of nodes worked on at once"),
+    valued(
+        &["--fanout", "--parallel", "-z", "--pool-size"],
+        &[],
+        "32",
+        "-f {}",
+        "-f is the number of nodes worked on at once",
+    ),
     // The changes
     ours(option(&["--check"], &["start", "stop", "restart", "update", "service", "exec"], "--dry-run", PLAN)),
     option(&["--check"], &["rollout"], "--dry-run=live", "--dry-run=live shows what a run would do"),
     option(&["-C", "--diff", "--list-hosts", "--list-tasks"], &[], "--dry-run", PLAN),
     option(&["--syntax-check"], &["rollout"], "--validate", "--validate checks the file"),
-    valued(&["--extra-vars"], &["rollout"], "release=3.2", "-e {}", "-e sets a variable"),
+    only(is_assignment, valued(&["--extra-vars"], &["rollout"], "release=3.2", "-e {}", "-e sets a variable")),
+    valued(&["--tags", "--skip-tags", "-t", "--start-at-task"], &["rollout"], "config", "--dry-run", STEPS),
+    ours(option(&["--dry-run=client", "--dry-run=none"], &[], "--dry-run", PLAN)),
+    ours(option(&["--dry-run=server"], &[], "--dry-run=live", PLAN)),
+    option(&["--now", "--wait"], &["start", "stop", "restart", "update"], "", "it is done at once, and waited for"),
+    only(is_condition, ours(valued(&["--for"], &["wait"], "condition=Ready", "--for running", WAIT))),
     valued(&["--batch-size"], &[], "2", "--serial {}", "--serial is the size of the batches"),
     option(&["--force"], &["start", "stop", "restart", "update", "service"], "-y", "-y answers the question"),
     // exec
     option(&["-it", "-ti", "-t", "--tty"], &["exec"], "", TERMINAL),
     option(&["-L", "-N"], &["exec"], "--no-fold", PREFIX),
     option(&["-S"], &["exec"], "", WORST),
+    option(&["-P"], &["exec"], "", "nodes are worked on side by side"),
+    option(&["--diff"], &["exec"], "--fold", FOLD),
+    option(&["--nostdin"], &["exec"], "--no-stdin", "--no-stdin leaves standard input alone"),
+    only(
+        is_number,
+        valued(&["-t"], &["exec"], "5", "--connect-timeout {}s", "--connect-timeout bounds the connection"),
+    ),
+    only(
+        is_number,
+        ours(valued(&["-u"], &["exec"], "10", "--timeout {}s", "--timeout bounds the command, -u is the user")),
+    ),
+    only(is_sudo, valued(&["-m", "--mode"], &["exec"], "sudo", "--sudo", SUDO)),
+    only(is_connection, valued(&["-R"], &["exec"], "ssh", "", "every connection is one of SSH")),
     // logs and status
     ours(valued(
         &["-u", "--unit"],
@@ -227,6 +359,9 @@ pub(crate) const OPTIONS: &[OptionHabit] = &[
     ),
     option(&["stderr"], &["logs"], "--stderr", "--stderr shows standard error"),
     option(&["stdout"], &["logs"], "", "standard output is the default"),
+    valued(&["-NUM"], &["logs"], "100", "-n {}", "-n is the number of lines"),
+    valued(&["-c", "--container"], &["logs"], "main", "", "services have no containers"),
+    option(&["-p", "--previous", "--all-containers"], &["logs"], "", "a log goes on over restarts"),
     option(&["-F"], &["logs"], "-f", "-f follows a log, also where it is rotated"),
     ours(option(&["-w"], &["status"], "--watch", "-w selects nodes, --watch repeats the status")),
     // inventory and nodeset
@@ -236,6 +371,10 @@ pub(crate) const OPTIONS: &[OptionHabit] = &[
     option(&["-e", "--expand"], &["nodeset"], "expand", SET),
     option(&["-c", "--count"], &["nodeset"], "count", SET),
 ];
+
+/// Actions of init scripts and units that are a restart here.
+pub(crate) const RESTART_ACTIONS: [&str; 5] =
+    ["reload", "force-reload", "condrestart", "try-restart", "reload-or-restart"];
 
 /// Modules of Ansible's ad hoc commands that run their arguments.
 pub(crate) const SHELL_MODULES: [&str; 4] = ["shell", "command", "raw", "script"];
@@ -250,6 +389,11 @@ pub(crate) const SERVICE_STATES: [(&str, &str); 6] = [
     ("present", "update"),
     ("absent", "update"),
 ];
+
+/// The commands of kubectl that take a kind before a name, and the kinds without a counterpart.
+pub(crate) const WITH_KIND: [&str; 5] = ["get", "describe", "delete", "rollout restart", "rollout status"];
+pub(crate) const OTHER_KINDS: [&str; 9] =
+    ["services", "daemonsets", "statefulsets", "replicasets", "rs", "namespaces", "ns", "configmaps", "cm"];
 
 /// What kubectl writes before a name.
 pub(crate) const KINDS: [&str; 12] = [

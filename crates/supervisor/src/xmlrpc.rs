@@ -407,7 +407,9 @@ mod tests {
         let inside = match value {
             Value::Integer(number) => format!("<int>{number}</int>"),
             Value::Boolean(yes) => format!("<boolean>{}</boolean>", u8::from(*yes)),
-            Value::Array(items) => format!("<array><data>\n{}</data></array>", items.iter().map(written).collect::<String>()),
+            Value::Array(items) => {
+                format!("<array><data>\n{}</data></array>", items.iter().map(written).collect::<String>())
+            }
             Value::Struct(members) => {
                 let member = |(name, value)| format!("<member>\n<name>{name}</name>\n{}</member>\n", written(value));
                 format!("<struct>\n{}</struct>", members.iter().map(member).collect::<String>())
@@ -453,11 +455,26 @@ mod tests {
         assert_eq!(plain_answer::read(&text), Some(Value::Array(parts)));
         assert_eq!(plain_answer::read(&text), general(&text));
         let odd = [
-            "<nil/>", "<i4>1</i4>", "<int>-1</int>", "<int>+1</int>", "<int> 1</int>", "<int></int>", "<boolean>2</boolean>",
-            "<string> a</string>", "<string>a\n</string>", "<string>a\rb</string>", "<string>&#65;</string>",
-            "<string>&quot;</string>", "<string>&</string>", "<string>]]></string>", "<string/>", "untyped", "",
+            "<nil/>",
+            "<i4>1</i4>",
+            "<int>-1</int>",
+            "<int>+1</int>",
+            "<int> 1</int>",
+            "<int></int>",
+            "<boolean>2</boolean>",
+            "<string> a</string>",
+            "<string>a\n</string>",
+            "<string>a\rb</string>",
+            "<string>&#65;</string>",
+            "<string>&quot;</string>",
+            "<string>&</string>",
+            "<string>]]></string>",
+            "<string/>",
+            "untyped",
+            "",
             "<struct><member><name>a</name><value><int>1</int></value></member><member><name>a</name><value><int>2</int></value></member></struct>",
-            "<struct><member><name></name><value><int>1</int></value></member></struct>", "<int>9999999999</int>",
+            "<struct><member><name></name><value><int>1</int></value></member></struct>",
+            "<int>9999999999</int>",
         ];
         for odd in odd {
             assert_eq!(plain_answer::read(&response(odd)), None, "{odd}");

@@ -276,7 +276,9 @@ async fn blocking<T: Send + 'static>(
     let seconds = FILES_PATIENCE.as_secs();
     let silent = |_| Err(known_hosts_error(format!("the files of host keys did not answer within {seconds} s")));
     // Only a panic ends up in the inner error; it must not let a key through.
-    ended.map_or_else(silent, |ended| ended.unwrap_or_else(|error| Err(known_hosts_error(format!("host keys: {error}")))))
+    ended.map_or_else(silent, |ended| {
+        ended.unwrap_or_else(|error| Err(known_hosts_error(format!("host keys: {error}"))))
+    })
 }
 
 /// The decision about a shown key.

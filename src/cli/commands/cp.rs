@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::cli::execute::execute;
 use crate::cli::job::{CliJob, JobRequest};
 use ctl_args::args::CpArgs;
+use ctl_args::copy_habits::scp_target;
 use ctl_args::settings::{SavedInputs, Settings};
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
@@ -70,24 +71,6 @@ fn direction(words: &[String]) -> Result<CopyWords<'_>, CliError> {
             }
         }),
     }
-}
-
-/// The line for words as scp and kubectl take them: `NODE:PATH`.
-fn scp_target(last: &str, others: &[String]) -> Option<String> {
-    let parts = |word: &str| {
-        let (node, path) = word.split_once(':')?;
-        (!node.is_empty() && !node.contains('/'))
-            .then(|| (node.rsplit('@').next().unwrap_or(node).to_owned(), path.to_owned()))
-    };
-    let line = |words: Vec<&str>| shlex::try_join(words).ok();
-    if let Some((node, path)) = parts(last) {
-        let target = format!(":{path}");
-        let files = others.iter().map(String::as_str);
-        return line(["ctl", "cp", "-w", &node].into_iter().chain(files).chain([target.as_str()]).collect());
-    }
-    let [source] = others else { return None };
-    let (node, path) = parts(source)?;
-    line(vec!["ctl", "cp", "-w", &node, &format!(":{path}"), last])
 }
 
 fn to_nodes(files: &[String], target: &str) -> Result<FileCopy, CliError> {
@@ -176,7 +159,7 @@ mod tests {
         let line = |last: &str, others: &[&str]| {
             scp_target(last, &others.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
         };
-        assert_eq!(line("root@n1:/tmp", &["a b"]).as_deref(), Some("ctl cp -w n1 'a b' :/tmp"));
+        assert_eq!(line("root@n1:/tmp", &["a b"]).as_deref(), Some("ctl cp -w n1 -u root 'a b' :/tmp"));
         assert_eq!(line("here", &["n1:/etc/hosts"]).as_deref(), Some("ctl cp -w n1 :/etc/hosts here"));
         assert_eq!((line("./a:b", &["x"]), line("b", &["x", "y"])), (None, None));
     }

@@ -701,9 +701,7 @@ fn what_is_read_after_a_lost_journal_is_dropped_by_a_signal() {
 fn the_fork_of_a_silent_node_goes_to_another() {
     let plan = plan_of(20, 0, &[("r", (0..20).collect())], Action::Status, Policy::default());
     let started = |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::Start(_))).count();
-    let item = |node| {
-        WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node, batched: false })
-    };
+    let item = |node| WorkItem::Batch(NodeBatch { step: StepIndex::default(), batch: 1, node, batched: false });
     let silent = |node, is_silent| {
         DispatcherInput::Message(WorkerMessage { item: item(node), update: WorkerUpdate::Silent(is_silent) })
     };

@@ -97,7 +97,8 @@ impl<T> FileCache<T> {
     /// # Errors
     /// Those of `read`; they are not kept.
     pub(super) fn last<E>(&self, path: &Path, read: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
-        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).get(path).map(|(_, value)| Arc::clone(value));
+        let known =
+            self.read.lock().unwrap_or_else(PoisonError::into_inner).get(path).map(|(_, value)| Arc::clone(value));
         known.map_or_else(|| self.get_in_time(path, read), Ok)
     }
 

@@ -20,7 +20,8 @@ impl Dispatcher<'_> {
             RunStage::Begin if self.plan.changes() => {
                 self.stage = RunStage::Connect;
                 // Before the first change every node is connected to that is to be changed, or counts towards a cap.
-                let capped: HashSet<usize> = self.plan.caps.iter().flat_map(|cap| cap.members.iter().copied()).collect();
+                let capped: HashSet<usize> =
+                    self.plan.caps.iter().flat_map(|cap| cap.members.iter().copied()).collect();
                 let all = 0..self.plan.nodes.len();
                 let all = all.filter(|node| capped.contains(node) || self.is_to_be_changed(*node));
                 self.waiting = all.map(WorkItem::Connect).collect();
