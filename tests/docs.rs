@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -65,6 +65,22 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
+
+/// The book and the packages have what is below docs/, and nothing beside it.
+#[test]
+fn no_link_of_the_book_leaves_docs() {
+    let mut outside = Vec::new();
+    for page in pages().into_iter().filter(|page| page.starts_with("docs")) {
+        for link in links(&text(&page)) {
+            let steps_up = Path::new(&link).components().filter(|part| *part == Component::ParentDir).count();
+            // A page in docs/ may not go up, one in docs/decisions/ once.
+            if steps_up + 2 > page.components().count() {
+                outside.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(outside.is_empty(), "links to what neither the book nor a package has:\n{}", outside.join("\n"));
 }
 
 #[test]
