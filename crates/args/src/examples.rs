@@ -170,6 +170,11 @@ pub fn add_to(command: Command) -> Command {
     below(command, "")
 }
 
+/// The examples of the command with these names, without `ctl`: lines, and what they do.
+pub fn lines_of(path: &str) -> &'static [(&'static str, &'static str)] {
+    EXAMPLES.iter().find(|set| set.command == path).map_or(&[], |set| set.lines)
+}
+
 fn below(command: Command, path: &str) -> Command {
     let command = command.mut_subcommands(|command| {
         let path = [path, command.get_name()].join(" ");

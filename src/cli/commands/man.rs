@@ -1,5 +1,5 @@
 //! `ctl man [COMMAND]`: the manual pages. Names, options and commands come from clap; what it does not know, the files,
-//! the exit status and the environment of `ctl`, is written here and nowhere else.
+//! the exit status and the environment of `ctl`, is written here and nowhere else. The examples are those of `examples.rs`.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,6 +11,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use ctl_args::args::{CliArgs, ManArgs};
+use ctl_args::examples;
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::terminal;
@@ -117,12 +118,19 @@ fn write_all(command: &Command, dir: &Path) -> Result<(), CliError> {
 
 /// The page of a command.
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let sections = if command.get_name() == "ctl" { root_sections() } else { see_also() };
+    let mut sections = examples_section(command);
+    if command.get_name() == "ctl" {
+        root_sections(&mut sections)
+    } else {
+        see_also(&mut sections)
+    }
     let (title, command) = (title(command).to_uppercase(), command.clone().subcommand_help_heading("COMMANDS"));
     let source = format!("ctl {}", env!("CARGO_PKG_VERSION"));
     let mut page = Vec::new();
     Man::new(command.subcommand_value_name("COMMAND"))
         .title(title)
+        // No date, so that a build can be repeated. An empty argument needs its quotes: without them the source becomes the date.
+        .date("\"\"")
         .source(source)
         .manual("ctl manual")
         .render(&mut page)?;
@@ -130,38 +138,46 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What only the page of `ctl` has.
-fn root_sections() -> Roff {
+fn entry(roff: &mut Roff, term: &str, meaning: &str) {
+    roff.control("TP", []);
+    roff.text([bold(term)]);
+    roff.text([roman(meaning)]);
+}
+
+/// The examples that `--help` begins with.
+fn examples_section(command: &Command) -> Roff {
     let mut roff = Roff::new();
-    let entry = |roff: &mut Roff, term: &str, meaning: &str| {
-        roff.control("TP", []);
-        roff.text([bold(term)]);
-        roff.text([roman(meaning)]);
-    };
+    let names = command.get_bin_name().unwrap_or_default();
+    roff.control("SH", ["EXAMPLES"]);
+    for (line, meaning) in examples::lines_of(names.strip_prefix("ctl").unwrap_or(names).trim_start()) {
+        entry(&mut roff, line, meaning);
+    }
+    roff
+}
+
+/// What only the page of `ctl` has.
+fn root_sections(roff: &mut Roff) {
     roff.control("SH", ["EXIT STATUS"]);
     for exit in ExitStatus::ALL {
-        entry(&mut roff, &exit.code().to_string(), &exit.meaning().replace('`', ""));
+        entry(roff, &exit.code().to_string(), &exit.meaning().replace('`', ""));
     }
     roff.control("PP", []);
     roff.text([roman("If several apply, the signals come first, then 6, 5, 4, 1, 3.")]);
     roff.control("SH", ["FILES"]);
     for (path, meaning) in FILES {
-        entry(&mut roff, path, meaning);
+        entry(roff, path, meaning);
     }
     roff.control("SH", ["ENVIRONMENT"]);
     for (name, meaning) in ENVIRONMENT {
-        entry(&mut roff, name, meaning);
+        entry(roff, name, meaning);
     }
     roff.control("SH", ["SEE ALSO"]);
     roff.text([roman("ssh(1), ssh_config(5), supervisorctl(1)")]);
-    roff
 }
 
-fn see_also() -> Roff {
-    let mut roff = Roff::new();
+fn see_also(roff: &mut Roff) {
     roff.control("SH", ["SEE ALSO"]);
     roff.text([bold("ctl"), roman("(1), for the exit status, the files and the environment")]);
-    roff
 }
 
 #[cfg(test)]
@@ -184,6 +200,10 @@ mod tests {
         for name in ["ctl", "ctl-status", "ctl-runs-resume", "ctl-snapshot-diff"] {
             let page = std::fs::read_to_string(dir.path().join(format!("{name}.1"))).expect("a page");
             assert!(page.contains(&format!("{} \\-", name.replace('-', "\\-"))), "{page}");
+            let head =
+                format!(".TH {} 1 \"\" \"ctl {}\" \"ctl manual\"\n", name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+            assert!(page.contains(&head), "{page}");
+            assert!(page.contains(".SH EXAMPLES\n.TP\n\\fBctl "), "{page}");
         }
         assert!(!dir.path().join("ctl-help.1").exists());
     }
