@@ -19,7 +19,7 @@ use crate::spec::{ClusterSpec, NodeSpec};
 use crate::sshd::Login;
 use crate::util::Clock;
 
-/// An error that keeps a lab from starting.
+/// An error that keeps a lab from starting, or from finding a node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
@@ -44,6 +44,9 @@ pub enum LabError {
     /// Two nodes share a name or address, an address is outside 127/8, or none is left.
     #[error("use the node specification: {0}")]
     Spec(String),
+    /// No node has this name.
+    #[error("find a node named `{0}`")]
+    UnknownNode(String),
     /// Unknown fault name.
     #[error("understand the fault `{0}`")]
     UnknownFault(String),
@@ -152,22 +155,11 @@ impl Lab {
     }
 
     /// The node of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Node> {
-        self.nodes.iter().find(|n| n.name() == name)
-    }
-
-    /// The node of that name.
     ///
-    /// # Panics
-    /// If there is no such node. [`Lab::get`] does not panic.
-    #[must_use]
-    #[track_caller]
-    pub fn node(&self, name: &str) -> &Node {
-        match self.get(name) {
-            Some(node) => node,
-            None => panic!("the lab has no node {name}"),
-        }
+    /// # Errors
+    /// [`LabError::UnknownNode`] if there is no such node.
+    pub fn node(&self, name: &str) -> Result<&Node, LabError> {
+        self.nodes.iter().find(|node| node.name() == name).ok_or_else(|| LabError::UnknownNode(name.to_owned()))
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! let lab = Lab::start(ClusterSpec::demo(12).fault("a6s02", Fault::Refused)).await?;
 //! // … run a client with lab.inventory_path() and lab.known_hosts_path() …
-//! let collector = lab.node("a6s01").process("supervisor-analytics", "contrail-collector");
+//! let collector = lab.node("a6s01")?.process("supervisor-analytics", "contrail-collector");
 //! assert!(collector.is_some_and(|p| p.starts == 2));
 //! # Ok(())
 //! # }

@@ -71,8 +71,9 @@ impl Cluster {
         Self { lab, _runtime: runtime, home: TempDir::new().expect("cannot create the directory") }
     }
 
+    #[track_caller]
     pub(crate) fn node(&self, name: &str) -> &Node {
-        self.lab.node(name)
+        self.lab.node(name).expect("the lab has no such node")
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {

@@ -42,7 +42,7 @@ fn ran(code: u32, out: &str, err: &str) -> Ran {
 }
 
 fn counts(lab: &Lab) -> CommandsSnapshot {
-    lab.node("n").commands()
+    lab.node("n").unwrap().commands()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,7 @@ async fn a_command_ends_with_its_channel_and_with_its_connection() {
     let _sleeps = begin(&client, "", "60", "sleep 50").await;
     let _talks = begin(&client, "", "60", "seq 1000000000").await;
     eventually("the commands to start", || counts(&lab).running == 2).await;
-    lab.node("n").cut_connections();
+    lab.node("n").unwrap().cut_connections();
     eventually("the commands to end", || counts(&lab) == CommandsSnapshot { running: 0, finished: 0, ended: 3 }).await;
 }
 

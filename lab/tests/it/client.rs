@@ -79,7 +79,7 @@ impl Client {
 
     /// Connects and logs in as that user.
     pub(crate) async fn user(lab: &Lab, node: &str, user: &str) -> Self {
-        let mut client = Self::open(lab, lab.node(node)).await.unwrap();
+        let mut client = Self::open(lab, lab.node(node).unwrap()).await.unwrap();
         assert!(client.login(lab, user).await, "login");
         client
     }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::client::{ANALYTICS, COLLECTOR, Client, SOCKET, eventually, hangs, one, request, ssh};
 
 async fn tcp(lab: &Lab) -> std::io::Result<TcpStream> {
-    TcpStream::connect((lab.node("n").address(), lab.port())).await
+    TcpStream::connect((lab.node("n").unwrap().address(), lab.port())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +18,7 @@ async fn openssh_logs_in_and_runs_a_command() {
     let ran = ssh(&lab, &["n", "echo hello; exit 7"]).await;
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "hello\n");
     assert_eq!(ran.status.code(), Some(7));
-    let seen = lab.node("n").counters();
+    let seen = lab.node("n").unwrap().counters();
     assert_eq!((seen.connections, seen.logins), (1, 1));
     assert_eq!(seen.execs, ["echo hello; exit 7"]);
 }
@@ -44,7 +44,7 @@ async fn openssh_forwards_the_socket() {
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     assert!(reply.contains("<string>RUNNING</string>"), "{reply}");
     child.kill().await.unwrap();
-    let calls = lab.node("n").counters().rpc_calls;
+    let calls = lab.node("n").unwrap().counters().rpc_calls;
     assert_eq!(calls.len(), 1);
     assert_eq!((calls[0].instance.as_str(), calls[0].method.as_str()), (ANALYTICS, "supervisor.getState"));
 }
@@ -54,14 +54,14 @@ async fn openssh_jumps_through_a_node() {
     let lab = Lab::start(ClusterSpec::demo(12)).await.unwrap();
     let ran = ssh(&lab, &["-J", "a6s01", "c02", "hostname"]).await;
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "c02\n", "{ran:?}");
-    assert_eq!(lab.node("a6s01").counters().logins, 1);
-    assert_eq!(lab.node("c02").counters().logins, 1);
+    assert_eq!(lab.node("a6s01").unwrap().counters().logins, 1);
+    assert_eq!(lab.node("c02").unwrap().counters().logins, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn host_keys_are_what_known_hosts_says_unless_a_fault_wants_otherwise() {
     let lab = one(|n| n).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     for (fault, words) in [
         (Fault::WrongHostKey, "REMOTE HOST IDENTIFICATION HAS CHANGED"),
         (Fault::RevokedHostKey, "REVOKED"),
@@ -80,7 +80,7 @@ async fn host_keys_are_what_known_hosts_says_unless_a_fault_wants_otherwise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_right_user_with_the_right_key_or_password_gets_in() {
     let lab = one(|n| n).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let mut client = Client::open(&lab, node).await.unwrap();
     assert!(!client.login(&lab, "admin").await);
     assert!(!client.password("root", "secret").await);
@@ -95,7 +95,7 @@ async fn only_the_right_user_with_the_right_key_or_password_gets_in() {
         n.policy(UserPolicy::SudoNoPassword)
     })
     .await;
-    let mut client = Client::open(&lab, lab.node("n")).await.unwrap();
+    let mut client = Client::open(&lab, lab.node("n").unwrap()).await.unwrap();
     assert!(!client.password("admin", "wrong").await);
     assert!(client.password("admin", "secret").await);
 }
@@ -103,14 +103,14 @@ async fn only_the_right_user_with_the_right_key_or_password_gets_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_can_hang() {
     let lab = one(|n| n.fault(Fault::HangOnLogin)).await;
-    let mut client = Client::open(&lab, lab.node("n")).await.unwrap();
+    let mut client = Client::open(&lab, lab.node("n").unwrap()).await.unwrap();
     hangs(300, client.login(&lab, "root")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_port_opens_when_the_fault_goes_and_closes_when_it_comes() {
     let lab = one(|n| n.fault(Fault::Refused)).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let error = tcp(&lab).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     node.clear_fault();
@@ -126,7 +126,7 @@ async fn connects_to_a_black_hole_hang() {
     let lab = one(|n| n.fault(Fault::BlackHole)).await;
     hangs(1500, tcp(&lab)).await;
     hangs(300, tcp(&lab)).await;
-    lab.node("n").clear_fault();
+    lab.node("n").unwrap().clear_fault();
     let begun = Instant::now();
     Client::root(&lab, "n").await;
     assert!(begun.elapsed() < Duration::from_secs(4));
@@ -135,7 +135,7 @@ async fn connects_to_a_black_hole_hang() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_say_nothing_nonsense_or_goodbye() {
     let lab = one(|n| n.fault(Fault::SilentAfterAccept)).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let mut stream = tcp(&lab).await.unwrap();
     hangs(300, stream.read_u8()).await;
     node.clear_fault();
@@ -157,7 +157,7 @@ async fn servers_that_say_nothing_nonsense_or_goodbye() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_network_moves_nothing_and_thaws() {
     let lab = one(|n| n).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     assert_eq!(client.run("echo a").await.out, "a\n");
     node.set_fault(Fault::Freeze);
@@ -173,18 +173,18 @@ async fn a_frozen_network_moves_nothing_and_thaws() {
 async fn connections_can_be_cut() {
     let lab = one(|n| n).await;
     let client = Client::root(&lab, "n").await;
-    assert_eq!(lab.node("n").counters().open, 1);
-    lab.node("n").cut_connections();
+    assert_eq!(lab.node("n").unwrap().counters().open, 1);
+    lab.node("n").unwrap().cut_connections();
     eventually("the connection to end", || client.is_closed()).await;
-    eventually("the connection count", || lab.node("n").counters().open == 0).await;
+    eventually("the connection count", || lab.node("n").unwrap().counters().open == 0).await;
     Client::root(&lab, "n").await;
-    assert_eq!(lab.node("n").counters().max_open, 1);
+    assert_eq!(lab.node("n").unwrap().counters().max_open, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_the_lab_ends_all() {
     let lab = one(|n| n).await;
-    let (address, port) = (lab.node("n").address(), lab.port());
+    let (address, port) = (lab.node("n").unwrap().address(), lab.port());
     let dir = lab.dir().to_owned();
     let client = Client::root(&lab, "n").await;
     drop(lab);
@@ -211,6 +211,6 @@ async fn a_thousand_nodes_start_and_answer() {
         let client = Client::root(&lab, name).await;
         assert_eq!(client.run("hostname").await.out, format!("{name}\n"));
     }
-    let collector = lab.node("a6s01").process(ANALYTICS, COLLECTOR).unwrap();
+    let collector = lab.node("a6s01").unwrap().process(ANALYTICS, COLLECTOR).unwrap();
     assert_eq!(collector.starts, 1);
 }

@@ -14,7 +14,7 @@ async fn config(release: Release, version: SupervisorVersion) -> (Lab, Client, S
     let node = NodeSpec::new("n", release).roles([Role::Config]).supervisor(version);
     let lab = Lab::start(ClusterSpec::new(vec![node])).await.unwrap();
     let client = Client::root(&lab, "n").await;
-    let url = lab.node("n").url("supervisor-config").unwrap();
+    let url = lab.node("n").unwrap().url("supervisor-config").unwrap();
     (lab, client, format!("supervisorctl -s {url}"))
 }
 
@@ -53,7 +53,7 @@ async fn supervisorctl_4_2_5_ends_with_lsb_codes() {
         let client = &client;
         async move { client.run(&line).await }
     };
-    lab.node("n").set_fault(Fault::Fatal("contrail-schema".into()));
+    lab.node("n").unwrap().set_fault(Fault::Fatal("contrail-schema".into()));
     let all = run("status").await;
     assert_eq!(all.code, Some(3));
     let line = all.out.lines().find(|l| l.starts_with("contrail-schema")).unwrap();
@@ -81,7 +81,7 @@ async fn supervisorctl_4_2_5_ends_with_lsb_codes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tail_and_pid() {
     let (lab, client, ctl) = config(Release::R3_2, SupervisorVersion::V3_3).await;
-    let pid = lab.node("n").process("supervisor-config", "contrail-api:0").unwrap().pid;
+    let pid = lab.node("n").unwrap().process("supervisor-config", "contrail-api:0").unwrap().pid;
     assert_eq!(client.run(&format!("{ctl} pid contrail-api:0")).await.out, format!("{pid}\n"));
     assert!(client.run(&format!("{ctl} tail contrail-schema")).await.out.ends_with("contrail-schema: started\n\n"));
     assert_eq!(client.run(&format!("{ctl} tail nope")).await.out, "nope: ERROR (no such process name)\n");
@@ -94,11 +94,11 @@ async fn wrappers_print_what_supervisorctl_prints() {
     let both = "contrail-collector: stopped\ncontrail-collector: started\n";
     assert_eq!(client.run("service contrail-collector restart").await, ran(0, both, ""));
     assert_eq!(client.run("sudo -n /usr/sbin/service contrail-collector restart").await, ran(0, both, ""));
-    assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().starts, 3);
-    lab.node("n").set_fault(Fault::LyingExitCode);
+    assert_eq!(lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap().starts, 3);
+    lab.node("n").unwrap().set_fault(Fault::LyingExitCode);
     assert_eq!(client.run("service contrail-collector restart").await, ran(1, both, ""));
-    lab.node("n").clear_fault();
-    lab.node("n").set_fault(Fault::NoSupervisorctl);
+    lab.node("n").unwrap().clear_fault();
+    lab.node("n").unwrap().set_fault(Fault::NoSupervisorctl);
     let gone = client.run("supervisorctl -s unix:///x status").await;
     assert_eq!(gone, ran(127, "", "sh: 1: supervisorctl: not found\n"));
     assert_eq!(client.run("service contrail-collector status").await.code, Some(127));
@@ -114,7 +114,7 @@ async fn analytics(init: InitFlavour) -> (Lab, Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_under_sysv() {
     let (lab, client) = analytics(InitFlavour::SysV).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let pid = || node.supervisor_pid(ANALYTICS).unwrap();
     let before = pid();
     let status = "service supervisor-analytics status";
@@ -132,7 +132,7 @@ async fn instances_under_sysv() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_under_upstart() {
     let (lab, client) = analytics(InitFlavour::Upstart).await;
-    let pid = || lab.node("n").supervisor_pid(ANALYTICS).unwrap();
+    let pid = || lab.node("n").unwrap().supervisor_pid(ANALYTICS).unwrap();
     let name = ANALYTICS;
     assert_eq!(
         client.run(&format!("service {name} status")).await,
@@ -151,7 +151,7 @@ async fn instances_under_upstart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_under_systemd() {
     let (lab, client) = analytics(InitFlavour::Systemd).await;
-    let pid = lab.node("n").supervisor_pid(ANALYTICS).unwrap();
+    let pid = lab.node("n").unwrap().supervisor_pid(ANALYTICS).unwrap();
     let status = client.run("service supervisor-analytics status").await;
     assert_eq!(status.code, Some(0));
     assert!(status.out.contains("   Active: active (running) since "), "{}", status.out);
@@ -177,7 +177,7 @@ async fn cassandra_is_an_init_service_from_3_0() {
     assert!(status.out.contains("Active: active (exited) since "), "{status:?}");
     assert_eq!(status.code, Some(3));
     assert_eq!(client.run("service contrail-database restart").await.code, Some(0));
-    let seen = lab.node("n").service("contrail-database").unwrap();
+    let seen = lab.node("n").unwrap().service("contrail-database").unwrap();
     assert_eq!((seen.starts, seen.stops), (2, 1));
 }
 
@@ -220,7 +220,7 @@ async fn sudo_takes_a_password_from_stdin_and_leaves_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_and_small_scripts() {
     let lab = one(|n| n).await;
-    lab.node("n").put_file("/etc/issue", "Lab\n");
+    lab.node("n").unwrap().put_file("/etc/issue", "Lab\n");
     let client = Client::root(&lab, "n").await;
     for (script, out, code) in [
         ("test -S /var/run/supervisord_analytics.sock && echo yes || echo no", "yes\n", 0),
@@ -241,7 +241,7 @@ async fn probes_and_small_scripts() {
         assert_eq!((got.out.as_str(), got.code), (out, Some(code)), "{script}: {got:?}");
     }
     assert_eq!(client.run("frob -x").await, ran(127, "", "sh: 1: frob: not found\n"));
-    let pid = lab.node("n").supervisor_pid(ANALYTICS).unwrap();
+    let pid = lab.node("n").unwrap().supervisor_pid(ANALYTICS).unwrap();
     assert_eq!(client.run("cat /var/run/supervisord-analytics.pid").await.out, format!("{pid}\n"));
     assert_eq!(client.run_with("sh -s", "echo from stdin\n").await.out, "from stdin\n");
 }
@@ -251,14 +251,14 @@ async fn a_vrouter_restart_can_cut_the_connection_and_goes_on() {
     let mut node = NodeSpec::new("n", Release::R3_2).roles([Role::Compute]);
     node.vrouter_cuts_ssh = true;
     let lab = Lab::start(ClusterSpec::new(vec![node])).await.unwrap();
-    let before = lab.node("n").supervisor_pid("supervisor-vrouter");
+    let before = lab.node("n").unwrap().supervisor_pid("supervisor-vrouter");
     let client = Client::root(&lab, "n").await;
     let command = "setsid service supervisor-vrouter restart </dev/null >/dev/null 2>&1 &";
     client.run(command).await;
     eventually("the connections to be cut", || client.is_closed()).await;
-    let agent = || lab.node("n").process("supervisor-vrouter", "contrail-vrouter-agent").unwrap();
+    let agent = || lab.node("n").unwrap().process("supervisor-vrouter", "contrail-vrouter-agent").unwrap();
     eventually("the process to restart", || agent().starts == 2 && agent().state == State::Running).await;
-    assert_ne!(lab.node("n").supervisor_pid("supervisor-vrouter"), before);
+    assert_ne!(lab.node("n").unwrap().supervisor_pid("supervisor-vrouter"), before);
     Client::root(&lab, "n").await;
 }
 
@@ -267,7 +267,7 @@ async fn a_command_goes_on_when_its_client_is_gone() {
     let lab = one(|n| n).await;
     let client = Client::root(&lab, "n").await;
     let channel = client.start("service contrail-collector restart").await;
-    let collector = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
+    let collector = || lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap();
     eventually("the process to stop", || collector().stops == 1).await;
     drop(channel);
     drop(client);

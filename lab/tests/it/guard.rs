@@ -22,7 +22,7 @@ async fn patient() -> Lab {
 }
 
 fn seen(lab: &Lab) -> GuardSnapshot {
-    lab.node("n").guard()
+    lab.node("n").unwrap().guard()
 }
 
 /// A guard's channel, read line by line.
@@ -92,7 +92,7 @@ fn up(name: &str) -> String {
 }
 
 fn state(lab: &Lab) -> State {
-    lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().state
+    lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap().state
 }
 
 /// Stops the collector and waits until it is stopped.
@@ -155,7 +155,7 @@ async fn a_rescue_is_tried_before_it_is_armed() {
     assert_eq!(lines(&mut guard, "ask 8 - nonesuch").await.last().unwrap(), "exit 127");
     // The rescue uses the settings that the client handed over.
     guard.says(&format!("+1 up 20 1 '{COLLECTOR}' supervisorctl -c /dev/stdin"), "+1").await;
-    lab.node("n").cut_connections();
+    lab.node("n").unwrap().cut_connections();
     eventually("the rescue to end", || seen(&lab).rescues == 1).await;
 }
 
@@ -182,7 +182,7 @@ async fn the_lock_is_one_for_all_connections_and_shared_by_a_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_taken_from_outside_is_held_until_it_is_given_back() {
     let lab = patient().await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     assert!(!node.release_lock());
     assert!(node.take_lock("run=x user=eve host=h since=S reason=R"));
@@ -210,7 +210,7 @@ async fn the_end_of_stdin_of_the_channel_and_of_the_connection_each_rescue() {
                 assert_eq!(guard.end().await, (vec![], Some(0)));
             }
             2 => guard.channel.close().await.unwrap(),
-            _ => lab.node("n").cut_connections(),
+            _ => lab.node("n").unwrap().cut_connections(),
         }
         eventually("the rescue to end", || seen(&lab).rescues == how && seen(&lab).holder.is_none()).await;
         assert_eq!(state(&lab), State::Running);
@@ -251,7 +251,7 @@ async fn a_partition_is_a_silence() {
     let mut guard = Guard::ready(&client).await;
     guard.says(&format!("+1 {}", up(COLLECTOR)), "+1").await;
     stop(&client, &lab).await;
-    lab.node("n").partition(Some(Duration::from_millis(1800)));
+    lab.node("n").unwrap().partition(Some(Duration::from_millis(1800)));
     guard.send(".\n").await;
     hangs(200, guard.line()).await;
     eventually("the rescue to end", || seen(&lab).rescues == 1).await;
@@ -285,12 +285,12 @@ async fn a_killed_guard_rescues_nothing_and_leaves_the_lock_free() {
     let mut guard = Guard::ready(&client).await;
     guard.says(&format!("+1 {}", up(COLLECTOR)), "+1").await;
     stop(&client, &lab).await;
-    assert_eq!(lab.node("n").kill_guards(), 1);
+    assert_eq!(lab.node("n").unwrap().kill_guards(), 1);
     assert_eq!(guard.end().await, (vec![], None));
     assert!(guard.signal);
     assert_eq!(seen(&lab), GuardSnapshot::default());
     assert_eq!(state(&lab), State::Stopped);
-    assert_eq!(lab.node("n").kill_guards(), 0);
+    assert_eq!(lab.node("n").unwrap().kill_guards(), 0);
 }
 
 /// Arms the code, lets the channel end, and waits for the end of the rescue.
@@ -307,7 +307,7 @@ async fn rescue(lab: &Lab, user: &str, code: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_still_stopping_is_tried_again() {
     let lab = patient().await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     node.set_fault(Fault::HangAction);
     hangs(100, client.run(&format!("supervisorctl -s unix://{SOCKET} stop {COLLECTOR}"))).await;
@@ -326,7 +326,7 @@ async fn a_process_that_is_still_stopping_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rescue_ends_at_its_limit_and_at_a_fatal_process() {
     let lab = patient().await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     node.set_fault(Fault::Fatal(COLLECTOR.into()));
     assert_eq!(state(&lab), State::Fatal);
     rescue(&lab, "root", &up(COLLECTOR)).await;
@@ -348,10 +348,10 @@ async fn a_removed_group_is_added_and_started_with_the_rights_of_sudo() {
     let ctl = format!("sudo -n supervisorctl -s unix://{SOCKET}");
     client.run(&format!("{ctl} stop {COLLECTOR}")).await;
     client.run(&format!("{ctl} remove {COLLECTOR}")).await;
-    assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
+    assert_eq!(lab.node("n").unwrap().process(ANALYTICS, COLLECTOR), None);
     // Without sudo it has no permission, and prints nothing.
     rescue(&lab, "admin", &format!("grp 1 - {COLLECTOR} supervisorctl -s unix://{SOCKET}")).await;
-    assert_eq!(lab.node("n").process(ANALYTICS, COLLECTOR), None);
+    assert_eq!(lab.node("n").unwrap().process(ANALYTICS, COLLECTOR), None);
     rescue(&lab, "admin", &format!("grp 20 - {COLLECTOR} {ctl}")).await;
     assert_eq!(state(&lab), State::Running);
     client.run(&format!("{ctl} stop {COLLECTOR}")).await;
@@ -362,7 +362,7 @@ async fn a_removed_group_is_added_and_started_with_the_rights_of_sudo() {
 #[tokio::test(flavor = "multi_thread")]
 async fn services_of_init_are_started() {
     let lab = lab(Duration::from_secs(30), |n| n.policy(UserPolicy::SudoNoPassword)).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::user(&lab, "n", "admin").await;
     let database = || node.service("contrail-database").unwrap();
     client.run("sudo -n service contrail-database stop").await;
@@ -380,7 +380,7 @@ async fn services_of_init_are_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_without_flock_without_a_shell_and_with_a_talkative_one() {
     let lab = patient().await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     node.set_fault(Fault::NoFlock);
     let mut guard = Guard::start(&client, WORDS).await;
@@ -409,6 +409,6 @@ async fn a_connection_that_ends_before_the_scripts_are_there_leaves_nothing() {
     eventually("the guard to start", || seen(&lab).guards == 1).await;
     drop(client);
     drop(channel);
-    lab.node("n").cut_connections();
+    lab.node("n").unwrap().cut_connections();
     eventually("the guard to end", || seen(&lab) == GuardSnapshot::default()).await;
 }

@@ -35,7 +35,7 @@ fn state(text: &str) -> Option<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answer_is_what_it_says() {
     let (lab, client) = with(Introspect::Functional).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let text = get(&client, PORT).await;
     assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
     assert_eq!(state(&text), Some("Functional"));
@@ -93,9 +93,9 @@ async fn a_program_can_need_a_time_after_each_start() {
         tokio::time::sleep(Duration::from_millis(1600)).await;
         assert_eq!(state(&get(&client, PORT).await), Some("Functional"));
     }
-    lab.node("n").set_introspect(COLLECTOR, PORT, Introspect::Functional);
-    assert!(lab.node("n").kill(ANALYTICS, COLLECTOR));
-    let running = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().state == State::Running;
+    lab.node("n").unwrap().set_introspect(COLLECTOR, PORT, Introspect::Functional);
+    assert!(lab.node("n").unwrap().kill(ANALYTICS, COLLECTOR));
+    let running = || lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap().state == State::Running;
     eventually("the program to start", running).await;
     assert_eq!(state(&get(&client, PORT).await), Some("Functional"));
 }
@@ -122,7 +122,7 @@ async fn faults_stand_over_what_was_set_and_open_the_usual_port() {
     let wrong =
         Fault::NonFunctional { program: COLLECTOR.into(), description: "Database:n:Global connection down".into() };
     let lab = one(|n| n.mute().fault(wrong.clone())).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     let text = get(&client, PORT).await;
     assert!(state(&text) == Some("Non-Functional") && text.contains("Global connection down"), "{text}");

@@ -17,7 +17,7 @@ async fn questions_are_answered() {
     assert_eq!(rpc.call("getAPIVersion", &[]).await, Ok(text("3.0")));
     assert_eq!(rpc.call("getSupervisorVersion", &[]).await, Ok(text("3.3.1")));
     assert_eq!(rpc.call("getIdentification", &[]).await, Ok(text("supervisor")));
-    let pid = lab.node("n").supervisor_pid(ANALYTICS).unwrap();
+    let pid = lab.node("n").unwrap().supervisor_pid(ANALYTICS).unwrap();
     let pid = Value::Integer(i32::try_from(pid).unwrap());
     assert_eq!(rpc.call("getPID", &[]).await, Ok(pid));
     let Ok(Value::Array(all)) = rpc.call("getAllProcessInfo", &[]).await else {
@@ -28,8 +28,8 @@ async fn questions_are_answered() {
     assert_eq!(state, "RUNNING");
     assert!(description.starts_with(&format!("pid {pid}, uptime 3 days, 2:07:4")), "{description}");
     // All of these calls used one channel of one connection.
-    assert_eq!(lab.node("n").counters().streamlocal_opens, [SOCKET]);
-    assert_eq!(lab.node("n").counters().rpc_calls.len(), 6);
+    assert_eq!(lab.node("n").unwrap().counters().streamlocal_opens, [SOCKET]);
+    assert_eq!(lab.node("n").unwrap().counters().rpc_calls.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,9 +48,9 @@ async fn a_restart_takes_startsecs_and_gives_a_new_pid() {
     let (state, after, _) = rpc.info(COLLECTOR).await;
     assert_eq!(state, "RUNNING");
     assert_ne!(before, after);
-    let seen = lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
+    let seen = lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap();
     assert_eq!((seen.starts, seen.stops, seen.state), (2, 1, State::Running));
-    let calls = lab.node("n").counters().rpc_calls;
+    let calls = lab.node("n").unwrap().counters().rpc_calls;
     assert!(calls.iter().any(|c| c.method == "supervisor.stopProcess" && c.args == ["\"contrail-collector\""]));
 }
 
@@ -118,7 +118,7 @@ async fn a_start_while_stopping_answers_abnormal_termination_and_leaves_it_stopp
     );
     // Without waiting, the same start reports success, and nothing is started either.
     assert_eq!(rpc.call("startProcess", &[name.clone(), Value::Boolean(false)]).await, Ok(YES));
-    let process = || lab.node("cfg01").process("supervisor-config", "contrail-schema").unwrap();
+    let process = || lab.node("cfg01").unwrap().process("supervisor-config", "contrail-schema").unwrap();
     eventually("the process to stop", || process().state == State::Stopped).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!((process().state, process().starts), (State::Stopped, 1));
@@ -148,7 +148,7 @@ async fn a_request_behind_a_waiting_one_turns_both_into_400_though_the_action_ru
     assert!(begun.elapsed() >= Duration::from_millis(450));
     assert!(head.starts_with("HTTP/1.1 400 Bad Request"), "{head}");
     assert!(body.starts_with("HTTP/1.1 400 Bad Request"), "{body}");
-    let seen = lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
+    let seen = lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap();
     assert_eq!((seen.state, seen.starts), (State::Running, 2));
     // Requests that need not wait get their replies one after the other.
     let mut rpc = client.socket(SOCKET).await;
@@ -167,7 +167,7 @@ async fn a_client_that_goes_away_leaves_the_action_done() {
     let mut rpc = client.socket(SOCKET).await;
     assert_eq!(rpc.call("stopProcess", &[text(COLLECTOR)]).await, Ok(YES));
     rpc.send(&request("supervisor.startProcess", &[text(COLLECTOR)])).await;
-    let process = || lab.node("n").process(ANALYTICS, COLLECTOR).unwrap();
+    let process = || lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap();
     eventually("the process to start", || process().state == State::Starting).await;
     drop(rpc);
     drop(client);
@@ -212,7 +212,7 @@ async fn release_1_answers_on_tcp_only() {
     let mut rpc = client.tcp(9002).await.unwrap();
     assert_eq!(rpc.info("contrail-qe").await.0, "RUNNING");
     assert_eq!(rpc.call("signalProcess", &[text("contrail-qe"), text("HUP")]).await, Err((1, "UNKNOWN_METHOD".into())));
-    assert_eq!(lab.node("n01").counters().tcpip_opens, ["localhost:9003", "localhost:9002"]);
+    assert_eq!(lab.node("n01").unwrap().counters().tcpip_opens, ["localhost:9003", "localhost:9002"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,7 +237,7 @@ async fn a_password_is_asked_for_where_it_is_set() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_configuration_is_reread_and_applied() {
     let lab = one(|n| n).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     node.add_program(ANALYTICS, "contrail-broadview");
     node.change_program(ANALYTICS, COLLECTOR);
     node.remove_program(ANALYTICS, "contrail-topology");
@@ -262,7 +262,7 @@ async fn a_changed_configuration_is_reread_and_applied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_supervisords_pid_and_cuts_its_connections() {
     let lab = one(|n| n).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let client = Client::root(&lab, "n").await;
     let mut rpc = client.socket(SOCKET).await;
     let (before, collector) = (node.supervisor_pid(ANALYTICS), rpc.info(COLLECTOR).await.1);
@@ -281,7 +281,7 @@ async fn config_restarts_itself_when_its_api_stops_before_3_2() {
     for (release, restarts) in [(Release::R3_0, true), (Release::R2_20, true), (Release::R3_2, false)] {
         let node = NodeSpec::new("n", release).roles([Role::Config]);
         let lab = Lab::start(ClusterSpec::new(vec![node])).await.unwrap();
-        let node = lab.node("n");
+        let node = lab.node("n").unwrap();
         let before = node.supervisor_pid("supervisor-config");
         let client = Client::root(&lab, "n").await;
         let socket = node.url("supervisor-config").unwrap();

@@ -18,7 +18,7 @@ async fn with(fault: Fault) -> (Lab, Client, Rpc) {
 }
 
 fn state(lab: &Lab) -> State {
-    lab.node("n").process(ANALYTICS, COLLECTOR).unwrap().state
+    lab.node("n").unwrap().process(ANALYTICS, COLLECTOR).unwrap().state
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,9 +52,9 @@ async fn a_connection_is_cut_in_a_start_and_the_node_stays_away() {
     assert!(rpc.call("startProcess", &[text(COLLECTOR)]).await.is_err());
     eventually("the connections to be cut", || client.is_closed()).await;
     eventually("the process to start", || state(&lab) == State::Running).await;
-    assert!(Client::open(&lab, lab.node("n")).await.is_err());
-    lab.node("n").clear_fault();
-    lab.node("n").settled().await;
+    assert!(Client::open(&lab, lab.node("n").unwrap()).await.is_err());
+    lab.node("n").unwrap().clear_fault();
+    lab.node("n").unwrap().settled().await;
     Client::root(&lab, "n").await;
 }
 
@@ -62,7 +62,7 @@ async fn a_connection_is_cut_in_a_start_and_the_node_stays_away() {
 async fn a_connection_is_cut_in_the_restart_of_an_instance_which_goes_on() {
     let fault = Fault::DropMidAction { after: Moment::Stop, come_back: true };
     let (lab, client, _rpc) = with(fault).await;
-    let node = lab.node("n");
+    let node = lab.node("n").unwrap();
     let before = node.supervisor_pid(ANALYTICS);
     client.run("service supervisor-analytics restart").await;
     eventually("the connections to be cut", || client.is_closed()).await;
@@ -89,13 +89,13 @@ async fn backoff_and_fatal_show_at_once_and_after_a_start() {
     assert_eq!(rpc.call("startProcess", &name).await.unwrap_err().0, 60);
     assert_eq!(rpc.call("stopProcess", &name).await, Ok(YES));
     assert_eq!(rpc.call("startProcess", &name).await, Err((50, "SPAWN_ERROR: contrail-collector".into())));
-    lab.node("n").clear_fault();
+    lab.node("n").unwrap().clear_fault();
 
-    lab.node("n").set_fault(Fault::Fatal("contrail-topology".into()));
+    lab.node("n").unwrap().set_fault(Fault::Fatal("contrail-topology".into()));
     let name = "contrail-topology";
     assert_eq!(rpc.info(name).await.0, "FATAL");
     assert_eq!(rpc.call("startProcess", &[text(name)]).await.unwrap_err().0, 50);
-    let topology = || lab.node("n").process(ANALYTICS, name).unwrap().state;
+    let topology = || lab.node("n").unwrap().process(ANALYTICS, name).unwrap().state;
     assert_eq!(topology(), State::Backoff);
     eventually("the retries to be used up", || topology() == State::Fatal).await;
     let ran = client.run(&format!("supervisorctl -s unix://{SOCKET} status {name}")).await;
@@ -152,8 +152,8 @@ async fn garbage_in_place_of_http_and_of_xml() {
     rpc.send(&request("supervisor.getState", &[])).await;
     let all = rpc.rest().await;
     assert!(!all.is_empty() && !all.starts_with("HTTP/"), "{all:?}");
-    lab.node("n").clear_fault();
-    lab.node("n").set_fault(Fault::GarbageXml);
+    lab.node("n").unwrap().clear_fault();
+    lab.node("n").unwrap().set_fault(Fault::GarbageXml);
     let mut rpc = client.socket(SOCKET).await;
     rpc.send(&request("supervisor.getState", &[])).await;
     let (head, body) = rpc.reply().await.unwrap();
@@ -168,13 +168,13 @@ async fn endless_replies_and_outputs() {
     let mut many = vec![0; 1 << 20];
     rpc.0.read_exact(&mut many).await.unwrap();
     drop(rpc);
-    lab.node("n").clear_fault();
-    lab.node("n").set_fault(Fault::EndlessExec);
+    lab.node("n").unwrap().clear_fault();
+    lab.node("n").unwrap().set_fault(Fault::EndlessExec);
     let channel = client.start("true").await;
     let mut stream = channel.into_stream();
     stream.read_exact(&mut many).await.unwrap();
     drop(stream);
-    lab.node("n").clear_fault();
+    lab.node("n").unwrap().clear_fault();
     // The session still works.
     assert_eq!(client.run("echo well").await.out, "well\n");
 }
@@ -185,7 +185,7 @@ async fn control_characters_come_as_they_are() {
     rpc.send(&request("supervisor.getProcessInfo", &[text(COLLECTOR)])).await;
     let (_, body) = rpc.reply().await.unwrap();
     assert!(body.contains("\x1b]0;owned\x07"), "{body:?}");
-    lab.node("n").set_fault(Fault::Fatal("contrail-topology".into()));
+    lab.node("n").unwrap().set_fault(Fault::Fatal("contrail-topology".into()));
     let ran = client.run(&format!("supervisorctl -s unix://{SOCKET} status")).await;
     assert!(ran.out.contains("\x1b[2J"), "{:?}", ran.out);
 }
@@ -201,14 +201,14 @@ async fn supervisords_that_are_down_or_were_never_there() {
     client.run("service supervisor-analytics start").await;
     assert!(client.try_socket(SOCKET).await.is_ok());
 
-    lab.node("n").clear_fault();
-    lab.node("n").set_fault(Fault::SupervisorMissing);
+    lab.node("n").unwrap().clear_fault();
+    lab.node("n").unwrap().set_fault(Fault::SupervisorMissing);
     assert!(client.try_socket(SOCKET).await.is_err());
     assert_eq!(client.run(&status).await.out, format!("unix://{SOCKET} no such file\n1\n"));
     let ran = client.run("service supervisor-analytics status").await;
     assert_eq!(ran.code, Some(4), "{ran:?}");
-    lab.node("n").clear_fault();
-    eventually("supervisord to come back", || lab.node("n").supervisor_pid(ANALYTICS).is_some()).await;
+    lab.node("n").unwrap().clear_fault();
+    eventually("supervisord to come back", || lab.node("n").unwrap().supervisor_pid(ANALYTICS).is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
