@@ -4,19 +4,20 @@
 //! run by guess, whatever was typed is only answered; and a line that is shown is one that the parser accepts. Start at
 //! [`answer`].
 
-use std::ffi::OsString;
-
 use clap::Command;
 
 use crate::copy_habits::{copy_line, module_paths};
+use crate::habit_words::{
+    distinct, filled, logins, node_pattern, os_words, place_of, shown, split_option, without_kind_word, words_of,
+};
 use crate::habits::{
-    COMMANDS, CommandHabit, KINDS, OPTIONS, OTHER_KINDS, OptionHabit, RESTART_ACTIONS, SERVICE_MODULES, SERVICE_STATES,
+    COMMANDS, CommandHabit, KINDS, OPTIONS, OptionHabit, RESTART_ACTIONS, SERVICE_MODULES, SERVICE_STATES,
     SHELL_MODULES, WITH_KIND,
 };
 use crate::tips::{distance, is_near};
 use crate::word_order::{self, are_options, first_argument, is_option, option_length};
 use ctl_console::error::CliError;
-use ctl_inventory::{ROLE_ORDER, built_in_role, canonical_role, roles_of_service};
+use ctl_inventory::{ROLE_ORDER, canonical_role};
 
 /// The actions that can stand behind a service without a command before it.
 const ACTIONS: [&str; 5] = ["start", "stop", "restart", "update", "status"];
@@ -127,16 +128,6 @@ fn incomplete(cli: &Command, words: &[String]) -> Option<CliError> {
     is_valid(cli, &line).then(|| error(&[what.to_owned()], &shown(&line)))
 }
 
-/// Each text once, in the order in which they came.
-fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    texts.fold(Vec::new(), |mut all, text| {
-        if !all.contains(&text) {
-            all.push(text);
-        }
-        all
-    })
-}
-
 fn error(notes: &[String], hint: &str) -> CliError {
     CliError::usage(notes.join("\nerror: ")).with_hint(hint)
 }
@@ -148,24 +139,6 @@ fn is_valid(cli: &Command, words: &[String]) -> bool {
         // Help and the version.
         Err(error) => !error.use_stderr(),
     }
-}
-
-/// The line as a shell reads it.
-fn shown(words: &[String]) -> String {
-    let quoted = words.iter().map(|word| {
-        // Fewer quotes than shlex writes: `--dry-run=live` needs none.
-        let is_plain = |symbol: char| symbol.is_ascii_alphanumeric() || "@%_+=:,./-".contains(symbol);
-        if !word.is_empty() && word.chars().all(is_plain) {
-            return word.clone();
-        }
-        // Only a NUL cannot be quoted, and no argument has one.
-        shlex::try_quote(word).map_or_else(|_| word.clone(), |quoted| quoted.into_owned())
-    });
-    std::iter::once("ctl".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
-}
-
-fn os_words(words: &[String]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
 }
 
 /// The words in the order that the parser expects.
@@ -194,17 +167,6 @@ fn of_command(cli: &Command, line: Translation) -> Translation {
         instead: Some(shown(&filled(habit.line, &words_of(habit.sample)))),
         has_terminal: false,
     }
-}
-
-/// Without kubectl's kind as a word of its own, as in `describe pod NAME`.
-fn without_kind_word(mut rest: Vec<String>) -> Vec<String> {
-    let is_kind = |word: &String| {
-        OTHER_KINDS.contains(&word.as_str()) || KINDS.iter().any(|kind| kind.strip_suffix('/') == Some(word))
-    };
-    if let Some(at) = rest.iter().position(|word| !is_option(word.as_ref())).filter(|at| is_kind(&rest[*at])) {
-        rest.remove(at);
-    }
-    rest
 }
 
 /// A line that copies files.
@@ -260,56 +222,6 @@ fn command_habit(cli: &Command, words: &[String]) -> Option<(&'static CommandHab
     };
     let found = COMMANDS.iter().filter_map(|habit| Some((habit, rest_of(habit)?)));
     found.max_by_key(|(_, (length, _))| *length).map(|(habit, (_, rest))| (habit, rest))
-}
-
-/// The words of a line of the table, with these words for its `{}`.
-fn filled(line: &str, rest: &[String]) -> Vec<String> {
-    words_of(line)
-        .into_iter()
-        .flat_map(|word| match word.as_str() {
-            "{}" => rest.to_vec(),
-            "{supervisorctl}" => own_supervisorctl(rest),
-            "{role}" => {
-                let role = rest.iter().find_map(|word| role_that_runs(word));
-                role.into_iter().flat_map(|role| ["-r".to_owned(), role.to_owned()]).collect()
-            }
-            "{wait}" => rest.iter().map(|word| word.replacen("--timeout", "--wait-timeout", 1)).collect(),
-            _ => vec![word],
-        })
-        .collect()
-}
-
-fn words_of(line: &str) -> Vec<String> {
-    shlex::split(line).unwrap_or_default()
-}
-
-/// The role whose supervisord runs a service. The catalogue gives some services to more roles than run them.
-fn role_that_runs(service: &str) -> Option<&'static str> {
-    let group = service.split(':').next().unwrap_or(service);
-    let roles = roles_of_service(service);
-    let runs = |role: &&str| {
-        let supervisors = built_in_role(role).map(|role| role.supervisors).unwrap_or_default();
-        supervisors.iter().any(|own| own.name == group || own.services.iter().any(|name| name == group))
-    };
-    roles.iter().copied().find(runs).or_else(|| roles.first().copied())
-}
-
-/// What reaches the supervisorctl of the nodes, for the first service among the words.
-fn own_supervisorctl(rest: &[String]) -> Vec<String> {
-    let found = rest.iter().find_map(|word| Some((word.as_str(), role_that_runs(word)?)));
-    let (service, role) = found.unwrap_or(("contrail-collector", "analytics"));
-    let group = service.split(':').next().unwrap_or(service);
-    let role = built_in_role(role);
-    let supervisors = role.as_ref().map(|role| role.supervisors.as_slice()).unwrap_or_default();
-    let supervisor = supervisors
-        .iter()
-        .find(|supervisor| supervisor.name == group || supervisor.services.iter().any(|name| name == group))
-        .or_else(|| supervisors.first());
-    let address = supervisor.and_then(|supervisor| supervisor.addresses.first()).map(ToString::to_string);
-    let mut words: Vec<String> = role.iter().flat_map(|role| ["-r".to_owned(), role.name.clone()]).collect();
-    words.extend(["--", "supervisorctl"].map(str::to_owned));
-    words.extend(address.into_iter().flat_map(|address| ["-s".to_owned(), address]));
-    words
 }
 
 /// `NAME... ACTION`, as behind `service`.
@@ -461,24 +373,6 @@ fn ad_hoc(cli: &Command, words: &[String]) -> Option<Translation> {
     Some(Translation { words: line, notes: vec![note.to_owned()], instead: None, ..Translation::default() })
 }
 
-/// Ansible's host pattern as a node set.
-fn node_pattern(pattern: &str) -> String {
-    pattern.replace(":!", "!").replace(":&", "&").replace(':', ",")
-}
-
-/// `USER@NODE`, with the user split off if it is that of all nodes.
-fn logins(pattern: &str) -> (String, Option<String>) {
-    let parts: Vec<(&str, &str)> = pattern.split(',').filter_map(|part| part.split_once('@')).collect();
-    let user = parts.first().map(|(user, _)| *user).filter(|user| !user.is_empty() && !user.contains(['!', '&', '[']));
-    match user {
-        Some(user) if parts.len() == pattern.split(',').count() && parts.iter().all(|(other, _)| *other == user) => {
-            let nodes: Vec<&str> = parts.iter().map(|(_, node)| *node).collect();
-            (nodes.join(","), Some(user.to_owned()))
-        }
-        _ => (pattern.to_owned(), None),
-    }
-}
-
 /// Takes the kinds of kubectl from names of services, as in `deployment/NAME`.
 fn without_kinds(cli: &Command, mut line: Translation) -> Translation {
     let command = line.words.first().and_then(|name| cli.find_subcommand(name));
@@ -563,22 +457,6 @@ fn rows_of(command: &Command, word: &str, next: Option<&str>, with_ours: bool) -
     if exact.is_empty() { rows } else { exact }
 }
 
-/// An option's name, and a value that is glued to it.
-fn split_option(word: &str) -> (&str, Option<&str>) {
-    if word.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())) {
-        return ("-NUM", word.get(1..));
-    }
-    if word.starts_with("--") && !OPTIONS.iter().any(|habit| habit.typed.contains(&word)) {
-        return word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-    }
-    // `-gNAME`, but `-it` is a word of its own.
-    let is_whole = OPTIONS.iter().any(|habit| habit.typed.contains(&word));
-    match word.char_indices().nth(2) {
-        Some((end, _)) if word.starts_with('-') && !is_whole => (&word[..end], Some(&word[end..])),
-        _ => (word, None),
-    }
-}
-
 /// Puts the words of a row in place of the option at `at`, and says how many they are.
 fn replace(line: &mut Translation, at: usize, habit: &OptionHabit) -> usize {
     let typed = line.words[at].clone();
@@ -615,14 +493,6 @@ fn replace(line: &mut Translation, at: usize, habit: &OptionHabit) -> usize {
     let count = words.len();
     line.words.splice(at..at + length, words);
     count
-}
-
-/// What kubectl names first selects nodes: one of them, or those of a service.
-fn place_of(name: &str) -> [String; 2] {
-    match role_that_runs(name) {
-        Some(role) => ["-r".to_owned(), role.to_owned()],
-        None => ["-w".to_owned(), name.to_owned()],
-    }
 }
 
 /// The command of `exec`, whose options may be meant for it or for ctl: each line that can be meant.

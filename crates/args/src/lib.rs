@@ -12,6 +12,7 @@ pub mod copy_habits;
 pub mod durations;
 pub mod examples;
 pub mod format;
+mod habit_words;
 pub mod habits;
 pub mod live_source;
 pub mod settings;
