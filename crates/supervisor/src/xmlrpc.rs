@@ -414,7 +414,9 @@ mod tests {
                 let member = |(name, value)| format!("<member>\n<name>{name}</name>\n{}</member>\n", written(value));
                 format!("<struct>\n{}</struct>", members.iter().map(member).collect::<String>())
             }
-            other => format!("<string>{}</string>", escaped(text(other).unwrap_or_default())),
+            other @ (Value::String(_) | Value::Double(_) | Value::DateTime(_) | Value::Base64(_) | _) => {
+                format!("<string>{}</string>", escaped(text(other).unwrap_or_default()))
+            }
         };
         format!("<value>{inside}</value>\n")
     }
