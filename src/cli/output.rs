@@ -1,20 +1,22 @@
 //! Where results, notes and logs go.
 
+use std::cell::OnceCell;
 use std::fs::Permissions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressDrawTarget;
 use rustix::process::geteuid;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use ctl_args::format::{Encoding, OutputFormat, SinkOptions};
 use ctl_args::settings::OutputSettings;
 use ctl_console::error::CliError;
 use ctl_console::terminal::{self, StderrMessages};
 use ctl_inventory::ROLE_ORDER;
-use ctl_local::file::FileAccess;
+use ctl_local::file::{FileAccess, reason};
 use ctl_overview::NodeRoles;
 use ctl_plan::live::LiveState;
 use ctl_plan::{Plan, PlanStep, explain};
@@ -48,9 +50,8 @@ pub(super) fn results(
     out: &ResultOutput,
     first_screen: Option<NodeRoles>,
 ) {
-    let notes = || -> Box<dyn Write + Send> {
-        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
-    };
+    let notes =
+        || -> Box<dyn Write + Send> { if output.quiet { Box::new(io::sink()) } else { Box::new(io::stderr()) } };
     let at_terminal = output.out.is_none() && terminal::stdout_is_terminal();
     // Elsewhere a script or a pager reads, which wants every row.
     let fold = if at_terminal { output.fold } else { output.fold.or(Some(false)) };
@@ -139,7 +140,7 @@ pub(super) fn progress(output: &OutputSettings, plan: &Plan) -> (SinkSet, Stderr
     // Such a stream has the same events, and a second account of them would be noise.
     let tells_lines = output.format.is_stream() && output.out.is_none();
     if plan.changes() && !output.quiet && !output.no_progress && !tells_lines {
-        sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(std::io::stderr()))));
+        sinks.push(Box::new(PlainProgressSink::new(outline(plan), Box::new(io::stderr()))));
     }
     (sinks, StderrMessages::default())
 }
@@ -160,9 +161,8 @@ fn outline(plan: &Plan) -> RunOutline {
 /// The sinks of `ctl logs`.
 pub(super) fn log_sinks(output: &OutputSettings, out: &ResultOutput, follow: bool) -> SinkSet {
     let mut sinks = SinkSet::default();
-    let notes = || -> Box<dyn Write + Send> {
-        if output.quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) }
-    };
+    let notes =
+        || -> Box<dyn Write + Send> { if output.quiet { Box::new(io::sink()) } else { Box::new(io::stderr()) } };
     let color = output.out.is_none() && terminal::color(output.color);
     let lines: Box<dyn Sink> = match output.format.encoding() {
         Encoding::Json => Box::new(LogJsonSink::new(out.writer())),
@@ -178,7 +178,36 @@ pub(super) fn log_sinks(output: &OutputSettings, out: &ResultOutput, follow: boo
 /// Where results go: stdout, or a file that is there whole or not at all.
 pub(super) enum ResultOutput {
     Stdout,
-    File { temporary: tempfile::NamedTempFile, path: PathBuf, option: &'static str },
+    File(ResultFile),
+}
+
+/// A file for results.
+pub(super) struct ResultFile {
+    path: PathBuf,
+    option: &'static str,
+    mode: u32,
+    /// Made only when there is something to write. A signal at a question before the run ends the process at once, and
+    /// would leave it behind.
+    temporary: OnceCell<io::Result<NamedTempFile>>,
+}
+
+impl ResultFile {
+    fn make(&self) -> io::Result<NamedTempFile> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::Builder::new().permissions(Permissions::from_mode(self.mode)).tempfile_in(folder)
+    }
+
+    fn temporary(&self) -> &io::Result<NamedTempFile> {
+        self.temporary.get_or_init(|| self.make())
+    }
+
+    fn put(self) -> io::Result<()> {
+        let temporary = self.temporary.into_inner().unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))?;
+        // Synced before the rename, so that a crash leaves the old file or the new one, never an empty one.
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.path).map_err(|error| error.error)?;
+        Ok(())
+    }
 }
 
 impl ResultOutput {
@@ -200,21 +229,23 @@ impl ResultOutput {
         // A new file gets what the umask leaves, so that another user, such as node_exporter's, can read it. The user's own
         // that is there is made no more open by it; of one that somebody else has put there nothing is taken over.
         let own = there.map(|there| FileAccess::from(&there)).filter(|own| own.uid == geteuid().as_raw());
-        let mode = Permissions::from_mode(own.map_or(0o666, |own| own.mode & 0o666));
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let temporary = tempfile::Builder::new().permissions(mode).tempfile_in(folder);
-        let temporary = temporary
-            .map_err(|error| CliError::usage(format!("{option}: cannot write to {}: {error}", folder.display())))?;
-        Ok(Self::File { temporary, path: path.to_owned(), option })
+        let mode = own.map_or(0o666, |own| own.mode & 0o666);
+        let file = ResultFile { path: path.to_owned(), option, mode, temporary: OnceCell::new() };
+        // A directory that cannot be written to is reported before any node is touched.
+        file.make().map_err(|error| {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            CliError::usage(format!("{option}: cannot write to {}: {}", folder.display(), reason(&error)))
+        })?;
+        Ok(Self::File(file))
     }
 
     pub(super) fn writer(&self) -> Box<dyn Write + Send> {
         match self {
-            Self::Stdout => Box::new(std::io::stdout()),
-            Self::File { temporary, .. } => match temporary.reopen() {
-                Ok(file) => Box::new(std::io::BufWriter::new(file)),
-                // The temporary file is gone, so nothing could be committed either; `commit` reports it.
-                Err(_) => Box::new(std::io::sink()),
+            Self::Stdout => Box::new(io::stdout()),
+            Self::File(file) => match file.temporary().as_ref().map(NamedTempFile::reopen) {
+                Ok(Ok(file)) => Box::new(io::BufWriter::new(file)),
+                // There is no temporary file, so nothing can be committed either; `commit` reports it.
+                Ok(Err(_)) | Err(_) => Box::new(io::sink()),
             },
         }
     }
@@ -223,22 +254,17 @@ impl ResultOutput {
     pub(super) fn commit_if(self, is_whole: bool) -> Result<(), CliError> {
         match self {
             // Dropping the temporary file removes it: an old file of that name stays as it was.
-            Self::File { path, option, .. } if !is_whole => {
-                Err(CliError::usage(format!("{option}: {} was not written", path.display())))
+            Self::File(file) if !is_whole => {
+                Err(CliError::usage(format!("{}: {} was not written", file.option, file.path.display())))
             }
-            Self::Stdout | Self::File { .. } => self.commit(),
+            Self::Stdout | Self::File(_) => self.commit(),
         }
     }
 
     pub(super) fn commit(self) -> Result<(), CliError> {
-        let Self::File { temporary, path, option } = self else { return Ok(()) };
-        let failed = |error: &dyn std::fmt::Display| {
-            CliError::usage(format!("{option}: {} was not written: {error}", path.display()))
-        };
-        // Synced before the rename, so that a crash leaves the old file or the new one, never an empty one.
-        temporary.as_file().sync_all().map_err(|error| failed(&error))?;
-        temporary.persist(&path).map_err(|error| failed(&error.error))?;
-        Ok(())
+        let Self::File(file) = self else { return Ok(()) };
+        let what = format!("{}: {} was not written", file.option, file.path.display());
+        file.put().map_err(|error| CliError::usage(format!("{what}: {}", reason(&error))))
     }
 }
 
@@ -306,10 +332,27 @@ pub(super) fn write(out: ResultOutput, text: &str) -> Result<(), CliError> {
     drop(writer);
     match written {
         // A reader such as `head` that has seen enough is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             return Err(CliError::usage(format!("cannot write the output: {error}")));
         }
         _ => {}
     }
     out.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_file_leaves_nothing_until_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let count = || std::fs::read_dir(folder.path()).expect("readable").count();
+        let path = folder.path().join("out.json");
+        // A process that a signal ends now, as at the question about host keys, removes nothing.
+        let out = ResultOutput::file("--out", &path).expect("a place");
+        assert_eq!(count(), 0);
+        write(out, "text").expect("written");
+        assert_eq!((count(), std::fs::read_to_string(&path).expect("a file")), (1, "text".to_owned()));
+    }
 }

@@ -130,6 +130,14 @@ fn read_now(path: &Path, bounds: ReadBounds) -> io::Result<FileContent> {
     Ok(FileContent { bytes, access: FileAccess::from(&metadata) })
 }
 
+/// An error without the name of a temporary file, which users do not know.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    // `tempfile` adds it, and its errors have no source.
+    text.rsplit_once(" at path \"").map_or_else(|| text.clone(), |(reason, _)| reason.to_owned())
+}
+
 /// The size of an open file and the SHA-256 of its content, in hexadecimal. It reads by position, so the handle can be
 /// shared, and it takes as long as the file is long.
 ///

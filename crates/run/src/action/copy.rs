@@ -20,7 +20,7 @@ use crate::node::signals::wait_until_set;
 use ctl_event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
 use ctl_guard::copy::{self, CopyError, PutRequest};
-use ctl_local::file::digest;
+use ctl_local::file::{digest, reason};
 use ctl_plan::{CopySource, FileCopy};
 use ctl_remote::NOT_RUN;
 use ctl_transport::{Session, Transport};
@@ -150,7 +150,7 @@ fn read_piece(file: &CopySource, offset: u64, length: usize) -> impl Future<Outp
 
 /// An error with the name of its file.
 fn about(path: &Path, what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot {what} {}: {error}", path.display()))
+    io::Error::new(error.kind(), format!("cannot {what} {}: {}", path.display(), reason(error)))
 }
 
 /// The directory for the files of a node. One that was made for a file which did not come is removed when this is dropped.
