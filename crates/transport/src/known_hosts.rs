@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -347,7 +348,8 @@ impl KnownHosts {
 /// The hosts that known_hosts files name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownHostNames {
-    /// The names of each host: those that share a line or a key.
+    /// The names of each host: those on one line, and those with the same key that may well be of one host. Machines that
+    /// were cloned have equal keys, so the key alone does not decide.
     pub hosts: Vec<Vec<KnownHostName>>,
     /// How many names are hashed, and so cannot be read.
     pub hashed: usize,
@@ -360,6 +362,19 @@ pub struct KnownHostName {
     pub host: String,
     /// The port, if it is not 22.
     pub port: Option<u16>,
+}
+
+/// Whether a name may be another one of a host with the same key: an address beside names, or a short name beside a full
+/// one.
+fn is_other_name(name: &KnownHostName, host: &[KnownHostName]) -> bool {
+    let is_address = |name: &KnownHostName| name.host.parse::<IpAddr>().is_ok();
+    let label = |name: &KnownHostName| name.host.split('.').next().map(str::to_owned);
+    let mut names = host.iter().filter(|own| !is_address(own)).peekable();
+    match (is_address(name), names.peek().is_some()) {
+        (true, has_name) => has_name,
+        (false, false) => true,
+        (false, true) => names.any(|own| label(own) == label(name)),
+    }
 }
 
 impl KnownHostNames {
@@ -381,19 +396,25 @@ impl KnownHostNames {
         // In the order of the files; within a line there is none.
         names.sort_unstable();
         let mut found = Self { hosts: Vec::new(), hashed: known.hashed.names.len() };
-        let mut by_key: HashMap<&KeyData, usize> = HashMap::new();
+        let mut by_key: HashMap<&KeyData, Vec<usize>> = HashMap::new();
+        let mut by_line: HashMap<usize, usize> = HashMap::new();
         let mut by_name: HashMap<&str, usize> = HashMap::new();
-        for (line, name) in names {
-            let Some(line) = known.lines.get(*line).filter(|line| line.marker == LineMarker::Plain) else { continue };
+        for (number, name) in names {
+            let Some(line) = known.lines.get(*number).filter(|line| line.marker == LineMarker::Plain) else { continue };
             // A host has a key of each type, and often a line for its address besides that for its name.
-            let place = by_name.get(name).or_else(|| by_key.get(line.key.key_data())).copied();
+            let own = read_name(name);
+            let with_key = by_key.entry(line.key.key_data()).or_default();
+            let place = by_name.get(name).or_else(|| by_line.get(number)).copied();
+            let place =
+                place.or_else(|| with_key.iter().copied().find(|place| is_other_name(&own, &found.hosts[*place])));
             let place = place.unwrap_or_else(|| {
                 found.hosts.push(Vec::new());
                 found.hosts.len() - 1
             });
-            by_key.entry(line.key.key_data()).or_insert(place);
+            with_key.push(place);
+            by_line.insert(*number, place);
             if by_name.insert(name, place).is_none() {
-                found.hosts[place].push(read_name(name));
+                found.hosts[place].push(own);
             }
         }
         found

@@ -54,6 +54,24 @@ fn names_of_one_host_belong_together() {
     assert_eq!(names.hashed, 1);
 }
 
+#[test]
+fn machines_with_equal_keys_are_not_one_host() {
+    for (text, wanted) in [
+        // Clones: each is a host, and an address goes to the first name.
+        ("n1 ED1\nn2 ED1\nn3 ED1\n", &["n1", "n2", "n3"][..]),
+        ("10.0.0.1 ED1\n10.0.0.2 ED1\n", &["10.0.0.1", "10.0.0.2"]),
+        ("10.0.0.1 ED1\n10.0.0.2 ED1\nn1 ED1\nn2 ED1\n", &["10.0.0.1 n1", "10.0.0.2 n2"]),
+        // One host, with a short name and a full one, each on its own line.
+        ("n1 ED1\n10.0.0.1 ED1\nn1.example.net ED1\n", &["n1 10.0.0.1 n1.example.net"]),
+        ("n1,web ED1\n10.0.0.1 ED1\n", &["n1 web 10.0.0.1"]),
+    ] {
+        let names = KnownHostNames::of(&known(&text.replace("ED1", ED1)));
+        let host =
+            |names: &Vec<KnownHostName>| names.iter().map(|name| name.host.as_str()).collect::<Vec<_>>().join(" ");
+        assert_eq!(names.hosts.iter().map(host).collect::<Vec<_>>(), wanted, "{text}");
+    }
+}
+
 /// The verdict as one word and a line.
 fn said(verdict: &KnownHostsVerdict) -> String {
     match verdict {
