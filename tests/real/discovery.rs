@@ -134,3 +134,47 @@ fn a_user_who_may_not_read_everything() {
     assert!(run.stderr.contains("its configuration s.conf may not be read"), "{run}\n{text}");
     assert!(text.contains("roles: [analytics]") && !text.contains("roles: [analytics, "), "{run}\n{text}");
 }
+
+/// What an included file says counts, and a supervisord that does not answer is in the inventory all the same.
+#[test]
+fn included_files_and_a_supervisord_that_hangs() {
+    let spec = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
+    let cluster = Cluster::builder().nodes("a", 2, &spec).start();
+    let node = cluster.node("a1");
+    node.sh(
+        "mkdir -p '/run/in c/d' && printf '[unix_http_server]\nfile=%%(here)s/i.sock\nusername=bob\npassword=pw2\n' \
+         >'/run/in c/d/a.ini'",
+    );
+    let config = "[supervisord]\nidentifier=inc\n[include]\nfiles = none/*.conf\n  d/*.ini ; more\n";
+    start(node, "/run/in c", config, &["inc-a", "inc-b"], "-s 'unix:///run/in c/d/i.sock' -u bob -p pw2");
+    let hung = cluster.node("a2");
+    hung.sh(&format!("kill -STOP {}", hung.supervisord_pid("supervisor-analytics").unwrap()));
+    let hosts: String = cluster.nodes().iter().map(|node| format!("root@{}\n", node.endpoint)).collect();
+    std::fs::write(cluster.path("hosts"), hosts).unwrap();
+    let (hosts, file) = (cluster.path("hosts"), cluster.path("new.yaml"));
+    let words = format!("init --from {} -i {} --connect-timeout 60s", hosts.display(), file.display());
+    let run = cluster.ctl(&words).expect(0);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("roles: [analytics, inc]") && text.contains("services: [inc-a, inc-b]"), "{run}\n{text}");
+    assert!(text.contains("username: bob") && !text.contains("pw2") && !run.stderr.contains("pw2"), "{run}\n{text}");
+    assert!(run.stderr.contains("write it to inc.password"), "{run}\n{text}");
+    assert!(run.stderr.contains("no answer from unix:///var/run/supervisord_analytics.sock"), "{run}\n{text}");
+    assert_eq!(text.matches("roles: [analytics").count(), 2, "{run}\n{text}");
+}
+
+/// A configuration in a directory that the user may not enter is not gone.
+#[test]
+fn a_configuration_out_of_sight() {
+    let spec = NodeSpec::new(Instance::analytics().with(Program::steady("contrail-collector")));
+    let cluster = Cluster::builder().nodes("a", 1, &spec).defaults("user: ctlops").start();
+    let node = cluster.node("a1");
+    node.sh("mkdir -m 700 /run/closed");
+    let config = "[unix_http_server]\nfile=/run/closed/in/c.sock\n\n[supervisord]\n";
+    start(node, "/run/closed/in", config, &["cl-a", "cl-b"], "-s unix:///run/closed/in/c.sock");
+    // An absolute path, as init scripts give it.
+    node.sh("supervisorctl -s unix:///run/closed/in/c.sock shutdown && supervisord -c /run/closed/in/s.conf");
+    let words = format!("init ctlops@{} --dry-run --connect-timeout 60s", node.endpoint);
+    let run = cluster.ctl(&words).expect(0);
+    assert!(run.stderr.contains("its configuration /run/closed/in/s.conf may not be read"), "{run}");
+    assert!(run.stderr.contains("→ ") && run.stderr.contains("--sudo"), "{run}");
+}

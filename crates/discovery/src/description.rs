@@ -21,6 +21,8 @@ pub struct Description {
     pub draft: InventoryDraft,
     /// What could not be read, the same reason once.
     pub problems: Vec<HostProblem>,
+    /// What to do about it, each once.
+    pub hints: Vec<HostProblem>,
     /// Whether a host was not reached.
     pub has_unreachable: bool,
     /// Whether a host was reached and could not be searched.
@@ -45,6 +47,8 @@ struct HostRoles<'c> {
     own: Vec<String>,
     /// What could not be read.
     problems: Vec<String>,
+    /// What to do about it.
+    hints: Vec<String>,
 }
 
 impl HostRoles<'_> {
@@ -53,6 +57,17 @@ impl HostRoles<'_> {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    fn advise(&mut self, hint: Option<&String>) {
+        self.hints.extend(hint.cloned());
+    }
+
+    /// Notes a supervisord that could not be read.
+    fn note_unread(&mut self, unread: &UnreadInstance) {
+        self.note(unread.message.clone());
+        // Of a password the new inventory itself says where to write it, and other hints are about services of nodes.
+        self.advise(unread.hint.as_ref().filter(|_| unread.cause == UnreadCause::Forbidden));
     }
 }
 
@@ -76,8 +91,14 @@ pub fn describe(hosts: &[ObservedHost], defaults: DraftSettings, header: Vec<Str
     for (index, host) in hosts.iter().enumerate() {
         let mut roles = HostRoles::default();
         match &host.outcome {
-            HostOutcome::Unreachable(why) => roles.note(format!("not reached: {why}")),
-            HostOutcome::Failed(why) => roles.note(format!("not searched: {why}")),
+            HostOutcome::Unreachable(why) => {
+                roles.note(format!("not reached: {}", why.message));
+                roles.advise(why.hint.as_ref());
+            }
+            HostOutcome::Failed(why) => {
+                roles.note(format!("not searched: {}", why.message));
+                roles.advise(why.hint.as_ref());
+            }
             HostOutcome::SameAs(other) => roles.note(format!("the same machine as {other}")),
             HostOutcome::Searched(instances) => {
                 if instances.is_empty() {
@@ -100,6 +121,7 @@ pub fn describe(hosts: &[ObservedHost], defaults: DraftSettings, header: Vec<Str
     let name = |index: &usize| hosts.get(*index).map(|host| host.name.clone()).unwrap_or_default();
     let mut draft_roles: Vec<DraftRole> = known_roles(&catalogue, &deviations);
     draft_roles.extend(own.iter().map(|role| own_role(role, &name)));
+    let passwords = missing_passwords(&draft_roles, hosts, &all);
     let nodes = hosts.iter().zip(&all).filter_map(|(host, roles)| node(host, roles, &catalogue));
     let draft = InventoryDraft {
         header,
@@ -111,7 +133,10 @@ pub fn describe(hosts: &[ObservedHost], defaults: DraftSettings, header: Vec<Str
     };
     let has_unreachable = hosts.iter().any(|host| matches!(host.outcome, HostOutcome::Unreachable(_)));
     let has_failed = hosts.iter().any(|host| matches!(host.outcome, HostOutcome::Failed(_)));
-    Description { draft, problems: problems(hosts.iter().zip(&all)), has_unreachable, has_failed }
+    let mut found = problems(hosts.iter().zip(&all));
+    found.extend(passwords);
+    let hints = gathered(hosts.iter().zip(&all).map(|(host, roles)| (host, roles.hints.as_slice())));
+    Description { draft, problems: found, hints, has_unreachable, has_failed }
 }
 
 /// Finds Contrail's roles of a host; returns the supervisords that are in none of them.
@@ -136,12 +161,11 @@ fn sort_instances<'c, 'o>(
                 seen.push(known);
                 note_deviation(known, observed, host, deviations);
                 if let Err(unread) = services {
-                    roles.note(unread.message.clone());
+                    roles.note_unread(unread);
                 }
             }
-            // It can be described without its services.
-            (None, Err(UnreadInstance { cause: UnreadCause::Password, message })) if observed.address.is_some() => {
-                roles.note(message.clone());
+            (None, Err(unread)) if is_supervisord(observed, unread) => {
+                roles.note_unread(unread);
                 others.push(*observed);
             }
             (None, Err(_)) => {}
@@ -151,16 +175,39 @@ fn sort_instances<'c, 'o>(
     for (observed, recognised) in &known {
         let Err(unread) = &observed.services else { continue };
         // Reported above.
-        if recognised.is_some() || unread.cause == UnreadCause::Password && observed.address.is_some() {
+        if recognised.is_some() || is_supervisord(observed, unread) {
             continue;
         }
         // A node that was upgraded by hand keeps its old sockets, where nobody listens.
         let is_left_behind = observed.address.as_ref().and_then(|address| catalogue.at(address));
         if !is_left_behind.is_some_and(|known| seen.contains(&known)) {
-            roles.note(unread.message.clone());
+            roles.note_unread(unread);
         }
     }
     others
+}
+
+/// Whether it is certainly a supervisord at a known address, so that it can be described without its services.
+fn is_supervisord(observed: &ObservedInstance, unread: &UnreadInstance) -> bool {
+    observed.address.is_some() && matches!(unread.cause, UnreadCause::Password | UnreadCause::Silent)
+}
+
+/// The passwords that the first status will miss.
+fn missing_passwords(draft: &[DraftRole], hosts: &[ObservedHost], all: &[HostRoles<'_>]) -> Vec<HostProblem> {
+    let mut missing = Vec::new();
+    for role in draft {
+        let has_role = |roles: &HostRoles<'_>| roles.known.contains(&*role.name) || roles.own.contains(&role.name);
+        let names = hosts.iter().zip(all).filter(|(_, roles)| has_role(roles)).map(|(host, _)| &host.name);
+        let names = NodeSet::from_names(names).to_string();
+        for file in role.supervisors.iter().filter_map(|supervisor| supervisor.password_file.as_ref()) {
+            missing.push(HostProblem { hosts: names.clone(), message: password_note(file) });
+        }
+    }
+    missing
+}
+
+fn password_note(file: &str) -> String {
+    format!("supervisord asks for a password: write it to {file} beside this inventory, and run chmod 600 {file}")
 }
 
 /// Notes what the catalogue does not say of an instance.
@@ -238,8 +285,7 @@ fn own_role(role: &OwnRole<'_>, name: &dyn Fn(&usize) -> String) -> DraftRole {
 /// Gives an instance the user name that it requires, and a place for its password, which is never written here.
 fn require_password(supervisor: &mut DraftSupervisor, username: Option<&str>, file: String) -> Option<String> {
     supervisor.username = Some(username?.to_owned());
-    let comment =
-        format!("supervisord asks for a password: write it to {file} beside this inventory, and run chmod 600 {file}");
+    let comment = password_note(&file);
     supervisor.password_file = Some(file);
     Some(comment)
 }
@@ -282,17 +328,23 @@ fn footer(hosts: &[ObservedHost], all: &[HostRoles<'_>]) -> Vec<String> {
     std::iter::once("Hosts that are not in this inventory:".to_owned()).chain(lines).collect()
 }
 
-/// Each problem once, with all its hosts, in the order of the first of them.
 fn problems<'a>(hosts: impl Iterator<Item = (&'a ObservedHost, &'a HostRoles<'a>)>) -> Vec<HostProblem> {
+    gathered(hosts.map(|(host, roles)| (host, roles.problems.as_slice())))
+}
+
+/// Each text once, with all its hosts, in the order of the first of them.
+fn gathered<'a>(hosts: impl Iterator<Item = (&'a ObservedHost, &'a [String])>) -> Vec<HostProblem> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (host, roles) in hosts {
-        for problem in &roles.problems {
+    for (host, texts) in hosts {
+        for problem in texts {
             let place = *places.entry(problem).or_insert_with(|| {
                 found.push((problem, Vec::new()));
                 found.len() - 1
             });
-            found[place].1.push(&host.name);
+            if found[place].1.last() != Some(&host.name.as_str()) {
+                found[place].1.push(&host.name);
+            }
         }
     }
     let problem = |(message, hosts): (&str, Vec<&str>)| HostProblem {

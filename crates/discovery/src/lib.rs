@@ -10,6 +10,8 @@
 //! [`InventoryDraft`]: ctl_inventory::draft::InventoryDraft
 
 mod description;
+#[cfg(test)]
+mod fixtures;
 mod host_list;
 mod look;
 mod observation;
@@ -19,4 +21,4 @@ mod recognition;
 pub use self::description::{Description, HostProblem, describe};
 pub use self::host_list::{HostListError, HostSpec, NamedHost, name_hosts, parse_hosts};
 pub use self::look::{HostAccess, look};
-pub use self::observation::{HostOutcome, ObservedHost, ObservedInstance, UnreadCause, UnreadInstance};
+pub use self::observation::{HostOutcome, LookFailure, ObservedHost, ObservedInstance, UnreadCause, UnreadInstance};

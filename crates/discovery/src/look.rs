@@ -10,12 +10,13 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::observation::{HostOutcome, ObservedInstance, UnreadCause, UnreadInstance};
+use super::observation::{HostOutcome, LookFailure, ObservedInstance, UnreadCause, UnreadInstance};
 use super::recognition::Catalogue;
 use ctl_event::{Failure, FailureKind, Stage, Via};
 use ctl_inventory::{ControlAddress, Supervisor};
 use ctl_remote::Sudo;
 use ctl_supervisor::backend::search::{Diagnosis, reach};
+use ctl_supervisor::error::asks_for_password;
 use ctl_supervisor::instance_search::{CandidateServer, InstanceCandidate, read_authorization, search};
 use ctl_supervisor::process::SupervisorReading;
 use ctl_supervisor::shell::NodeShell;
@@ -41,12 +42,15 @@ pub struct HostAccess {
 pub async fn look<T: Transport>(transport: &T, access: &HostAccess) -> HostOutcome {
     let session = match transport.connect(&access.endpoint).await {
         Ok(session) => session,
-        Err(error) => return HostOutcome::Unreachable(error.failure().message),
+        Err(error) => return HostOutcome::Unreachable(error.failure().into()),
     };
     let shell = NodeShell::new(Arc::new(session), access.sudo.clone());
     match timeout(access.limit, search_host(&shell, access.via)).await {
         Ok(outcome) => outcome,
-        Err(_) => HostOutcome::Failed(format!("the search took longer than {} s", access.limit.as_secs())),
+        Err(_) => HostOutcome::Failed(LookFailure {
+            message: format!("the search took longer than {} s", access.limit.as_secs()),
+            hint: Some("allow more time with --timeout".to_owned()),
+        }),
     }
 }
 
@@ -54,7 +58,7 @@ async fn search_host<S: Session>(shell: &NodeShell<S>, via: Option<Via>) -> Host
     let catalogue = Catalogue::built_in();
     let found = match search(shell, &catalogue.sockets(), &catalogue.config_files()).await {
         Ok(found) => found,
-        Err(error) => return HostOutcome::Failed(error.failure(Stage::Inspect).message),
+        Err(error) => return HostOutcome::Failed(error.failure(Stage::Inspect).into()),
     };
     let candidates = found.candidates();
     let asked = candidates.iter().map(|candidate| ask(shell, via, candidate, &catalogue));
@@ -85,16 +89,16 @@ async fn ask<S: Session>(
     // The address that the catalogue has needs no entry in the inventory.
     servers.sort_by_key(|server| catalogue.at(&server.address).is_none());
     for server in servers {
-        match ask_server(shell, via, candidate, server, catalogue).await {
+        match ask_server(shell, via, server, catalogue).await {
             Ok(reading) => {
                 let services = reading.processes.into_iter().map(|process| process.group).collect();
                 return AskedInstance { instance: observed(candidate, Some(server), Ok(services)), pid: reading.pid };
             }
             Err(failure) => {
-                let cause = cause(&failure, server);
+                let cause = cause(&failure, candidate, server, catalogue);
                 // The reason that the user can do something about counts.
                 if unread.as_ref().is_none_or(|(_, unread)| unread.cause == UnreadCause::Other) {
-                    unread = Some((server, UnreadInstance { cause, message: failure.message }));
+                    unread = Some((server, UnreadInstance { cause, message: failure.message, hint: failure.hint }));
                 }
             }
         }
@@ -108,7 +112,7 @@ async fn ask<S: Session>(
         }
         None => {
             let message = candidate.obstacle.clone().unwrap_or_else(|| "a supervisord has no address".to_owned());
-            (None, UnreadInstance { cause: UnreadCause::Other, message })
+            (None, UnreadInstance { cause: UnreadCause::Other, message, hint: None })
         }
     };
     AskedInstance { instance: observed(candidate, server, Err(reason)), pid: None }
@@ -117,7 +121,6 @@ async fn ask<S: Session>(
 async fn ask_server<S: Session>(
     shell: &NodeShell<S>,
     via: Option<Via>,
-    candidate: &InstanceCandidate,
     server: &CandidateServer,
     catalogue: &Catalogue,
 ) -> Result<SupervisorReading, Failure> {
@@ -132,26 +135,35 @@ async fn ask_server<S: Session>(
         username: None,
         password_file: None,
     };
-    let authorization = match &candidate.config_file {
-        Some(file) if server.has_password => {
-            read_authorization(shell, file, server).await.map_err(|error| error.failure(Stage::Inspect))?
-        }
-        _ => None,
-    };
+    let authorization = read_authorization(shell, server).await.map_err(|error| error.failure(Stage::Inspect))?;
     reach(shell, &supervisor, via, authorization, Diagnosis::Look).await.map(|reached| reached.snapshot)
 }
 
-fn cause(failure: &Failure, server: &CandidateServer) -> UnreadCause {
+fn cause(
+    failure: &Failure,
+    candidate: &InstanceCandidate,
+    server: &CandidateServer,
+    catalogue: &Catalogue,
+) -> UnreadCause {
     let is_unix = matches!(server.address, ControlAddress::Unix(_));
     if failure.kind != FailureKind::Permission {
-        UnreadCause::Other
-    } else if server.has_password || !is_unix {
+        // Any program may have a socket with such a name, so one without a process needs the catalogue.
+        let is_supervisord = candidate.pid.is_some() || catalogue.at(&server.address).is_some();
+        let is_silent = failure.kind == FailureKind::TimedOut && server.listens && is_supervisord;
+        if is_silent { UnreadCause::Silent } else { UnreadCause::Other }
+    } else if server.has_password || !is_unix || asks_for_password(&failure.message) {
         // A port has no permissions, so it is supervisord that refuses.
         UnreadCause::Password
     } else if server.listens {
         UnreadCause::Forbidden
     } else {
         UnreadCause::Other
+    }
+}
+
+impl From<Failure> for LookFailure {
+    fn from(failure: Failure) -> Self {
+        Self { message: failure.message, hint: failure.hint }
     }
 }
 

@@ -19,14 +19,23 @@ pub struct ObservedHost {
 /// The result of a look at a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostOutcome {
-    /// There is no session: the reason.
-    Unreachable(String),
-    /// It was reached and could not be searched: the reason.
-    Failed(String),
+    /// There is no session.
+    Unreachable(LookFailure),
+    /// It was reached and could not be searched.
+    Failed(LookFailure),
     /// It was not looked at, since it is the machine of this other host.
     SameAs(String),
     /// Its supervisords; none if it has none.
     Searched(Vec<ObservedInstance>),
+}
+
+/// Why there was no look at a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookFailure {
+    /// The reason, for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// A supervisord of a host.
@@ -53,6 +62,8 @@ pub struct UnreadInstance {
     pub cause: UnreadCause,
     /// The reason, for people.
     pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// The kind of reason for an unread supervisord.
@@ -62,6 +73,8 @@ pub enum UnreadCause {
     Forbidden,
     /// It wants a password that is not known.
     Password,
+    /// A supervisord listens at its address, and does not answer.
+    Silent,
     /// It does not answer.
     Other,
 }

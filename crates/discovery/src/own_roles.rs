@@ -61,7 +61,10 @@ fn base_name(instances: &[(usize, &ObservedInstance)]) -> Option<String> {
     let identifier = first.identifier.as_deref();
     let is_common = instances.iter().all(|(_, one)| one.identifier.as_deref() == identifier);
     // An identifier may well be the host's own name, which is none for a role.
-    let identifier = identifier.filter(|_| is_common).map(|name| name.strip_prefix("supervisor-").unwrap_or(name));
+    let identifier = identifier.filter(|_| is_common).map(|name| {
+        let prefixes = ["supervisor-", "supervisor_", "supervisord-", "supervisord_"];
+        prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+    });
     let prefix = || common_prefix(first.services.as_ref().ok()?);
     identifier.and_then(usable).or_else(|| usable(&prefix()?))
 }
@@ -109,17 +112,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use ctl_inventory::ControlAddress;
+    use crate::fixtures::instance;
 
     fn observed(address: &str, identifier: Option<&str>, services: &[&str]) -> ObservedInstance {
-        ObservedInstance {
-            address: Some(ControlAddress::Unix(address.to_owned())),
-            identifier: identifier.map(str::to_owned),
-            unit: None,
-            config_file: None,
-            username: None,
-            services: Ok(services.iter().map(|name| (*name).to_owned()).collect()),
-        }
+        ObservedInstance { identifier: identifier.map(str::to_owned), ..instance(address, services) }
     }
 
     #[test]
@@ -143,6 +139,7 @@ mod tests {
         for (identifier, services, name) in [
             (Some("shop"), &["a", "b"][..], "shop"),
             (Some("supervisor-shop"), &["a", "b"], "shop"),
+            (Some("supervisord_shop"), &["a", "b"], "shop"),
             (Some("a b"), &["web-a", "web-b"], "web"),
             (Some("-x"), &["web"], "web"),
             (Some("42"), &["a", "b"], "role1"),

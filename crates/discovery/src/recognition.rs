@@ -66,7 +66,7 @@ impl Catalogue {
         let at = observed.address.as_ref().and_then(|address| self.at(address));
         match &observed.services {
             // Its socket has the name, somebody listens there, and nothing more is to be had.
-            Err(unread) => at.filter(|_| unread.cause == UnreadCause::Forbidden),
+            Err(unread) => at.filter(|_| matches!(unread.cause, UnreadCause::Forbidden | UnreadCause::Silent)),
             Ok(services) => {
                 let has_own = |known: &KnownInstance<'_>| services.is_empty() || known.overlap(services) > 0;
                 at.filter(has_own).or_else(|| self.by_services(services))
@@ -112,24 +112,7 @@ impl KnownInstance<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::UnreadInstance;
-
-    fn observed(address: &str, services: Result<&[&str], UnreadCause>) -> ObservedInstance {
-        let address = match address.strip_prefix("localhost:") {
-            Some(port) => ControlAddress::Http { host: "localhost".to_owned(), port: port.parse().expect("a port") },
-            None => ControlAddress::Unix(address.to_owned()),
-        };
-        ObservedInstance {
-            address: Some(address),
-            identifier: None,
-            unit: None,
-            config_file: None,
-            username: None,
-            services: services
-                .map(|all| all.iter().map(|name| (*name).to_owned()).collect())
-                .map_err(|cause| UnreadInstance { cause, message: String::new() }),
-        }
-    }
+    use crate::fixtures::{instance, unread};
 
     #[test]
     fn instances_are_known_by_address_and_services() {
@@ -144,6 +127,7 @@ mod tests {
             ("/tmp/supervisord_vrouter.sock", Ok(&["contrail-tor-agent-2"]), Some("supervisor-vrouter")),
             ("/var/run/supervisord_control.sock", Ok(&[]), Some("supervisor-control")),
             ("/var/run/supervisord_control.sock", Err(UnreadCause::Forbidden), Some("supervisor-control")),
+            ("/var/run/supervisord_control.sock", Err(UnreadCause::Silent), Some("supervisor-control")),
             // Elsewhere, the services decide.
             ("/srv/a.sock", Ok(&["contrail-collector", "contrail-query-engine"]), Some("supervisor-analytics")),
             ("localhost:9001", Ok(&["contrail-api", "contrail-schema", "mine"]), Some("supervisor-config")),
@@ -158,7 +142,10 @@ mod tests {
             ("/var/run/supervisord_control.sock", Err(UnreadCause::Other), None),
             ("localhost:9003", Err(UnreadCause::Password), None),
         ] {
-            let observed = observed(address, services);
+            let observed = match services {
+                Ok(services) => instance(address, services),
+                Err(cause) => unread(address, cause, ""),
+            };
             let known = catalogue.recognise(&observed).map(|known| known.supervisor.name.as_str());
             assert_eq!(known, wanted, "{address} {services:?}");
         }
@@ -170,11 +157,8 @@ mod tests {
         for known in catalogue.instances() {
             for address in &known.supervisor.addresses {
                 let services = known.supervisor.services.iter().cloned().collect();
-                let all = ObservedInstance {
-                    address: Some(address.clone()),
-                    services: Ok(services),
-                    ..observed("/x", Ok(&[]))
-                };
+                let all =
+                    ObservedInstance { address: Some(address.clone()), services: Ok(services), ..instance("/x", &[]) };
                 assert!(catalogue.recognise(&all) == Some(known), "{} at {address}", known.supervisor.name);
             }
         }

@@ -97,7 +97,9 @@ fn of_file(path: &Path) -> Result<Vec<HostSpec>, CliError> {
     })?;
     let mut hosts = Vec::new();
     let mut mistakes = Vec::new();
-    for (index, line) in String::from_utf8_lossy(&content.bytes).lines().enumerate() {
+    let content = String::from_utf8_lossy(&content.bytes);
+    // Editors on Windows begin a file with a byte order mark.
+    for (index, line) in content.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default().trim();
         if line.is_empty() {
             continue;

@@ -200,7 +200,8 @@ impl SupervisorError {
 }
 
 /// Whether it was refused for want of a password: no right on the node would help.
-fn asks_for_password(text: &str) -> bool {
+#[must_use]
+pub fn asks_for_password(text: &str) -> bool {
     text.contains("asks for a user name and a password") || text.contains("requires authentication")
 }
 

@@ -58,6 +58,8 @@ struct FoundProcess {
 struct FoundConfig {
     path: String,
     state: ConfigState,
+    /// The included file that the next lines are of.
+    part: Option<String>,
     identifier: Option<String>,
     unix: ServerSection,
     inet: ServerSection,
@@ -79,6 +81,8 @@ struct ServerSection {
     address: Option<String>,
     username: Option<String>,
     has_password: bool,
+    /// The file that it stands in, if that is an included one.
+    part: Option<String>,
 }
 
 /// A socket that a process listens on.
@@ -114,6 +118,8 @@ pub struct CandidateServer {
     pub username: Option<String>,
     /// Whether its configuration requires a password.
     pub has_password: bool,
+    /// The file that has the user name and the password.
+    pub config_file: Option<String>,
     /// Whether a process listens there, if it is a unix socket.
     pub listens: bool,
 }
@@ -147,9 +153,9 @@ pub async fn search<S: Session>(
 /// As [`NodeShell::read_file`].
 pub async fn read_authorization<S: Session>(
     shell: &NodeShell<S>,
-    config_file: &str,
     server: &CandidateServer,
 ) -> Result<Option<String>, SupervisorError> {
+    let Some(config_file) = server.config_file.as_deref().filter(|_| server.has_password) else { return Ok(None) };
     let bytes = shell.read_file(config_file, 0, MAX_CONFIG).await?;
     let config = SecretString::from(String::from_utf8_lossy(&bytes).into_owned());
     let user = server.username.as_deref().unwrap_or_default();
@@ -222,12 +228,14 @@ impl InstanceSearch {
                     }
                 }
                 "section" => section = rest.to_owned(),
+                "part" => {
+                    section.clear();
+                    if let Some(config) = found.last_config(is_known) {
+                        config.part = Some(rest.to_owned());
+                    }
+                }
                 "file" | "port" | "username" | "password" | "identifier" => {
-                    let config = match found.processes.last_mut() {
-                        Some(process) if !is_known => process.config.as_mut(),
-                        _ => found.configs.last_mut(),
-                    };
-                    if let Some(config) = config {
+                    if let Some(config) = found.last_config(is_known) {
                         config.note(&section, word, rest);
                     }
                 }
@@ -240,6 +248,14 @@ impl InstanceSearch {
             }
         }
         is_whole.then_some(found)
+    }
+
+    /// The configuration file that was named last.
+    fn last_config(&mut self, is_known: bool) -> Option<&mut FoundConfig> {
+        match self.processes.last_mut() {
+            Some(process) if !is_known => process.config.as_mut(),
+            _ => self.configs.last_mut(),
+        }
     }
 
     /// Notes a line about the last process.
@@ -303,9 +319,7 @@ impl InstanceSearch {
             if !candidate.servers.iter().any(|server| is_same_address(&server.address, address)) {
                 let mut server = self.server((*address).clone());
                 if let Some(config) = &process.config {
-                    let section = config.section(address);
-                    server.username = section.username.as_deref().map(setting);
-                    server.has_password = section.has_password;
+                    server = config.with_credentials(server);
                 }
                 candidate.servers.push(server);
             }
@@ -335,15 +349,12 @@ impl InstanceSearch {
     }
 
     fn of_config(&self, config: &FoundConfig) -> InstanceCandidate {
-        let unix = config.unix.address.as_deref().and_then(|file| self.expanded(file, &config.path));
-        let unix = unix.and_then(|file| unix_address(&file));
-        let inet = config.inet.address.as_deref().and_then(|port| self.expanded(port, &config.path));
-        let inet = inet.and_then(|port| inet_address(&port));
-        let server = |address: ControlAddress| {
-            let section = config.section(&address);
-            let username = section.username.as_deref().map(setting).filter(|name| !name.is_empty());
-            CandidateServer { username, has_password: section.has_password, ..self.server(address) }
+        let address = |section: &ServerSection| {
+            self.expanded(section.address.as_deref()?, section.part.as_deref().unwrap_or(&config.path))
         };
+        let unix = address(&config.unix).and_then(|file| unix_address(&file));
+        let inet = address(&config.inet).and_then(|port| inet_address(&port));
+        let server = |address: ControlAddress| config.with_credentials(self.server(address));
         let identifier = config.identifier.as_deref().and_then(|name| self.expanded(name, &config.path));
         InstanceCandidate {
             servers: unix.into_iter().chain(inet).map(server).collect(),
@@ -356,7 +367,7 @@ impl InstanceSearch {
 
     fn server(&self, address: ControlAddress) -> CandidateServer {
         let listens = self.listening.iter().any(|listener| is_same_address(&listener.address, &address));
-        CandidateServer { address, username: None, has_password: false, listens }
+        CandidateServer { address, username: None, has_password: false, config_file: None, listens }
     }
 
     /// A value with supervisord's own variables in it; none if it has others, such as those of its environment.
@@ -375,6 +386,17 @@ impl FoundConfig {
         }
     }
 
+    /// The server with the user name and the password that its section requires.
+    fn with_credentials(&self, server: CandidateServer) -> CandidateServer {
+        let section = self.section(&server.address);
+        CandidateServer {
+            username: section.username.as_deref().map(setting).filter(|name| !name.is_empty()),
+            has_password: section.has_password,
+            config_file: Some(section.part.as_ref().unwrap_or(&self.path).clone()),
+            ..server
+        }
+    }
+
     fn note(&mut self, section: &str, key: &str, value: &str) {
         let server = match section {
             "unix_http_server" => &mut self.unix,
@@ -387,6 +409,7 @@ impl FoundConfig {
             }
             _ => return,
         };
+        server.part.clone_from(&self.part);
         match key {
             "file" | "port" => server.address = Some(clip(value)),
             "username" => server.username = Some(clip(value)),
@@ -493,6 +516,23 @@ mod tests {
     }
 
     #[test]
+    fn an_included_file_may_say_where_an_instance_listens() {
+        let all = candidates(
+            "process 1\nconfig /srv/main.conf\nsection supervisord\nidentifier %(here)s\npart /srv/d/a.ini\n\
+             section unix_http_server\nfile %(here)s/s.sock\nusername bob\npassword\nknown\n",
+        );
+        let [found] = &*all else { panic!("{all:?}") };
+        assert_eq!(
+            (places(found), found.identifier.as_deref()),
+            (vec!["unix:///srv/d/s.sock".to_owned()], Some("/srv"))
+        );
+        let server = &found.servers[0];
+        assert_eq!((server.username.as_deref(), server.has_password), (Some("bob"), true));
+        assert_eq!(server.config_file.as_deref(), Some("/srv/d/a.ini"));
+        assert_eq!(found.config_file.as_deref(), Some("/srv/main.conf"));
+    }
+
+    #[test]
     fn open_sockets_show_what_a_configuration_does_not() {
         let all = candidates(
             "process 1\ninode 11\ninode 12\nconfig /a.conf\nsection unix_http_server\nfile %(ENV_RUN)s/a.sock\n\
@@ -576,7 +616,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_panics(lines in "((process|config|closed|section|file|port|username|identifier|inode|listens|tcp|known|unit) ?(\\PC{0,12}|[0-9 /:.%()]{0,12})\n){0,12}") {
+        fn no_answer_panics(lines in "((process|config|closed|part|section|file|port|username|identifier|inode|listens|tcp|known|unit) ?(\\PC{0,12}|[0-9 /:.%()]{0,12})\n){0,12}") {
             let read = InstanceSearch::of_output(&format!("{lines}ctl-end\n"));
             prop_assert!(read.expect("whole").candidates().len() <= MAX_INSTANCES);
         }

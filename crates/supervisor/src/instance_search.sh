@@ -6,9 +6,7 @@ LC_ALL=C; export LC_ALL;
 printf "node %s\n" "$(uname -n)";
 own=$(readlink /proc/self/ns/mnt 2>/dev/null);
 # Of a configuration file only what says where supervisord listens. Passwords stay on the node.
-show_config() {
-  if test -f "$1" && test -r "$1"; then
-    printf "config %s\n" "$1";
+show_part() {
     head -c 1048576 "$1" 2>/dev/null | tr "\r\037" "  " | sed -n
       -e "s/^\[\([a-z_]*\)\].*/section \1/p"
       -e "s/^\[.*/section -/p"
@@ -17,10 +15,43 @@ show_config() {
       -e "s/^[Uu][Ss][Ee][Rr][Nn][Aa][Mm][Ee] *[=:] *\(.*\)/username \1/p"
       -e "s/^[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd] *[=:] *..*/password/p"
       -e "s/^[Ii][Dd][Ee][Nn][Tt][Ii][Ff][Ii][Ee][Rr] *[=:] *\(.*\)/identifier \1/p" | head -n 3000;
+};
+# The patterns of [include] begin at the directory of the file. Most included files only have programs.
+show_included() {
+  h=${1%/*};
+  set -f;
+  for g in $(head -c 1048576 "$1" 2>/dev/null | tr "\r" " " | sed -n "/^\[include\]/,/^\[/p" | sed
+      -e "/^\[/d"
+      -e "/^[;#]/d"
+      -e "s/^[Ff][Ii][Ll][Ee][Ss] *[=:]//"
+      -e "s/[[:space:]][;#].*//"
+      -e "s,%(here)s,.,g"
+      -e "s,%(host_node_name)s,$(uname -n),g" | head -c 4096); do
+    case $g in /*) ;; *) g=$h/$g ;; esac;
+    set +f;
+    IFS=;
+    for q in $g; do
+      if test -f "$q" && grep -q -e "^\[unix_http_server\]" -e "^\[inet_http_server\]" -e "^\[supervisord\]" "$q" 2>/dev/null; then
+        printf "part %s\n" "$q";
+        show_part "$q";
+      fi;
+    done;
+    unset IFS;
+    set -f;
+  done;
+  set +f;
+};
+show_config() {
+  if test -f "$1" && test -r "$1"; then
+    printf "config %s\n" "$1";
+    show_part "$1";
+    show_included "$1";
   elif test -e "$1"; then
     printf "closed %s\n" "$1";
   else
-    printf "missing %s\n" "$1";
+    h=${1%/*};
+    until test -z "$h" || test -d "$h"; do h=${h%/*}; done;
+    if test -x "${h:-/}"; then printf "missing %s\n" "$1"; else printf "closed %s\n" "$1"; fi;
   fi;
 };
 # A process counts by its program, not by a word among its arguments: an editor has the name of the file there too.
@@ -53,7 +84,8 @@ for f in $(grep -ls supervisord /proc/[0-9]*/cmdline 2>/dev/null | head -n 300);
       # Only root and its own user see where a process is. A path that depends on that is then not known.
       w=$(readlink "$d/cwd" 2>/dev/null);
       case $conf in
-        "") for c in "${w:-/none}/supervisord.conf" "${w:-/none}/etc/supervisord.conf" /etc/supervisord.conf /etc/supervisor/supervisord.conf; do
+        "") v=${w:-/none}; v=${v%/};
+            for c in "$v/supervisord.conf" "$v/etc/supervisord.conf" /etc/supervisord.conf /etc/supervisor/supervisord.conf; do
               test -z "$conf" && test -f "$c" && conf=$c;
             done ;;
         /*) ;;

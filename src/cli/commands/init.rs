@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::Permissions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
+use tempfile::NamedTempFile;
 
 use crate::cli::output::{self, ResultOutput};
 use ctl_args::args::InitArgs;
@@ -25,6 +26,7 @@ use ctl_discovery::{HostAccess, HostOutcome, NamedHost, ObservedHost, describe, 
 use ctl_event::CancelReason;
 use ctl_inventory::draft::{DraftNode, DraftSettings, InventoryDraft};
 use ctl_inventory::{Inventory, Node, PathEnvironment};
+use ctl_local::file::reason;
 use ctl_run::NodeAccess;
 use ctl_select::SelectedNode;
 use ctl_session::endpoints::{self, EndpointResolver};
@@ -55,6 +57,9 @@ pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
     for problem in &description.problems {
         terminal::say(&text::single_line(&format!("{}: {}", problem.hosts, problem.message)));
     }
+    for hint in &description.hints {
+        terminal::say(&text::single_line(&format!("→ {}: {}", hint.hosts, hint.message)));
+    }
     let is_empty = description.draft.nodes.is_empty();
     let exit = match description.has_unreachable {
         true => ExitStatus::Unreachable,
@@ -62,7 +67,9 @@ pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
         false => ExitStatus::Good,
     };
     if is_empty {
-        terminal::say("error: no supervisord was found on any host; no inventory was written");
+        let is_seen = |host: &ObservedHost| matches!(host.outcome, HostOutcome::Searched(_));
+        let what = if observed.iter().any(is_seen) { "no supervisord was found" } else { "no host could be searched" };
+        terminal::say(&format!("error: {what}; no inventory was written"));
         return Ok(exit);
     }
     let yaml = description.draft.to_yaml();
@@ -82,7 +89,6 @@ pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
 
 /// A file that does not exist yet.
 struct NewFile {
-    temporary: tempfile::NamedTempFile,
     path: PathBuf,
 }
 
@@ -96,23 +102,28 @@ impl NewFile {
             return Err(CliError::usage(format!("{shown} exists already; nothing was done"))
                 .with_hint("write another file with -i FILE, or print the inventory with --dry-run"));
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Before any host is touched. The mode is what the umask leaves.
-        let temporary = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder);
-        let temporary = temporary
-            .map_err(|error| CliError::usage(format!("cannot write to {}: {}", folder.display(), error.kind())))?;
-        Ok(Self { temporary, path: path.to_owned() })
+        let file = Self { path: path.to_owned() };
+        // Before any host is touched. It is removed again: a signal at a question ends the process at once, and would leave it.
+        file.temporary().map_err(|error| CliError::usage(format!("cannot write {shown}: {}", reason(&error))))?;
+        Ok(file)
+    }
+
+    /// A file beside it. The mode is what the umask leaves.
+    fn temporary(&self) -> io::Result<NamedTempFile> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)
     }
 
     /// # Errors
     /// If it cannot be written, or if another file of its name was made meanwhile.
-    fn write(mut self, text: &str) -> Result<(), CliError> {
-        let path = self.path.display();
-        let failed = |error: &std::io::Error| CliError::usage(format!("{path} was not written: {error}"));
-        self.temporary.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
-        self.temporary.as_file().sync_all().map_err(|error| failed(&error))?;
-        self.temporary.persist_noclobber(&self.path).map_err(|error| failed(&error.error))?;
-        Ok(())
+    fn write(self, text: &str) -> Result<(), CliError> {
+        let written = self.temporary().and_then(|mut temporary| {
+            temporary.write_all(text.as_bytes())?;
+            temporary.as_file().sync_all()?;
+            temporary.persist_noclobber(&self.path).map_err(|error| error.error)
+        });
+        let shown = self.path.display();
+        written.map(drop).map_err(|error| CliError::usage(format!("{shown} was not written: {}", reason(&error))))
     }
 }
 
@@ -263,4 +274,22 @@ fn say_what_was_written(path: &Path, inventory: &Inventory, is_named: bool) {
         counted(inventory.nodes.len(), "node"),
         counted(roles.len(), "role")
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_leaves_nothing_until_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let count = || std::fs::read_dir(folder.path()).expect("readable").count();
+        let path = folder.path().join("inventory.yaml");
+        // A process that a signal ends now, as at the question about host keys, removes nothing.
+        let file = NewFile::at(&path).expect("a place");
+        assert_eq!(count(), 0);
+        file.write("version: 1").expect("written");
+        assert_eq!((count(), std::fs::read_to_string(&path).expect("a file")), (1, "version: 1".to_owned()));
+        assert!(NewFile::at(&path).is_err());
+    }
 }

@@ -6,6 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fixtures::{instance, unread};
+use crate::observation::LookFailure;
 use ctl_inventory::{Inventory, PathEnvironment, parse};
 
 fn reread(text: &str) -> Inventory {
@@ -13,23 +15,8 @@ fn reread(text: &str) -> Inventory {
     parse(text, Path::new("inventory.yaml"), &env).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-fn instance(address: &str, services: &[&str]) -> ObservedInstance {
-    let address = match address.strip_prefix("localhost:") {
-        Some(port) => ControlAddress::Http { host: "localhost".to_owned(), port: port.parse().expect("a port") },
-        None => ControlAddress::Unix(address.to_owned()),
-    };
-    ObservedInstance {
-        address: Some(address),
-        identifier: None,
-        unit: None,
-        config_file: None,
-        username: None,
-        services: Ok(services.iter().map(|name| (*name).to_owned()).collect()),
-    }
-}
-
-fn unread(address: &str, cause: UnreadCause, message: &str) -> ObservedInstance {
-    ObservedInstance { services: Err(UnreadInstance { cause, message: message.to_owned() }), ..instance(address, &[]) }
+fn failure(message: &str) -> LookFailure {
+    LookFailure { message: message.to_owned(), hint: Some(format!("fix {message}")) }
 }
 
 fn host(name: &str, outcome: HostOutcome) -> ObservedHost {
@@ -66,9 +53,9 @@ fn four_kinds_of_hosts() {
         searched("b1", vec![fleet()]),
         searched("w1", vec![web]),
         searched("x1", Vec::new()),
-        host("y1", HostOutcome::Unreachable("connection refused".to_owned())),
-        host("y2", HostOutcome::Unreachable("connection refused".to_owned())),
-        host("z1", HostOutcome::Failed("sudo wants a password".to_owned())),
+        host("y1", HostOutcome::Unreachable(failure("connection refused"))),
+        host("y2", HostOutcome::Unreachable(failure("connection refused"))),
+        host("z1", HostOutcome::Failed(failure("sudo wants a password"))),
     ]);
     let wanted = r#"version: 1
 
@@ -111,9 +98,27 @@ nodes:
         [
             "x1: no supervisord found",
             "y[1-2]: not reached: connection refused",
-            "z1: not searched: sudo wants a password"
+            "z1: not searched: sudo wants a password",
+            // The first status would fail without it.
+            "w1: supervisord asks for a password: write it to web.password beside this inventory, and run chmod 600 web.password",
         ]
     );
+    let hints: Vec<String> = description.hints.iter().map(|hint| format!("{}: {}", hint.hosts, hint.message)).collect();
+    assert_eq!(hints, ["y[1-2]: fix connection refused", "z1: fix sudo wants a password"]);
+}
+
+#[test]
+fn a_supervisord_that_does_not_answer_is_in_the_inventory() {
+    let silent = |address: &str| unread(address, UnreadCause::Silent, "no answer");
+    let (description, text) = described(&[
+        searched("a1", vec![silent("/var/run/supervisord_analytics.sock")]),
+        searched("s1", vec![silent("/srv/s.sock")]),
+    ]);
+    let inventory = reread(&text);
+    let roles = |name: &str| inventory.node(name).expect("a node").roles.clone();
+    assert_eq!((roles("a1"), roles("s1")), (vec!["analytics".to_owned()], vec!["role1".to_owned()]));
+    assert_eq!(inventory.roles["role1"].supervisors[0].addresses, [ControlAddress::Unix("/srv/s.sock".to_owned())]);
+    assert_eq!(description.problems[0].hosts, "a1,s1");
 }
 
 #[test]
@@ -206,7 +211,7 @@ fn text_of_nodes_stays_in_its_place() {
 proptest! {
     /// Whatever hosts run, the file is valid, and each of them is a node or a comment.
     #[test]
-    fn every_host_is_in_the_file(all in vec(vec((0..8_usize, vec("[a-c]{1,2}|contrail-api|contrail-collector|\\PC{1,4}", 0..3), 0..4_u8), 0..3), 1..6)) {
+    fn every_host_is_in_the_file(all in vec(vec((0..8_usize, vec("[a-c]{1,2}|contrail-api|contrail-collector|\\PC{1,4}", 0..3), 0..5_u8), 0..3), 1..6)) {
         const PLACES: [&str; 8] = [
             "/var/run/supervisord_analytics.sock", "/tmp/supervisord_analytics.sock", "/var/run/supervisord_config.sock",
             "/srv/a.sock", "/srv/b.sock", "localhost:9001", "localhost:9004", "localhost:9005",
@@ -217,6 +222,7 @@ proptest! {
                 match kind {
                     0 => unread(PLACES[*place], UnreadCause::Forbidden, "forbidden"),
                     1 => unread(PLACES[*place], UnreadCause::Other, "other"),
+                    2 => unread(PLACES[*place], UnreadCause::Silent, "silent"),
                     _ => instance(PLACES[*place], &services),
                 }
             });
