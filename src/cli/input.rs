@@ -51,7 +51,9 @@ pub(super) fn read(quiet: bool) -> Result<Option<CommandInput>, CliError> {
     // One byte more than the limit was read, which is enough to know.
     if bytes.len() > LIMIT {
         return Err(CliError::usage(format!("standard input is longer than {LIMIT_MIB} MiB; nothing was started"))
-            .with_hint("copy a file that large to the nodes first, or ignore standard input with --no-stdin"));
+            .with_hint(
+                "copy a file of this size to the nodes with `ctl cp`, or ignore standard input with --no-stdin",
+            ));
     }
     // Empty input is the same as none: a cron job has an empty stdin.
     Ok((!bytes.is_empty()).then(|| CommandInput::new(&bytes)))

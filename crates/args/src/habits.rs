@@ -340,6 +340,8 @@ pub(crate) const OPTIONS: &[OptionHabit] = &[
     ),
     only(is_sudo, valued(&["-m", "--mode"], &["exec"], "sudo", "--sudo", SUDO)),
     only(is_connection, valued(&["-R"], &["exec"], "ssh", "", "every connection is one of SSH")),
+    // cp
+    option(&["-p", "--preserve"], &["cp"], "", "the permissions are always copied, the times and the owner never"),
     // logs and status
     ours(valued(
         &["-u", "--unit"],

@@ -94,6 +94,7 @@ fn a_target_is_what_it_is_for_cp() {
         ("taken", false, "./taken/-f x: Is a directory"),
         ("missing/", true, "./missing/: No such directory"),
         ("links/old", true, "./links/old: Not a directory"),
+        ("links/old/", true, "./links/old/: Not a directory"),
         ("missing/file", false, "./missing: No such directory"),
         ("dangling", false, "./dangling: the symbolic link cannot be followed"),
         ("pipe", false, "./pipe: Not a regular file"),

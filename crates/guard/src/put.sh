@@ -24,7 +24,8 @@ hash_of() {
 if [ -d "$target" ]; then
   target=${target%/}/$name
 elif [ "$5" = into ]; then
-  [ -e "$target" ] || fail "$target: No such directory"
+  # With its slash, a file does not exist.
+  [ -e "${target%"${target##*[!/]}"}" ] || fail "$target: No such directory"
   fail "$target: Not a directory"
 fi
 # As cp does, write the file that a link points to.

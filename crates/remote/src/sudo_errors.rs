@@ -46,17 +46,15 @@ impl SudoError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::PasswordWanted => {
-                "give the password with -K, or allow the user supervisorctl and service without one (NOPASSWD in sudoers)"
+                "give the password with -K, or allow the user to run commands without one (NOPASSWD in the node's sudoers)"
             }
             Self::WrongPassword => {
                 "run it again and type the user's password on this node; it is sent only once per run, so that no account is locked"
             }
             Self::Terminal => "add `Defaults:USER !requiretty` to the node's sudoers, or log in as root (-u root)",
-            Self::NotSudoer => {
-                "allow the user supervisorctl and service in the node's sudoers, or log in as root (-u root)"
-            }
+            Self::NotSudoer => "add the user to the node's sudoers, or log in as root (-u root)",
             Self::NotAllowed => {
-                "allow the user the command in the node's sudoers, or log in as root (-u root); a guard with -K and exec need /bin/sh"
+                "allow the user the command in the node's sudoers, or log in as root (-u root); a guard with -K, exec, cp and init need /bin/sh"
             }
             Self::Missing => "install sudo on the node, or log in as root (-u root)",
             Self::Question(_) | Self::Silent(_) => {
