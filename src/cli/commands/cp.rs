@@ -19,6 +19,8 @@ use ctl_plan::{CopySource, FileCopy, Work};
 
 /// How the command is used.
 const USAGE: &str = "usage: ctl cp FILE... :PATH, or ctl cp :PATH DIR";
+/// What to use for a directory.
+const DIRECTORY: &str = "send a directory with: tar c DIR | ctl exec -- tar x -C PATH";
 
 pub(in crate::cli) fn run(args: &CpArgs, words: &[String]) -> Result<ExitStatus, CliError> {
     let settings = Settings::from(&args.fanout);
@@ -36,7 +38,8 @@ pub(in crate::cli) fn run(args: &CpArgs, words: &[String]) -> Result<ExitStatus,
 
 /// What the words mean.
 pub(in crate::cli) fn job(args: &CpArgs, settings: &Settings, sources: &SavedInputs) -> Result<CliJob, CliError> {
-    let copy = Arc::new(match direction(&args.words)? {
+    let words = direction(&args.words).map_err(|error| or_recursive(error, &settings.roles));
+    let copy = Arc::new(match words? {
         CopyWords::ToNodes { files, target } => to_nodes(files, target)?,
         CopyWords::FromNodes { source, directory } => from_nodes(source, directory)?,
     });
@@ -73,6 +76,17 @@ fn direction(words: &[String]) -> Result<CopyWords<'_>, CliError> {
     }
 }
 
+/// The error for `-r DIR :PATH`, as scp and cp take it.
+fn or_recursive(error: CliError, roles: &[String]) -> CliError {
+    match roles.iter().find(|role| Path::new(role).is_dir()) {
+        Some(directory) => {
+            CliError::usage(format!("-r selects roles, and {directory} is a directory; ctl cp copies files"))
+                .with_hint(DIRECTORY)
+        }
+        None => error,
+    }
+}
+
 fn to_nodes(files: &[String], target: &str) -> Result<FileCopy, CliError> {
     let files = files.iter().map(|path| source_file(Path::new(path))).collect::<Result<Vec<_>, _>>()?;
     let mut names = BTreeSet::new();
@@ -89,8 +103,9 @@ fn source_file(path: &Path) -> Result<CopySource, CliError> {
     // Before it is opened: opening a pipe would wait for its writer.
     let metadata = fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        return Err(CliError::usage(format!("{} is a directory; ctl cp copies files", path.display()))
-            .with_hint("send a directory with: tar c DIR | ctl exec -- tar x -C PATH"));
+        return Err(
+            CliError::usage(format!("{} is a directory; ctl cp copies files", path.display())).with_hint(DIRECTORY)
+        );
     }
     if !metadata.is_file() {
         return Err(CliError::usage(format!("{} is not a regular file", path.display()))
