@@ -26,6 +26,7 @@ use super::phase::{ConnectPhase, CurrentPhase};
 use super::proxy_command::{self, ProxyChild};
 use super::resolver::{DialRoute, NameResolver};
 use super::session::{ConnectFurther, SshSession};
+use super::stream::PromptTcp;
 use crate::endpoint::{Endpoint, ProxyRoute};
 use crate::error::{Seconds, TransportError};
 use crate::host_keys::HostKeyStore;
@@ -239,7 +240,7 @@ impl Connector {
             }
             progress.addresses.connected(route.to);
             // Nothing leads to the peer but the socket itself, so there is no keeper.
-            let mut handshake = KeyExchange::start(endpoint, terms, stream, Box::new(()));
+            let mut handshake = KeyExchange::start(endpoint, terms, PromptTcp(stream), Box::new(()));
             handshake.greeting(endpoint).await?;
             debug!(host = endpoint.host, address = %route.to, "an SSH server greets");
             Ok(handshake)

@@ -1,7 +1,7 @@
 //! The bytes of a connection, watched.
 //!
-//! Here live [`WatchedStream`], over any stream to the peer, and [`PeerPreamble`], the peer's text before the greeting.
-//! Uses nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone;
+//! Here live [`WatchedStream`], over any stream to the peer, [`PeerPreamble`], the peer's text before the greeting, and
+//! [`PromptTcp`], a TCP stream that acknowledges at once. Uses nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone;
 //! its keeper (a channel of a bastion, a command) lasts as long as the stream; the text that is kept is bounded.
 
 use std::any::Any;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 /// Whatever leads to the peer and must last as long as the stream over it: a channel of a bastion, a command, or
@@ -21,6 +22,43 @@ pub(super) type StreamKeeper = Box<dyn Any + Send>;
 /// The first bytes of a peer, kept until its greeting was seen.
 #[derive(Clone, Default)]
 pub(super) struct PeerPreamble(Arc<Mutex<Vec<u8>>>);
+
+/// A TCP stream that acknowledges each piece of data as soon as it is read.
+///
+/// sshd leaves Nagle's algorithm on until it runs a first command, and so holds its next small packet back until its last
+/// one is acknowledged. The kernel would delay that by 40 ms, in the hope of data to send along.
+pub(super) struct PromptTcp(pub(super) TcpStream);
+
+impl AsyncRead for PromptTcp {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.0).poll_read(cx, buf);
+        // The kernel falls back to delays by itself, so it is asked each time. A refusal only makes it slower.
+        #[cfg(target_os = "linux")]
+        if buf.filled().len() > before
+            && let Err(error) = self.0.set_quickack(true)
+        {
+            tracing::trace!(%error, "TCP_QUICKACK could not be set");
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = before;
+        polled
+    }
+}
+
+impl AsyncWrite for PromptTcp {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
 
 /// The longest text of a peer that did not greet, in bytes.
 const MOST_SHOWN: usize = 200;
