@@ -1,8 +1,8 @@
 //! A user's command with a limit: it stops when its client disconnects, asks it to stop, or when its time is over.
 //!
-//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH`, then a line of script, which the lab does not
-//! interpret, a line with the command encoded for `printf %b`, and LENGTH bytes of the command's input in base64. Start
-//! at [`run`]. Invariant: after the command was ended, nothing that the small shell started for it keeps running,
+//! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH WATCHER`, then a line of script, which the lab does
+//! not interpret, a line with the command encoded for `printf %b`, and LENGTH bytes of the command's input in base64. Or
+//! the command is a further word, and nothing follows. Start at [`run`]. Invariant: after the command was ended, nothing that the small shell started for it keeps running,
 //! background jobs included; requests that it sent to a supervisord stay in effect.
 
 use std::sync::{Arc, Mutex};
@@ -85,6 +85,19 @@ pub(crate) fn unescaped(line: &str) -> String {
     text
 }
 
+/// Decodes a command in an argument: behind `=` as it is, behind `%` encoded for `printf %b`, in octal.
+pub(crate) fn of_word(word: &str) -> String {
+    let Some(encoded) = word.strip_prefix('%') else { return word.strip_prefix('=').unwrap_or(word).to_owned() };
+    let mut parts = encoded.split("\\0");
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(3).unwrap_or((part, ""));
+        bytes.push(u8::from_str_radix(digits, 8).unwrap_or(b'?'));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The input of a command; `None` if its client disconnects before it is complete.
 async fn input(io: &Io, length: &str) -> Option<Bytes> {
     let encoded = io.read_exactly(length.parse().ok()?).await?;
@@ -94,16 +107,25 @@ async fn input(io: &Io, length: &str) -> Option<Bytes> {
 /// Runs one command and returns its exit code. `words` are the arguments after `ctl-exec`.
 pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let limit = words.first().and_then(|w| w.parse::<f64>().ok());
-    let (Some(limit), [_, mark, length]) = (limit.and_then(|s| Duration::try_from_secs_f64(s).ok()), words) else {
+    let (Some(limit), [_, mark, length, _watcher, command @ ..]) =
+        (limit.and_then(|s| Duration::try_from_secs_f64(s).ok()), words)
+    else {
         io.err("ctl-exec: no limit, no mark or no length\n").await;
         return 2;
     };
-    let all = &context.node.commands;
+    if let [word] = command {
+        return start(context, io, limit, mark, &of_word(word), Bytes::new()).await;
+    }
     let (Some(_script), Some(command)) = (io.read_whole_line().await, io.read_whole_line().await) else {
         return ENDED;
     };
-    let command = unescaped(&command);
     let Some(input) = input(io, length).await else { return ENDED };
+    start(context, io, limit, mark, &unescaped(&command), input).await
+}
+
+/// Runs a command that has all of its input, after its mark on both streams.
+pub(crate) async fn start(context: &Context, io: &Io, limit: Duration, mark: &str, command: &str, input: Bytes) -> i32 {
+    let all = &context.node.commands;
     io.err(&format!("{mark}-2\n")).await;
     io.out(&format!("{mark}\n")).await;
     if context.node.shared.spec.obliging {
@@ -113,11 +135,12 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
     let context = Context { jobs: Some(Jobs::default()), ..context.clone() };
     let stdio = if input.is_empty() { io.no_input() } else { io.with_input(input) };
     let _running = Running::begin(all);
-    let told = async { while io.read_whole_line().await.is_some_and(|line| line != "k") {} };
+    // A sign of life ends nothing.
+    let told = async { while io.read_whole_line().await.is_some_and(|line| line == ".") {} };
     let code = tokio::select! {
         // When a client disconnects, the command may notice first that nobody reads its output, and end because of
         // that.
-        code = shell::run(&context, &stdio, &command) => (!io.is_closed()).then_some(code),
+        code = shell::run(&context, &stdio, command) => (!io.is_closed()).then_some(code),
         () = told => None,
         () = tokio::time::sleep(limit) => None,
     };

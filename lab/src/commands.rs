@@ -164,6 +164,9 @@ pub(crate) fn run<'a>(
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-guard" => {
                     guard::run(context, io, words).await
                 }
+                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-staged" => {
+                    guard::staged(context, io, words).await
+                }
                 [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
                     bounded::run(context, io, words).await
                 }

@@ -11,9 +11,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::bounded;
 use crate::commands::{Context, KILLED};
 use crate::fault::{Fault, Moment, Request};
 use crate::rescue;
@@ -196,6 +198,43 @@ async fn attempt(context: Context, io: Io, mark: String, number: u64, code: Stri
         io.out(&format!("{mark} >{number} {line}\n")).await;
     }
     io.out(&format!("{mark} ?{number}\n")).await;
+}
+
+/// Runs a command that is held back together with the lock, and returns its exit code. A client sends `exec /bin/sh -c
+/// SCRIPT ctl-staged LIMIT MARK 0 HOLDER COMMAND GUARD-MARK WORDS…`, and then `.` lines until `g` starts the command. The
+/// lock ends with it.
+pub(crate) async fn staged(context: &Context, io: &Io, words: &[String]) -> i32 {
+    let [limit, output_mark, _, _, command, mark, words @ ..] = words else {
+        io.err("ctl-staged: no limit, no mark or no command\n").await;
+        return 2;
+    };
+    let shared = &context.node.shared;
+    if shared.has(&Fault::Unanswered(Request::Guard)) {
+        shared.until_closing().await;
+    }
+    shared.mid_action(Moment::Lock);
+    let guard = context.node.guards.enter();
+    // Any other answer is that of a guard: who has the lock, or what the node lacks.
+    let is_able = !shared.has(&Fault::NoFlock) && !shared.has(&Fault::Unanswered(Request::HalfGuard));
+    let is_free = lock(&guard.all.0).holder.is_none();
+    if !(is_able && is_free && matches!(guard.take(&words.join(" ")), Taken::Ready)) {
+        io.out(&format!("{mark} unlocked\n")).await;
+        return 0;
+    }
+    io.out(&format!("{mark} ready\n")).await;
+    loop {
+        let said = tokio::select! {
+            () = guard.kill.notified() => return KILLED,
+            said = line(io, shared.guard_silence) => said,
+        };
+        match said.as_deref() {
+            Some(".") => {}
+            Some("g") => break,
+            _ => return KILLED,
+        }
+    }
+    let limit = Duration::from_secs(limit.parse().unwrap_or_default());
+    bounded::start(context, io, limit, output_mark, &bounded::of_word(command), Bytes::new()).await
 }
 
 /// Runs one guard and returns its exit code. `words` are the arguments after `ctl-guard`.

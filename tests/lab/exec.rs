@@ -177,6 +177,30 @@ fn batches_of_commands() {
     assert!(cluster.nodes().iter().all(|node| is_free(&node.guard())), "{run}");
 }
 
+/// One connection and one channel: the shell that has the lock becomes the command. A check costs one channel more.
+#[test]
+fn a_command_is_one_channel() {
+    let cluster = Cluster::start(uniform(2));
+    for (options, words, channels) in [
+        ("", &["true"][..], 1),
+        ("--no-guard", &["true"], 1),
+        ("", &["echo", "it's", "a\nb!"], 1),
+        // With a gate the run is not over when the command is: the lock has a channel of its own.
+        ("--check true", &["true"], 3),
+    ] {
+        let run = json(&cluster, options, words).expect(0);
+        for node in cluster.nodes() {
+            let seen = node.counters();
+            assert_eq!((seen.connections, seen.execs.len()), (1, channels), "{options}: {:?}\n{run}", seen.execs);
+            assert!(seen.streamlocal_opens.is_empty() && seen.tcpip_opens.is_empty(), "{seen:?}");
+            node.reset_counters();
+        }
+        cluster.at_rest();
+    }
+    let run = json(&cluster, "", &["echo", "it's", "a\nb!"]).expect(0);
+    assert_eq!(run.result("n01")["stdout"], "it's a\nb!\n", "{run}");
+}
+
 /// A command on every node of the inventory requires confirmation.
 #[test]
 fn a_command_on_the_whole_inventory() {

@@ -449,7 +449,7 @@ pub(crate) fn ended(result: &Value) -> String {
 
 /// Whether a command sent to a node is the one that holds its lock and guard.
 pub(crate) fn is_guard(command: &str) -> bool {
-    command.starts_with("exec /bin/sh -c ") && command.contains(" ctl-guard ")
+    command.starts_with("exec /bin/sh -c ") && [" ctl-guard ", " ctl-staged "].iter().any(|name| command.contains(name))
 }
 
 /// Whether a node is unlocked, and nothing is armed there.

@@ -23,6 +23,7 @@ mod depth;
 mod discovery;
 mod evidence;
 mod exec_input;
+mod exec_lock;
 mod executed_questions;
 mod faults;
 #[path = "../support/following.rs"]

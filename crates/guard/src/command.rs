@@ -8,10 +8,10 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Interval, sleep_until, timeout};
 
 use ctl_event::{Failure, FailureKind, Stage};
-use ctl_remote::script::{READ_AND_RUN, one_line, read_and_run};
+use ctl_remote::script::{READ_AND_RUN, one_line, quoted, read_and_run};
 use ctl_remote::{EnterError, Sudo, SudoError, SudoPrompt};
 use ctl_transport::{HUNG, OutputDrain, OutputPiece, RemoteCommand, Session, TransportError};
 
@@ -24,13 +24,28 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 /// How long to wait for the mark of an exited command: sshd may report the exit before it sends the output.
 pub(crate) const MARK_TIME: Duration = Duration::from_secs(10);
 
+/// How long a node may take to accept a sign of life.
+const BEAT_TIME: Duration = Duration::from_secs(1);
+
 /// Maximum output of a login shell before the command.
 const NOISE_LIMIT: usize = 1024 * 1024;
 
 /// Maximum length of a node's line in a message, in characters.
 const SAID_LIMIT: usize = 200;
 
-pub(super) const EXEC: &str = include_str!("exec.sh");
+/// A shell that reads a command and its input, and becomes the command.
+pub(super) const READ: &str =
+    concat!(include_str!("exec/read.sh"), "\n", include_str!("exec/watch.sh"), "\n", include_str!("exec/run.sh"));
+
+/// A shell that has the command in its arguments.
+pub(super) const WORD: &str =
+    concat!(include_str!("exec/word.sh"), "\n", include_str!("exec/watch.sh"), "\n", include_str!("exec/run.sh"));
+
+/// The watcher of both.
+pub(super) const WATCHER: &str = include_str!("exec/watcher.sh");
+
+/// The longest command in the arguments of a shell, encoded; a longer one is read.
+const WORD_LIMIT: usize = 16 * 1024;
 
 /// The output of a command, and how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,15 +148,14 @@ pub async fn run<S: Session>(
     let passage = SudoPrompt::new();
     let mark = format!("ctl-out-{:032x}", rand::random::<u128>());
     let mut gathered = GatheredOutput::new(&mark);
-    let line = start_line(sudo, &passage, time, &mark, input.len());
-    let script = script_and(command);
+    let start = CommandStart::new(command, input.len(), sudo, &passage, time, &mark);
     let mut running = tokio::select! {
         // Until the node has all of the input, a stop means that nothing ran.
-        started = session.start(&line) => started?,
+        started = session.start(&start.line) => started?,
         how = &mut stop => return Err(not_started(&how, time)),
     };
     let sent = tokio::select! {
-        sent = send(&mut running, sudo, &passage, time, [&script, input]) => sent,
+        sent = send(&mut running, sudo, &passage, time, [&start.read, input]) => sent,
         // The script reads all of its input before it starts the command, so nothing was started.
         how = &mut stop => {
             running.close().await;
@@ -156,20 +170,34 @@ pub async fn run<S: Session>(
             return gathered.not_entered(error);
         }
     }
-    Ok(gather(session, running, gathered, stop).await)
+    Ok(gather(session, running, gathered, stop, None).await)
 }
 
-/// Collects the output of a command that has all of its input, until it ends or `stop` completes.
-async fn gather<S: Session>(
+/// Collects the output of a command that has all of its input, until it ends or `stop` completes. Sends a sign of life
+/// at each tick of `beat`, if there is one.
+pub(crate) async fn gather<S: Session>(
     session: &S,
     mut running: S::Command,
     mut gathered: GatheredOutput,
     mut stop: Pin<&mut impl Future<Output = CommandEnd>>,
+    mut beat: Option<Interval>,
 ) -> CommandOutput {
     loop {
+        let tick = async {
+            match &mut beat {
+                Some(beat) => beat.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         let piece = tokio::select! {
             piece = running.next() => piece,
-            how = &mut stop => return end(session, running, gathered, how).await,
+            how = &mut stop => return end(session, running, gathered, how, beat.is_some()).await,
+            _ = tick => {
+                // A node that takes none has a connection that is lost, which `next` reports, or the watcher notices.
+                let sent = timeout(BEAT_TIME, running.write(b".\n")).await;
+                tracing::trace!(?sent, "a sign of life");
+                continue;
+            }
         };
         match piece {
             Some(OutputPiece::Exit(code)) => {
@@ -212,16 +240,48 @@ pub(crate) fn node_limit(time: Duration) -> u64 {
     time.as_secs().saturating_add(5).min(86_400 * 30)
 }
 
-/// The command line for the login shell.
-fn start_line(sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str, input: usize) -> String {
-    // The mark is not the last argument: a login shell that echoes its command then prints no line that ends with the
-    // mark.
-    shell_line(sudo, passage, &format!("ctl-exec {} {mark} {input}", node_limit(time)))
+/// How a command gets to the node.
+struct CommandStart {
+    /// For the login shell.
+    line: String,
+    /// What the shell reads before the command's input.
+    read: String,
 }
 
-/// The script, and the command escaped for `printf %b`.
-fn script_and(command: &str) -> String {
-    format!("{}\n{}\n", one_line(EXEC), escaped(command))
+impl CommandStart {
+    fn new(command: &str, input: usize, sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str) -> Self {
+        // The mark is not the last argument: a login shell that echoes its command then prints no line that ends with
+        // the mark.
+        let words = format!("ctl-exec {} {mark} {input} {}", node_limit(time), quoted(WATCHER));
+        match word(command) {
+            // sshd accepts data for a command only after its start, so nothing to read saves a round trip.
+            Some(word) if input == 0 && !sudo.is_on() => {
+                Self { line: format!("exec /bin/sh -c {} {words} {word}", quoted(WORD)), read: String::new() }
+            }
+            _ => Self {
+                line: shell_line(sudo, passage, &words),
+                read: format!("{}\n{}\n", one_line(READ), escaped(command)),
+            },
+        }
+    }
+}
+
+/// A command as one word to every login shell; none if it is too long, or contains a NUL character.
+pub(crate) fn word(command: &str) -> Option<String> {
+    let is_plain = |char: char| !matches!(char, '\'' | '!' | '\\') && (char == '\t' || !char.is_control());
+    let word = if command.chars().all(is_plain) {
+        format!("'={command}'")
+    } else {
+        let mut encoded = String::with_capacity(command.len() + 64);
+        for char in command.chars() {
+            match char {
+                _ if is_plain(char) => encoded.push(char),
+                _ => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| encoded.push_str(&format!("\\0{byte:03o}"))),
+            }
+        }
+        format!("'%{encoded}'")
+    };
+    (word.len() <= WORD_LIMIT && !command.contains('\0')).then_some(word)
 }
 
 /// Text as one line for `printf %b`.
@@ -244,12 +304,13 @@ pub(crate) async fn send<C: RemoteCommand>(
     Ok(rest)
 }
 
-/// Stops a command on the node, and collects its last output.
+/// Stops a command on the node, and collects its last output. If its watcher has the lock, waits for its release.
 async fn end<S: Session>(
     session: &S,
     mut running: S::Command,
     mut gathered: GatheredOutput,
     how: CommandEnd,
+    has_lock: bool,
 ) -> CommandOutput {
     let last = async {
         // Any line makes the watcher on the node end the process group. A failed write means a lost connection, which
@@ -258,7 +319,8 @@ async fn end<S: Session>(
             return;
         }
         while let Some(piece) = running.next().await {
-            if matches!(piece, OutputPiece::Exit(_)) {
+            // A watcher that has the lock holds the streams too: their end is the end of the lock.
+            if matches!(piece, OutputPiece::Exit(_)) && !has_lock {
                 gathered.drain(&mut running).await;
                 break;
             }
@@ -467,10 +529,34 @@ mod tests {
 
     #[test]
     fn a_command_is_one_line_of_any_text() {
-        assert_eq!(
-            script_and("a\\n\nb").rsplit_once("\u{1f}").map(|(_, end)| end.ends_with("\na\\\\n\\nb\n")),
-            Some(true)
-        );
-        assert_eq!(script_and("a\nb").lines().count(), 2);
+        assert_eq!(escaped("a\\n\nb"), "a\\\\n\\nb");
+        let line = |command: &str, input, sudo: &Sudo| {
+            CommandStart::new(command, input, sudo, &SudoPrompt::new(), Duration::from_secs(9), "MARK")
+        };
+        // A command without input is in the line; any other is read.
+        let start = line("a\nb", 0, &Sudo::No);
+        assert!(start.read.is_empty() && start.line.ends_with(" '%a\\0012b'"), "{}", start.line);
+        let long = "x".repeat(WORD_LIMIT);
+        for (command, input, sudo) in [("a\nb", 4, &Sudo::No), ("a\nb", 0, &Sudo::Plain), (&long, 0, &Sudo::No)] {
+            let start = line(command, input, sudo);
+            assert!(start.read.ends_with(&format!("\n{}\n", escaped(command))), "{}", start.read);
+            assert_eq!(start.read.lines().count(), 2);
+        }
+        assert_eq!(word("a\0"), None);
+    }
+
+    /// The words as a shell of the node gets them.
+    #[test]
+    fn a_command_is_one_word_to_every_shell() {
+        for command in ["true", "echo 'it'\\''s' \"$HOME\" !x \\0101 100%s\n\ttwo\u{1} ü ~ ^ `x`", "%", ""] {
+            let word = word(command).expect("a short command");
+            assert!(!word.contains(['!', '\n']) && word.matches('\'').count() == 2 && !word.contains("\\\\"), "{word}");
+            let decode = quoted(&format!("{}\nprintf %s \"$command\"", include_str!("exec/word.sh")));
+            for shell in ["dash", "bash"] {
+                let line = format!("{shell} -c {decode} ctl-exec 1 2 3 4 {word}");
+                let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+                assert_eq!(String::from_utf8_lossy(&output.stdout), command, "{line}");
+            }
+        }
     }
 }

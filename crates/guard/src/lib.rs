@@ -1,7 +1,7 @@
 //! Protects a node while a run owns it: one channel holds the node's lock and a dead-man's switch.
 //!
 //! Here live [`Guard`], the restarts that it performs ([`Rescue`]), the holder of a lock ([`LockHolder`]), and the
-//! shell scripts for the node (`lock.sh`, `guard.sh`; `exec.sh` runs a user's command, `put.sh` and `get.sh` copy files). It uses `remote`, `transport`
+//! shell scripts for the node (`lock.sh`, `guard.sh`; those in `exec/` run a user's command, `put.sh` and `get.sh` copy files). It uses `remote`, `transport`
 //! and the leaf `event`. Invariants: nothing is written to the node's disk but the files of [`copy`]; the lock ends with the guard, and the guard
 //! ends with the channel; armed targets are started again when the channel ends without a release, or is silent for 20
 //! s; nothing is armed unless the same command was tried before ([`Guard::arm`]).
@@ -9,13 +9,15 @@
 //! The scripts are sent over standard input. Output of the login shell is ignored: the guard's lines start with a
 //! random mark.
 
+mod channel;
 pub mod command;
 pub mod copy;
 mod holder;
 mod live;
 mod rescue;
+mod staged;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -26,14 +28,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval_at, timeout};
 use tracing::debug;
 
+pub use self::channel::TakeError;
+use self::channel::{GuardChannel, PATIENCE_WITH_SUDO};
 pub use self::holder::LockHolder;
 use self::live::LiveMark;
 pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, TrialJudge};
 use self::rescue::{RescueTrial, TRIAL_LIMIT};
-use ctl_event::{Failure, FailureKind, Stage};
-use ctl_remote::script::{READ_AND_RUN, one_line, read_and_run};
-use ctl_remote::{EnterError, Sudo, SudoError, SudoPrompt};
-use ctl_transport::{HUNG, OutputPiece, RemoteCommand, Session, TransportError};
+pub use self::staged::StagedCommand;
+use ctl_event::Failure;
+use ctl_remote::script::{READ_AND_RUN, read_and_run};
+use ctl_remote::{Sudo, SudoPrompt};
+use ctl_transport::{RemoteCommand, Session};
 
 /// Interval of the heartbeat. The guard acts after 20 s without one: two may be lost and the third be late, and 10 s
 /// remain to start the services within the promised 30 s.
@@ -45,9 +50,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for the answer of a trial: longer than the node's own limit.
 const PATIENCE_WITH_TRIALS: Duration = Duration::from_secs(TRIAL_LIMIT as u64 + 4);
 
-/// How long sudo may take to start the guard.
-const PATIENCE_WITH_SUDO: Duration = Duration::from_secs(30);
-
 /// How long to wait for a guard that a lost connection left behind. Its silence and its rescue take up to 30 s, and
 /// more on a busy node; the node's time limit bounds both.
 const PATIENCE_WITH_OLD_GUARD: Duration = Duration::from_secs(60);
@@ -58,71 +60,8 @@ const OLD_GUARD_PAUSE: Duration = Duration::from_millis(500);
 /// How long to wait for the end of a guard, so that the lock is free when the run reports its end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Maximum length of a guard's line.
-const LINE_LIMIT: usize = 64 * 1024;
-
 /// Maximum number of lines to keep of a trial's output, and of characters in each.
 const ANSWER_LINES: (usize, usize) = (200, 800);
-
-/// Maximum output of a login shell before the guard.
-const NOISE_LIMIT: usize = 1024 * 1024;
-
-/// Why a node's guard could not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TakeError {
-    /// Another run holds the node.
-    #[error("locked by {0}")]
-    Held(LockHolder),
-    /// The node lacks a requirement.
-    #[error("cannot guard the node: {0}")]
-    Unable(String),
-    /// Its shell prints without end.
-    #[error("cannot guard the node: its shell printed more than {NOISE_LIMIT} bytes")]
-    Endless,
-    /// It did not start in time.
-    #[error("the node did not answer within {} s while taking its lock", .0.as_secs())]
-    Silent(Duration),
-    /// sudo did not run it.
-    #[error(transparent)]
-    Sudo(SudoError),
-    /// The connection was lost, or sshd rejected the command.
-    #[error(transparent)]
-    Transport(TransportError),
-}
-
-impl TakeError {
-    /// Whether the node itself cannot provide a guard, so that a run with an optional guard continues without one.
-    #[must_use]
-    pub fn is_of_the_node(&self) -> bool {
-        match self {
-            Self::Unable(_) | Self::Endless | Self::Silent(_) | Self::Sudo(_) => true,
-            Self::Transport(error) => {
-                matches!(error, TransportError::CommandRefused { .. } | TransportError::Silent { .. })
-            }
-            Self::Held(_) => false,
-        }
-    }
-
-    /// The failure for a result.
-    #[must_use]
-    pub fn failure(&self) -> Failure {
-        let (kind, hint) = match self {
-            Self::Sudo(error) => return error.failure(Stage::Inspect),
-            Self::Transport(error) => return error.failure(),
-            Self::Held(_) => {
-                let hint = "wait for it with --lock-wait, or contact the user that runs it; nothing was changed";
-                return Failure::new(Stage::Plan, FailureKind::Locked, self.to_string()).with_hint(hint);
-            }
-            Self::Silent(_) => (FailureKind::TimedOut, HUNG),
-            Self::Unable(_) => (FailureKind::Command, UNGUARDED),
-            Self::Endless => (FailureKind::Protocol, UNGUARDED),
-        };
-        Failure::new(Stage::Inspect, kind, self.to_string()).with_hint(hint)
-    }
-}
-
-const UNGUARDED: &str = "without a guard, a dropped connection could leave a service stopped and two runs could collide; \
-                         use --no-guard to accept that";
 
 /// Why a rescue could not be armed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -338,143 +277,6 @@ impl Guard {
     }
 }
 
-const LOCK: &str = include_str!("lock.sh");
-const GUARD: &str = include_str!("guard.sh");
-
-/// Splits output into lines; a line that is too long is dropped.
-#[derive(Debug, Default)]
-struct GuardLines {
-    rest: Vec<u8>,
-    whole: VecDeque<String>,
-}
-
-impl GuardLines {
-    fn take_in(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            self.whole.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
-        }
-        if self.rest.len() > LINE_LIMIT {
-            self.rest.clear();
-        }
-    }
-}
-
-/// The channel to a guard.
-struct GuardChannel<C: RemoteCommand> {
-    command: C,
-    mark: String,
-    lines: GuardLines,
-    /// Bytes received since the guard's last line.
-    printed: usize,
-    /// Whether its exit was reported; otherwise the connection ended.
-    has_ended: bool,
-}
-
-impl<C: RemoteCommand> GuardChannel<C> {
-    /// Starts the guard with this command line, and waits until it is ready.
-    async fn open<S: Session<Command = C>>(
-        session: &S,
-        line: &str,
-        mark: String,
-        sudo: &Sudo,
-        passage: &SudoPrompt,
-    ) -> Result<Self, TakeError> {
-        let mut command = session.start(line).await.map_err(TakeError::Transport)?;
-        if sudo.has_password()
-            && let Err(error) = sudo.enter(&mut command, passage, PATIENCE_WITH_SUDO).await
-        {
-            command.close().await;
-            return Err(match error {
-                EnterError::Sudo(error) => TakeError::Sudo(error),
-                EnterError::Transport(error) => TakeError::Transport(error),
-                EnterError::Ended { .. } => TakeError::Unable(error.to_string()),
-            });
-        }
-        let mut channel = Self { command, mark, lines: GuardLines::default(), printed: 0, has_ended: false };
-        // Only after sudo's dialogue: sudo would read the script as the password.
-        let scripts = format!("{}\n{}\n", one_line(LOCK), one_line(GUARD));
-        channel.command.write(scripts.as_bytes()).await.map_err(TakeError::Transport)?;
-        channel.greeting().await?;
-        Ok(channel)
-    }
-
-    /// The guard's next line, without its mark. `None`: it has ended. Cancel safe.
-    async fn line(&mut self, noise: &mut String) -> Option<String> {
-        loop {
-            while let Some(line) = self.lines.whole.pop_front() {
-                // The login shell's last line may lack its newline, so the mark may not be at the start of the line.
-                match line.split_once(&format!("{} ", self.mark)) {
-                    Some((_, said)) => {
-                        self.printed = 0;
-                        return Some(said.to_owned());
-                    }
-                    None if noise.len() < 512 && !line.trim().is_empty() => *noise = line,
-                    None => {}
-                }
-            }
-            // Stop reading a shell that prints without end; the guard's own lines reset the count.
-            if self.printed > NOISE_LIMIT {
-                return None;
-            }
-            match self.command.next().await? {
-                OutputPiece::Stdout(bytes) => {
-                    self.printed += bytes.len();
-                    self.lines.take_in(&bytes);
-                }
-                OutputPiece::Stderr(bytes) => {
-                    self.printed += bytes.len();
-                    if noise.is_empty() {
-                        String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().clone_into(noise);
-                    }
-                }
-                OutputPiece::Exit(_) => self.has_ended = true,
-            }
-        }
-    }
-
-    /// Waits until the guard is ready, or reports why it cannot be.
-    async fn greeting(&mut self) -> Result<(), TakeError> {
-        let mut noise = String::new();
-        let mut held = false;
-        while let Some(line) = self.line(&mut noise).await {
-            match line.split_once(' ').unwrap_or((line.as_str(), "")) {
-                ("ready", _) => return Ok(()),
-                // `by` follows with the holder, if the node can find it.
-                ("held", _) => held = true,
-                ("own", words) => {
-                    // The guard of a lost connection: its lock ends soon, so nothing may run beside it.
-                    if !LiveMark::is_live(words.split(' ').next().unwrap_or_default()) {
-                        return Err(TakeError::Held(LockHolder::read(words)));
-                    }
-                    // A live guard of this process holds the lock under another name of the host, and covers this one
-                    // too.
-                    self.command.write(b"beside\n").await.map_err(TakeError::Transport)?;
-                }
-                ("by", words) => return Err(TakeError::Held(LockHolder::read(words))),
-                ("noflock", _) => return Err(TakeError::Unable("`flock` (util-linux) is missing".to_owned())),
-                ("ended", code) => return Err(TakeError::Unable(format!("flock exited with {code}: {noise}"))),
-                _ => {}
-            }
-        }
-        // The guard has ended without being ready: find the most specific reason.
-        if held {
-            return Err(TakeError::Held(LockHolder::default()));
-        }
-        if self.printed > NOISE_LIMIT {
-            self.command.close().await;
-            return Err(TakeError::Endless);
-        }
-        if !self.has_ended {
-            let reason = "it closed while taking the node's lock".to_owned();
-            return Err(TakeError::Transport(TransportError::Lost { reason }));
-        }
-        let said = if noise.is_empty() { "nothing".to_owned() } else { format!("`{noise}`") };
-        Err(TakeError::Unable(format!("its shell exited immediately and printed {said}")))
-    }
-}
-
 /// Serves the guard until it ends or is released.
 async fn keep<C: RemoteCommand>(
     mut channel: GuardChannel<C>,
@@ -590,7 +392,7 @@ mod tests {
     /// may be lost meanwhile, and the third be late.
     #[test]
     fn the_silence_leaves_time_for_the_rescue() {
-        let (_, watch) = GUARD.split_once("watch() {").unwrap_or_default();
+        let (_, watch) = channel::GUARD.split_once("watch() {").unwrap_or_default();
         let (_, sleep) = watch.split_once("sleep ").unwrap_or_default();
         let silence = Duration::from_secs(sleep.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(99));
         assert!(silence + Duration::from_secs(10) <= Duration::from_secs(30));
@@ -604,9 +406,24 @@ mod tests {
 
     #[test]
     fn the_scripts_are_one_line_each() {
-        for script in [LOCK, GUARD, command::EXEC] {
-            let line = one_line(script);
+        for script in [channel::LOCK, channel::GUARD, command::READ] {
+            let line = ctl_remote::script::one_line(script);
             assert!(!line.contains('\n') && line.len() < 16 * 1024);
+        }
+    }
+
+    /// csh leaves an exclamation mark alone before a blank, and fish takes two backslashes in quotes for one.
+    #[test]
+    fn the_other_scripts_are_one_word_each() {
+        for script in [command::WORD, command::WATCHER, staged::STAGE, staged::HOLD] {
+            let word = ctl_remote::script::quoted(script);
+            let inside = word.trim_matches('\'');
+            assert!(!inside.contains(['\'', '\n']) && !inside.contains("\\\\"), "{word}");
+            assert!(inside.split('!').skip(1).all(|rest| rest.starts_with(' ')), "{word}");
+            for shell in ["dash", "bash"] {
+                let read = std::process::Command::new(shell).args(["-n", "-c", inside]).output().expect("a shell");
+                assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}");
+            }
         }
     }
 }

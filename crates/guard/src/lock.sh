@@ -3,8 +3,8 @@
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 trap "" HUP PIPE
 mark=$1
-IFS= read -r g
-g=$(printf %s "$g" | tr "\037" "\n")
+l
+g=$s
 for d in /run/lock /var/lock /; do [ ! -d $d ] || break; done
 if ! command -v flock >/dev/null 2>&1; then
   echo "$mark noflock"

@@ -32,10 +32,12 @@ fn said(dir: &Path, locks: &Path) -> String {
 
 /// The same, with this answer on its input.
 fn answered(dir: &Path, locks: &Path, answer: &str) -> String {
-    let script = super::LOCK
+    let script = super::channel::LOCK
         .replace("/run/lock /var/lock /", &dir.display().to_string())
         .replace("/proc/locks", &locks.display().to_string());
     let mut shell = Command::new("sh");
+    // The shell around it reads the guard's script.
+    let script = format!("l() {{ IFS= read -r s; }}\n{script}");
     shell.args(["-c", &script, "sh", "mark", "key-of-mine"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut shell = shell.spawn().expect("a shell");
     shell.stdin.take().expect("a pipe").write_all(format!("echo ran\n{answer}").as_bytes()).expect("written");

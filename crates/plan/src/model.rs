@@ -69,6 +69,15 @@ impl Plan {
         self.tasks.iter().any(|task| task.work.changes())
     }
 
+    /// The task of a plan that does nothing on node `index` but run one command without input, all nodes at once: what
+    /// the run has of the node may end with the command.
+    #[must_use]
+    pub fn sole_command(&self, index: usize) -> Option<(&Task, &str)> {
+        let ([task], [step]) = (self.tasks.as_slice(), self.steps.as_slice()) else { return None };
+        let Work::Exec { command, input: None } = &task.work else { return None };
+        (!task.batched && step.nodes.contains(&index)).then_some((task, command.as_str()))
+    }
+
     /// The action of the first task, which is the run's on a command line.
     #[must_use]
     pub fn action(&self) -> Option<Action> {

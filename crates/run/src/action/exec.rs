@@ -43,7 +43,12 @@ pub(crate) async fn act<T: Transport>(
     let started = Instant::now();
     let mut give_up = node.signals.give_up.clone();
     let access = node.access_for(node_batch);
-    let ended = run(&node.connection, command, input, &access, wait_until_set(&mut give_up)).await;
+    let give_up = wait_until_set(&mut give_up);
+    let ended = match lock.take_staged() {
+        // It waits on the node, and has the lock.
+        Some(staged) => staged.run(give_up).await,
+        None => run(&node.connection, command, input, &access, give_up).await,
+    };
     let mut result = judged(node.results.empty(node_batch, Outcome::Changed), ended, &access);
     result.duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
     node.send_results(item, [result]).await;

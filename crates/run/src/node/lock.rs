@@ -1,8 +1,9 @@
 //! The lock and the guard of one node: taken before the first change, taken again after a lost connection, let go in the end.
 //!
 //! Here live [`LockPolicy`] and [`NodeLock`]. It uses the context of the node and `guard`. What always holds: lock and
-//! guard are one channel, so a run that has the lock also has a guard on the node that starts stopped services; a lock of
-//! another run is never broken. Start reading at [`NodeLock::take`].
+//! guard are one channel, so a run that has the lock also has a guard on the node that starts stopped services; a run of
+//! one command has that command behind the channel instead, and its lock ends with it; a lock of another run is never
+//! broken. Start reading at [`NodeLock::take`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::engine::message::{WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
 use crate::node::signals::wait_until_set;
 use ctl_event::{ActivityPhase, Failure, FailureKind, Outcome, PhaseKind, Stage};
-use ctl_guard::{Guard, LockHolder, Rescue, TakeError};
+use ctl_guard::{Guard, LockHolder, Rescue, StagedCommand, TakeError};
 use ctl_plan::Plan;
+use ctl_remote::Sudo;
 use ctl_transport::{Transport, TransportError};
 
 /// The guard of a controller that is gone ends after this time at the latest: it notices within 20 s, starts again what
@@ -47,10 +49,18 @@ impl LockPolicy {
     }
 }
 
+/// What holds the lock of a node.
+enum TakenLock {
+    Guard(Guard),
+    Command(StagedCommand),
+}
+
 /// The lock of one node, as far as this run has it.
 pub(crate) struct NodeLock {
     policy: Arc<LockPolicy>,
     guard: Option<Guard>,
+    /// The lock of a run that has nothing to do on the node but one command.
+    staged: Option<StagedCommand>,
     /// Whether the node could not be locked at the last attempt.
     is_unlockable: bool,
 }
@@ -58,7 +68,7 @@ pub(crate) struct NodeLock {
 impl NodeLock {
     /// Not taken yet.
     pub(crate) fn new(policy: Arc<LockPolicy>) -> Self {
-        Self { policy, guard: None, is_unlockable: false }
+        Self { policy, guard: None, staged: None, is_unlockable: false }
     }
 
     /// The guard; none where the operator does without, and before it is taken.
@@ -68,7 +78,12 @@ impl NodeLock {
 
     /// Whether the guard lives.
     pub(crate) fn is_guarded(&self) -> bool {
-        self.guard.as_ref().is_some_and(Guard::is_alive)
+        self.guard.as_ref().is_some_and(Guard::is_alive) || self.staged.as_ref().is_some_and(StagedCommand::is_alive)
+    }
+
+    /// The run's only command, if the lock was taken together with it.
+    pub(crate) fn take_staged(&mut self) -> Option<StagedCommand> {
+        self.staged.take().filter(StagedCommand::is_alive)
     }
 
     /// Whether the operator does without a guard where it would not work.
@@ -113,8 +128,12 @@ impl NodeLock {
             taken = self.ask(node, &session, deadline).await;
         }
         match taken {
-            Ok(guard) => {
+            Ok(TakenLock::Guard(guard)) => {
                 self.guard = Some(guard);
+                Ok(())
+            }
+            Ok(TakenLock::Command(staged)) => {
+                self.staged = Some(staged);
                 Ok(())
             }
             Err(TakeError::Held(holder)) => {
@@ -140,10 +159,21 @@ impl NodeLock {
     async fn ask<T: Transport>(
         &self,
         node: &NodeContext<T>,
-        session: &T::Session,
+        session: &Arc<T::Session>,
         deadline: Instant,
-    ) -> Result<Guard, TakeError> {
-        let taken = Guard::take(session, &self.policy.owner, &node.access.sudo);
+    ) -> Result<TakenLock, TakeError> {
+        let taken = async {
+            // Through sudo a command runs as another user than the guard; that case is rare, and goes its own way.
+            if let (Some((task, command)), Sudo::No) =
+                (node.results.plan.sole_command(node.results.index), &node.access.sudo)
+            {
+                let time = task.timeout.unwrap_or(node.access.timeout);
+                if let Some(staged) = StagedCommand::take(session, &self.policy.owner, command, time).await? {
+                    return Ok(TakenLock::Command(staged));
+                }
+            }
+            Guard::take(session.as_ref(), &self.policy.owner, &node.access.sudo).await.map(TakenLock::Guard)
+        };
         timeout_at(deadline, taken).await.unwrap_or(Err(TakeError::Silent(node.access.timeout)))
     }
 
@@ -228,9 +258,20 @@ impl NodeLock {
 
     /// Releases the lock.
     pub(crate) async fn release<T: Transport>(&mut self, node: &NodeContext<T>) {
-        let Some(guard) = self.guard.take() else { return };
+        let (guard, staged) = (self.guard.take(), self.staged.take());
+        if guard.is_none() && staged.is_none() {
+            return;
+        }
+        let release = async {
+            if let Some(guard) = guard {
+                guard.release().await;
+            }
+            if let Some(staged) = staged {
+                staged.release().await;
+            }
+        };
         tokio::select! {
-            () = guard.release() => {}
+            () = release => {}
             // A guard that hears nothing ends by itself, so a node that hangs does not hold up the end of the run.
             () = node.connection.falls_silent() => debug!("the node hangs: not waiting for its guard to exit"),
         }
