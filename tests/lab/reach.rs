@@ -56,6 +56,29 @@ fn a_status_that_starts_nothing_on_the_node() {
     assert!(execs.len() == 1 && is_guard(&execs[0]), "{execs:?}");
 }
 
+/// A second service costs no call of a status. An action on it has a channel beside that of the first, and no further
+/// process. A rolling restart opens one connection to each node.
+#[test]
+fn a_second_service_costs_its_own_calls() {
+    let cluster = Cluster::start(uniform(4));
+    let seen = |line: &str| {
+        cluster.nodes().iter().for_each(|node| node.reset_counters());
+        let run = cluster.ctl(&format!("service {line} -y -o json")).expect(0);
+        let seen = cluster.nodes().iter().map(|node| node.counters());
+        let counts = seen.inspect(|seen| assert_eq!((seen.connections, seen.logins), (1, 1), "{seen:?}\n{run}"));
+        counts.map(|seen| [seen.execs.len(), seen.streamlocal_opens.len(), seen.rpc_calls.len()]).collect::<Vec<_>>()
+    };
+    let both = format!("{COLLECTOR} contrail-analytics-api");
+    let status = seen(&format!("{COLLECTOR} status"));
+    assert!(status.iter().all(|[execs, channels, _]| [*execs, *channels] == [0, 1]), "{status:?}");
+    assert_eq!(seen(&format!("{both} status")), status);
+    let channels =
+        |line: String| seen(&line).into_iter().map(|[execs, channels, _]| [execs, channels]).collect::<Vec<_>>();
+    assert_eq!(channels(format!("{COLLECTOR} restart --stable 0s")), [[1, 1]; 4]);
+    assert_eq!(channels(format!("{both} restart --stable 0s")), [[1, 2]; 4]);
+    assert_eq!(channels(format!("{COLLECTOR} restart --rolling --stable 0s")), [[1, 1]; 4]);
+}
+
 /// The same cluster gives the same status with each backend.
 #[test]
 fn the_status_of_a_cluster() {

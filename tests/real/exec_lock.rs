@@ -15,8 +15,12 @@ fn is_locked(node: &Node) -> bool {
     !node.sh("flock -n -o /run/lock true && echo free || true").contains("free")
 }
 
-/// Until this file exists, the command runs.
-const HELD: &str = "echo held; until [ -e /run/go ]; do sleep 0.1; done";
+/// A command that runs until a file exists, and leaves one where it was started.
+const HELD: &str = "echo held; touch /run/started; until [ -e /run/go ]; do sleep 0.1; done";
+
+fn has_started(node: &Node) -> bool {
+    node.sh("ls /run/started 2>/dev/null || true").contains("started")
+}
 
 /// The number of processes that a node starts for a command, its lock and its watcher. Every process costs a node as much
 /// as a small command.
@@ -47,7 +51,7 @@ fn a_lock_lasts_as_long_as_its_command() {
     let cluster = Cluster::of(2, &spec());
     let first = Running::start(cluster.ctl_command(["exec", "-y", "-o", "json", "--reason", "first", "--", HELD]));
     let nodes = cluster.nodes();
-    eventually("the commands to run", || nodes.iter().all(|node| node_has(node, "sleep 0.1")).then_some(()));
+    eventually("the commands to run", || nodes.iter().all(has_started).then_some(()));
     let second = cluster.ctl("exec -y -o json -- true").expect(6);
     assert_eq!(second.outcomes(), ["a1 - not_started locked", "a2 - not_started locked"], "{second}");
     let message = second.result("a1")["failure"]["message"].as_str().unwrap().to_owned();
@@ -66,9 +70,8 @@ fn a_lock_lasts_as_long_as_its_command() {
 fn a_command_that_is_held_back_is_dropped() {
     let cluster = Cluster::of(2, &spec());
     let nodes = cluster.nodes();
-    let command = format!("touch /run/started; {HELD}");
-    let run = Running::start(cluster.ctl_command(["exec", "-y", "-f", "1", "-o", "json", "--", &command]));
-    eventually("one command to run", || nodes.iter().any(|node| node_has(node, "sleep 0.1")).then_some(()));
+    let run = Running::start(cluster.ctl_command(["exec", "-y", "-f", "1", "-o", "json", "--", HELD]));
+    eventually("one command to run", || nodes.iter().any(has_started).then_some(()));
     assert!(nodes.iter().all(is_locked));
     run.signal("KILL");
     drop(run.finish());
@@ -76,8 +79,7 @@ fn a_command_that_is_held_back_is_dropped() {
         let is_free = |node| !is_locked(node) && !node_has(node, "ctl-staged") && !node_has(node, "sleep 0.1");
         nodes.iter().all(is_free).then_some(())
     });
-    let ran = nodes.iter().filter(|node| node.sh("ls /run/started 2>/dev/null || true").contains("started"));
-    assert_eq!(ran.count(), 1);
+    assert_eq!(nodes.iter().filter(|node| has_started(node)).count(), 1);
 }
 
 fn node_has(node: &Node, words: &str) -> bool {
