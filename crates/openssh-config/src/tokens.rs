@@ -129,7 +129,14 @@ fn tilde_as<'t>(text: &'t str, own: Option<&Path>, operator: &OperatorEnv) -> Re
     let home = home.to_string_lossy();
     // tilde_expand (misc.c) drops extra slashes and adds one if the home has none: `~//x` and `~/x` are one file.
     let rest = rest.trim_start_matches('/');
-    Ok(Cow::Owned(format!("{home}{}{rest}", if home.ends_with('/') { "" } else { "/" })))
+    // Put together by hand: the usual key files are made for every node.
+    let mut path = String::with_capacity(home.len() + 1 + rest.len());
+    path.push_str(&home);
+    if !home.ends_with('/') {
+        path.push('/');
+    }
+    path.push_str(rest);
+    Ok(Cow::Owned(path))
 }
 
 fn home(operator: &OperatorEnv) -> Result<&Path, ConfigProblem> {

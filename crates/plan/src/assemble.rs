@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::amount::CapPolicy;
@@ -31,10 +31,10 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
             None => nodes.push(own.clone()),
         }
     }
-    let order: BTreeMap<&str, usize> =
+    let order: HashMap<&str, usize> =
         inventory.nodes.iter().enumerate().map(|(rank, node)| (node.name.as_str(), rank)).collect();
     // The order of the inventory, whatever the order of the tasks.
-    nodes.sort_by_key(|selected| order.get(selected.node.name.as_str()).copied());
+    nodes.sort_by_cached_key(|selected| order.get(selected.node.name.as_str()).copied());
     let mut plan = Plan {
         tasks: IndexVec::default(),
         via,
@@ -47,7 +47,7 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
     };
     for (index, TaskSpec { task, nodes }) in wanted.into_iter().enumerate() {
         let task_index = TaskIndex::from(index);
-        let names: BTreeMap<&str, &SelectedNode> =
+        let names: HashMap<&str, &SelectedNode> =
             nodes.iter().map(|selected| (selected.node.name.as_str(), selected)).collect();
         let meant: Vec<(usize, &SelectedNode)> = (0..plan.selected)
             // Only up to `selected`: behind it are nodes that a cap of an earlier task added.
@@ -144,6 +144,7 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use proptest::prelude::*;
@@ -163,7 +164,7 @@ mod tests {
             supervisors: Vec::new(),
             init_services: Vec::new(),
             max_unavailable: None,
-            introspect: std::collections::BTreeMap::new(),
+            introspect: BTreeMap::new(),
             oneshot: Vec::new(),
         })
     }

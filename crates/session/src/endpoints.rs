@@ -61,8 +61,8 @@ pub struct EndpointResolver<'a> {
     exec: ExecRunner,
     /// The bastions known so far: equal ones are one.
     bastions: RefCell<HashMap<BastionPath, Arc<Endpoint>>>,
-    host_keys: RefCell<HashSet<Arc<HostKeySettings>>>,
-    algorithms: RefCell<HashSet<Arc<AlgorithmLists>>>,
+    host_keys: SharedSettings<HostKeySettings>,
+    algorithms: SharedSettings<AlgorithmLists>,
     /// Settings that are not honoured, and are too harmless to be refused.
     named: RefCell<BTreeSet<String>>,
     refused: RefCell<BTreeSet<String>>,
@@ -95,8 +95,8 @@ impl<'a> EndpointResolver<'a> {
             exec: ExecRunner::new(&operator),
             operator,
             bastions: RefCell::default(),
-            host_keys: RefCell::default(),
-            algorithms: RefCell::default(),
+            host_keys: SharedSettings::default(),
+            algorithms: SharedSettings::default(),
             named: RefCell::default(),
             refused: RefCell::default(),
         })
@@ -317,8 +317,8 @@ impl<'a> EndpointResolver<'a> {
                 agent: self.agent(resolved),
                 methods: methods(resolved),
             },
-            host_keys: intern(&self.host_keys, host_keys(resolved)),
-            algorithms: intern(&self.algorithms, algorithms(resolved)),
+            host_keys: self.host_keys.intern(host_keys(resolved)),
+            algorithms: self.algorithms.intern(algorithms(resolved)),
             keepalive: keepalive(resolved),
             connect_timeout: connect_timeout(resolved),
             retries: common.retries,
@@ -474,16 +474,36 @@ fn from_inventory<T>(value: T) -> OverrideValue<T> {
     OverrideValue { value, origin: ConfigOrigin::Inventory("".into()) }
 }
 
-/// One copy of what many endpoints have.
-fn intern<T: Eq + Hash>(all: &RefCell<HashSet<Arc<T>>>, value: T) -> Arc<T> {
-    let mut all = all.borrow_mut();
-    // Equal settings share one copy, which saves memory and lets `Arc` compare by pointer.
-    if let Some(known) = all.get(&value) {
-        return Arc::clone(known);
+/// Settings that many endpoints have: one copy of each, which saves memory and lets `Arc` compare by pointer.
+struct SharedSettings<T> {
+    all: RefCell<HashSet<Arc<T>>>,
+    last: RefCell<Option<Arc<T>>>,
+}
+
+impl<T> Default for SharedSettings<T> {
+    fn default() -> Self {
+        Self { all: RefCell::default(), last: RefCell::default() }
     }
-    let value = Arc::new(value);
-    all.insert(Arc::clone(&value));
-    value
+}
+
+impl<T: Eq + Hash> SharedSettings<T> {
+    /// The copy that equals `value`.
+    fn intern(&self, value: T) -> Arc<T> {
+        let mut last = self.last.borrow_mut();
+        // Mostly the settings of the node before, and paths take long to hash.
+        if let Some(last) = last.as_ref().filter(|last| ***last == value) {
+            return Arc::clone(last);
+        }
+        let mut all = self.all.borrow_mut();
+        let known = all.get(&value).map(Arc::clone);
+        let shared = known.unwrap_or_else(|| {
+            let new = Arc::new(value);
+            all.insert(Arc::clone(&new));
+            new
+        });
+        *last = Some(Arc::clone(&shared));
+        shared
+    }
 }
 
 fn host_keys(resolved: &ResolvedHost) -> HostKeySettings {
