@@ -2,9 +2,11 @@
 //!
 //! What always holds: a run that keeps its connections until its end, as one that changes nodes does, has room for all
 //! of them or does not start; one that reads takes fewer nodes at once and says so. A connection that still finds no
-//! free file is a failure of the controller, not of a node ([`ctl_local::process::exhausted`]).
+//! free file is a failure of the controller, not of a node ([`ctl_local::process::exhausted`]). More connections at once
+//! than memory and processors bear are made anyway, with a warning: both are estimates.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use ctl_console::error::CliError;
 use ctl_console::terminal;
@@ -14,6 +16,12 @@ use ctl_transport::{Endpoint, ProxyRoute};
 /// Files that are open besides connections: standard streams, the runtime's, journal, log, agent, key files, name
 /// servers.
 const BESIDES: usize = 32;
+
+/// Memory that a connection takes, in bytes, while it is made and while it is held.
+const CONNECTION_MEMORY: u64 = 160 << 10;
+
+/// Processor time that a login takes.
+const LOGIN_TIME: Duration = Duration::from_millis(1);
 
 /// What a run may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +59,65 @@ pub(crate) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Res
             room.forks
         ));
     }
+    let forks = room.forks.min(access.len());
+    let patience = access.iter().map(|access| access.endpoint.connect_timeout).min().unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let strain = RunStrain { forks, held: if keeps { access.len() } else { forks } };
+    for warning in [strain.on_memory(free_memory()), strain.on_processors(processors, patience)].into_iter().flatten() {
+        terminal::say(&format!("warning: {warning}"));
+    }
     Ok(room)
+}
+
+/// What a run asks of this machine besides files.
+struct RunStrain {
+    /// Nodes that are logged in to at once.
+    forks: usize,
+    /// Connections that are held at once.
+    held: usize,
+}
+
+impl RunStrain {
+    /// Why the connections may take more memory than there is.
+    fn on_memory(&self, free: Option<u64>) -> Option<String> {
+        let (held, free) = (u64::try_from(self.held).ok()?, free?);
+        let need = held.saturating_mul(CONNECTION_MEMORY);
+        if need <= free {
+            return None;
+        }
+        let remedy = if self.held > self.forks {
+            "select fewer nodes with -w".to_owned()
+        } else {
+            format!("--forks {} needs no more than that", (free / CONNECTION_MEMORY).max(1))
+        };
+        let (need, free) = (need >> 20, free >> 20);
+        Some(format!("{held} connections at once take about {need} MiB of memory, and {free} MiB are free; {remedy}"))
+    }
+
+    /// Why nodes that are well may time out: every login gets its share of the processors.
+    fn on_processors(&self, processors: usize, patience: Duration) -> Option<String> {
+        // Half of the time is left to the network and the node.
+        let most = patience.as_millis() / 2 / LOGIN_TIME.as_millis().max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(processors).max(1);
+        let (forks, seconds) = (self.forks, patience.as_secs_f64());
+        (forks > most).then(|| {
+            format!(
+                "{forks} logins at once may keep this machine's processors busy for most of the {seconds:.1} s that a node \
+                 has (--connect-timeout); use --forks {most}"
+            )
+        })
+    }
+}
+
+/// The memory that is free on this machine, in bytes; none where nothing reports it.
+fn free_memory() -> Option<u64> {
+    let number = |file: &str| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let machine = machine.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.strip_suffix("kB"))?;
+    let machine = machine.trim().parse::<u64>().ok()? << 10;
+    // A container may have less than its machine; without a limit the file has no number.
+    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    Some(group.map_or(machine, |(most, used)| machine.min(most.saturating_sub(used))))
 }
 
 /// The open files that connections take.
@@ -118,6 +184,34 @@ fn files(endpoint: &Endpoint) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_than_the_machine_bears_is_said() {
+        let strain = |forks, held| RunStrain { forks, held };
+        assert_eq!(strain(256, 256).on_memory(Some(64 << 20)), None);
+        assert_eq!(strain(4096, 4096).on_memory(None), None);
+        assert_eq!(
+            strain(4096, 4096).on_memory(Some(64 << 20)).as_deref(),
+            Some(
+                "4096 connections at once take about 640 MiB of memory, and 64 MiB are free; --forks 409 needs no more than that"
+            )
+        );
+        assert_eq!(
+            strain(256, 5000).on_memory(Some(64 << 20)).as_deref(),
+            Some(
+                "5000 connections at once take about 781 MiB of memory, and 64 MiB are free; select fewer nodes with -w"
+            )
+        );
+        let five = Duration::from_secs(5);
+        assert_eq!(strain(4096, 4096).on_processors(2, five), None);
+        assert_eq!(
+            strain(4096, 4096).on_processors(1, five).as_deref(),
+            Some(
+                "4096 logins at once may keep this machine's processors busy for most of the 5.0 s that a node has (--connect-timeout); use --forks 2500"
+            )
+        );
+        assert_eq!(strain(1, 1).on_processors(1, Duration::ZERO), None);
+    }
 
     #[test]
     fn what_fits() {
