@@ -404,19 +404,17 @@ mod tests {
     /// A value as Python's `xmlrpclib` writes it.
     fn written(value: &Value) -> String {
         let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let inside = match value {
-            Value::Integer(number) => format!("<int>{number}</int>"),
-            Value::Boolean(yes) => format!("<boolean>{}</boolean>", u8::from(*yes)),
-            Value::Array(items) => {
-                format!("<array><data>\n{}</data></array>", items.iter().map(written).collect::<String>())
-            }
-            Value::Struct(members) => {
-                let member = |(name, value)| format!("<member>\n<name>{name}</name>\n{}</member>\n", written(value));
-                format!("<struct>\n{}</struct>", members.iter().map(member).collect::<String>())
-            }
-            other @ (Value::String(_) | Value::Double(_) | Value::DateTime(_) | Value::Base64(_) | _) => {
-                format!("<string>{}</string>", escaped(text(other).unwrap_or_default()))
-            }
+        let inside = if let Value::Integer(number) = value {
+            format!("<int>{number}</int>")
+        } else if let Value::Boolean(yes) = value {
+            format!("<boolean>{}</boolean>", u8::from(*yes))
+        } else if let Some(items) = items(value) {
+            format!("<array><data>\n{}</data></array>", items.iter().map(written).collect::<String>())
+        } else if let Some(members) = members(value) {
+            let member = |(name, value)| format!("<member>\n<name>{name}</name>\n{}</member>\n", written(value));
+            format!("<struct>\n{}</struct>", members.iter().map(member).collect::<String>())
+        } else {
+            format!("<string>{}</string>", escaped(text(value).unwrap_or_default()))
         };
         format!("<value>{inside}</value>\n")
     }

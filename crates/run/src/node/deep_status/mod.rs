@@ -164,10 +164,11 @@ impl<T: Transport> DeepStatus<T> {
                 of_state(process.state, &process.description)
             }
         };
-        let unstable = async {
+        // Boxed: it is large and mostly done at once, while the service is still being asked.
+        let unstable = Box::pin(async {
             let reason = self.past(instance).unstable(instance, process).await?;
             Some(ServiceStatement { status: FunctionalStatus::Failed, reason: Some(reason) })
-        };
+        });
         let both = futures_util::future::join(ask, unstable);
         match timeout_at(self.deadline, both).await {
             Ok((said, unstable)) => unstable.or(said),
