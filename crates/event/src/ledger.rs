@@ -302,11 +302,10 @@ impl Ledger {
             EventKind::CancelBegan { reason } => self.cancel = self.cancel.max(Some(*reason)),
             EventKind::RunFinished { .. } => {
                 self.finished = true;
-                // No result follows: they are put in order as they are, and not copied.
+                // No result follows: they are put in order where they are, and not copied.
                 let order = self.order();
-                let mut arrived: Vec<_> = std::mem::take(&mut self.arrived).into_iter().map(Some).collect();
-                let mut results: Vec<_> =
-                    order.into_iter().filter_map(|place| arrived.get_mut(place).and_then(Option::take)).collect();
+                let mut results = std::mem::take(&mut self.arrived);
+                put_in_order(&mut results, order);
                 if let Some(head) = self.head.as_ref().filter(|head| head.action.as_deref() == Some("status")) {
                     // Standby can only be judged on the complete set.
                     standby::judge(&mut results, &head.selection);
@@ -381,6 +380,21 @@ impl Ledger {
     }
 }
 
+/// Puts each item at the place whose number in `order` is that of the item's own place; every place occurs there once.
+fn put_in_order<T>(items: &mut [T], mut order: Vec<usize>) {
+    for start in 0..order.len() {
+        let mut at = start;
+        // Each round of places that take each other's items is followed once; the item that is in the way is carried along.
+        while order[at] != start {
+            let from = order[at];
+            items.swap(at, from);
+            order[at] = at;
+            at = from;
+        }
+        order[at] = at;
+    }
+}
+
 fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
@@ -440,6 +454,15 @@ mod tests {
 
     use super::*;
     use crate::ActivityPhase;
+
+    proptest! {
+        #[test]
+        fn items_are_put_in_any_order(order in Just((0_usize..12).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut items: Vec<usize> = (0..12).collect();
+            put_in_order(&mut items, order.clone());
+            prop_assert_eq!(items, order);
+        }
+    }
 
     fn head() -> RunHead {
         RunHead {
