@@ -1,6 +1,6 @@
 //! The actions of a supervisord: it starts and stops processes, and changes its configuration.
 //!
-//! Start at [`Supervisord::begin`] and [`Supervisord::finish`]. Invariant: an action changes a process only in `begin`,
+//! Start at [`Supervisord::begin`] and [`Supervisord::finish`]. Invariants: an action changes a process only in `begin`,
 //! under the lock; `finish` only waits.
 
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 //!
 //! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH WATCHER`, then a line of script, which the lab does
 //! not interpret, a line with the command encoded for `printf %b`, and LENGTH bytes of the command's input in base64. Or
-//! the command is a further word, and nothing follows. Start at [`run`]. Invariant: after the command was ended, nothing that the small shell started for it keeps running,
+//! the command is a further word, and nothing follows. Start at [`run`]. Invariants: after the command was ended, nothing that the small shell started for it keeps running,
 //! background jobs included; requests that it sent to a supervisord stay in effect.
 
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,7 @@
 //! The parts of a Contrail node by role and release: instances, addresses, programs, init services. Data only; nothing
 //! here depends on time or state.
 //!
-//! Invariant: a program appears once in an instance, and the instances of one node have different addresses.
+//! Invariants: a program appears once in an instance, and the instances of one node have different addresses.
 
 use crate::spec::{NodeSpec, Release, Role};
 

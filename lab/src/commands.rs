@@ -1,6 +1,6 @@
 //! The commands of a simulated node, and the privileges that they run with.
 //!
-//! Invariant: an unknown command prints `not found` and exits with 127, as in a shell; nothing of the real machine is
+//! Invariants: an unknown command prints `not found` and exits with 127, as in a shell; nothing of the real machine is
 //! touched.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! A TCP stream that can be cut or frozen from outside, so that the lab can simulate a broken network.
 //!
-//! Invariant: a cut stream ends for both sides at once; a frozen one moves no byte until it is cut or thawed, and its
+//! Invariants: a cut stream ends for both sides at once; a frozen one moves no byte until it is cut or thawed, and its
 //! peer sees neither data nor an end.
 
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! A client sends `exec /bin/sh -c SCRIPT ctl-put LIMIT MARK SIZE MODE into|any RANDOM`, then a line of script, which the
 //! lab does not interpret, lines with the target and the file's name encoded for `printf %b` and with the SHA-256, and the
-//! content once the answer was `send`; or `ctl-get MARK SIZE` and lines with the script, the source and the SHA-256. Invariant: a file
+//! content once the answer was `send`; or `ctl-get MARK SIZE` and lines with the script, the source and the SHA-256. Invariants: a file
 //! of a simulated node is text, has no permissions of its own, and is replaced as a whole.
 
 use sha2::{Digest, Sha256};

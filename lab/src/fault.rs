@@ -1,7 +1,7 @@
 //! The faults that a test can inject, and the set of faults in force on one node.
 //!
 //! Start at [`Fault`]. Faults are data: the modules that act (network, sshd, supervisord, init) query the set.
-//! Invariant: a fault of one program affects no other program; clearing a fault restores a healthy node as far as the
+//! Invariants: a fault of one program affects no other program; clearing a fault restores a healthy node as far as the
 //! fault allows (a process that it killed stays dead until something starts it).
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The files that a lab writes for its clients: inventory, known_hosts, identity, ssh_config.
 //!
-//! Invariant: known_hosts has the entries that each node's faults require; only its owner can read the identity; a file
+//! Invariants: known_hosts has the entries that each node's faults require; only its owner can read the identity; a file
 //! is replaced atomically.
 
 use std::fmt::Write as _;

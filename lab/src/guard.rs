@@ -3,7 +3,7 @@
 //! A client sends `exec /bin/sh -c SCRIPT ctl-guard MARK WORDS…`, two lines of script, and then lines of the protocol.
 //! The lab interprets no script, but implements here what the scripts would do. Start at [`run`] and [`Guards`].
 //!
-//! Invariant: at most one guard holds the lock. The lock is released when its guard has ended for any reason, and never
+//! Invariants: at most one guard holds the lock. The lock is released when its guard has ended for any reason, and never
 //! before the rescue is over. Every armed code is either disarmed, dropped by `q` or by a kill, or run.
 
 use std::collections::BTreeMap;

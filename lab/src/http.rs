@@ -3,7 +3,7 @@
 //! It reproduces these bugs, each seen on supervisor 4.2.5: a body without Content-Length gets 411, and the bytes after
 //! it break the connection; a request sent while an earlier one still waits for its process turns both replies into a
 //! jumble that begins with 400, though the action runs; a 401 leaves the connection open and ignores further input.
-//! Invariant: a client that disconnects stops no action.
+//! Invariants: a client that disconnects stops no action.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `service NAME VERB` and `systemctl VERB NAME`: the three init systems.
 //!
 //! There are three kinds of names: supervisord instances, services that init runs without supervisord (Cassandra), and
-//! wrappers that pass a verb to supervisorctl under their own name. Invariant: text and exit code match the init
+//! wrappers that pass a verb to supervisorctl under their own name. Invariants: text and exit code match the init
 //! system; a restarted instance is up, with a new pid, before the command ends.
 
 use std::sync::{Arc, Mutex};

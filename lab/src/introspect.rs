@@ -1,6 +1,6 @@
 //! The introspect HTTP port of a Contrail program. It has one page, NodeStatus.
 //!
-//! Start at [`Introspect`]. Invariant: the port of a program is open only if the program is RUNNING and a port was set
+//! Start at [`Introspect`]. Invariants: the port of a program is open only if the program is RUNNING and a port was set
 //! for it; the page has the form of release 3.2, and its first entry has no process_status, so a reader must skip it.
 
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! The running lab: it starts the nodes, writes the files, and stops everything when it is dropped.
 //!
-//! Invariant: `start` returns only when every node that should listen does, and only addresses in 127/8 are bound.
+//! Invariants: `start` returns only when every node that should listen does, and only addresses in 127/8 are bound.
 
 use std::io;
 use std::net::Ipv4Addr;

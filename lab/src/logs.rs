@@ -1,6 +1,6 @@
 //! The logs of a process as supervisord stores and returns them, and the entries about it in supervisord's own log.
 //!
-//! Invariant: a log is bytes, read the way `readFile` and `tailFile` of supervisord read a file; past [`LIMIT`] it is
+//! Invariants: a log is bytes, read the way `readFile` and `tailFile` of supervisord read a file; past [`LIMIT`] it is
 //! rotated, as supervisord does; only supervisord on Python 3 rejects bytes that are not UTF-8.
 
 use crate::rpcfault::{RpcFault, code};

@@ -1,6 +1,6 @@
 //! The nodes' listeners: normal ones, refusing ones, and ones that drop connects.
 //!
-//! Invariant: only addresses in 127/8 are bound; a change of a node's faults changes its listener at once; everything
+//! Invariants: only addresses in 127/8 are bound; a change of a node's faults changes its listener at once; everything
 //! ends when the lab is dropped.
 
 use std::io;

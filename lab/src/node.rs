@@ -1,6 +1,6 @@
 //! One simulated node: its supervisords, services and files, and the handle with which tests observe and disturb it.
 //!
-//! Start at [`Node`]. Invariant: a test reads the state at that instant, after everything that was due has happened.
+//! Start at [`Node`]. Invariants: a test reads the state at that instant, after everything that was due has happened.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

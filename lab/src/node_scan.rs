@@ -1,7 +1,7 @@
 //! The results of a client's node scan: core files, sockets, configuration files, packages.
 //!
 //! Start at [`run`], which answers the scan script; its arguments are the paths to search. [`ports`] answers the script
-//! that lists open ports, and [`find`] the one that finds supervisords. Invariant: the results agree with `test`, and with a connect to a socket or a port.
+//! that lists open ports, and [`find`] the one that finds supervisords. Invariants: the results agree with `test`, and with a connect to a socket or a port.
 
 use crate::catalogue::Address;
 use crate::commands::Context;

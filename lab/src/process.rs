@@ -1,7 +1,7 @@
 //! One supervised process: supervisord's state machine, driven by time.
 //!
 //! A process does nothing by itself: [`Process::next`] returns when something is due and [`Process::fire`] does it.
-//! Invariant: `pid` is nonzero exactly in STARTING, RUNNING and STOPPING; each spawn takes a pid that is new on its
+//! Invariants: `pid` is nonzero exactly in STARTING, RUNNING and STOPPING; each spawn takes a pid that is new on its
 //! node.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The functions of a guard's rescue: check the commands that it will use, and start a process, a process group, or an
 //! init service.
 //!
-//! Start at [`run`]. Invariant: each function uses the node's own `supervisorctl` and `service`, with their usual
+//! Start at [`run`]. Invariants: each function uses the node's own `supervisorctl` and `service`, with their usual
 //! privileges and faults; none takes longer than its limit.
 
 use std::time::Duration;

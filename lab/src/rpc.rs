@@ -1,6 +1,6 @@
 //! supervisord's XML-RPC methods: names, parameters, faults. [`Supervisord`] does the work.
 //!
-//! Invariant: a method either answers at once or returns a future. Dropping that future, as happens when the client
+//! Invariants: a method either answers at once or returns a future. Dropping that future, as happens when the client
 //! disconnects, does not stop an action in progress.
 
 use std::collections::BTreeMap;

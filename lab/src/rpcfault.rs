@@ -1,6 +1,6 @@
 //! The faults of supervisord's XML-RPC interface: numbers and texts.
 //!
-//! Invariant: the text is `NAME: extra`, or the bare name, as supervisord writes it.
+//! Invariants: the text is `NAME: extra`, or the bare name, as supervisord writes it.
 
 /// Fault numbers of supervisord's XML-RPC interface.
 pub(crate) mod code {

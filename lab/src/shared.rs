@@ -1,6 +1,6 @@
 //! The state that all parts of a node share: its description, faults, counters and live connections.
 //!
-//! Invariant: no lock of this module is held while another one is taken, or across an await.
+//! Invariants: no lock of this module is held while another one is taken, or across an await.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 //! Supported: words with quotes and backslashes, `$NAME` and `$?`, `;` and newlines, `&&`, `||`, `|`, `!`, `&`,
 //! `if`/`elif`/`else`, `for`/`in`, `( … )` and `{ …; }`, redirections to `/dev/null` and between 1 and 2. Rejected with
 //! a message and exit code 2: substitutions, globs, functions, assignments before a command, pipes of more than two
-//! commands. Invariant: nothing of the real machine is read, written or run.
+//! commands. Invariants: nothing of the real machine is read, written or run.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! The description of a lab: the cluster, its nodes, their releases, privileges and faults. Data only.
 //!
-//! Start at [`ClusterSpec`]. Invariant: nothing here opens a socket or reads a file.
+//! Start at [`ClusterSpec`]. Invariants: nothing here opens a socket or reads a file.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The SSH server of a node: it authenticates users and connects channels.
 //!
-//! Invariant: no handler waits for anything slow (except under the fault that makes a login hang), so that a session
+//! Invariants: no handler waits for anything slow (except under the fault that makes a login hang), so that a session
 //! with one hanging command still serves its other channels; a command keeps running when its client disconnects.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The three streams of a command on a simulated node: the source of its input and the target of its output.
 //!
-//! It uses no other module of the lab. Invariant: a command that writes learns when nobody reads; the next command gets
+//! It uses no other module of the lab. Invariants: a command that writes learns when nobody reads; the next command gets
 //! input that the previous one did not read.
 
 use std::sync::Arc;

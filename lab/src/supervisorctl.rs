@@ -1,6 +1,6 @@
 //! `supervisorctl` as it runs on a node: its output and exit codes, by version.
 //!
-//! Invariant: 3.0 and 3.3 always exit with 0, except after a Python exception (2); 4.2.5 exits with LSB codes, where
+//! Invariants: 3.0 and 3.3 always exit with 0, except after a Python exception (2); 4.2.5 exits with LSB codes, where
 //! the last failure counts. A client that disconnects stops nothing, because the command runs on the node.
 
 mod config;

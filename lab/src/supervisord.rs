@@ -1,7 +1,7 @@
 //! One simulated supervisord: its processes over time, its own lifetime, and the actions that clients request.
 //!
 //! Start at [`Supervisord`]. Time passes lazily: every read first applies due changes ([`Supervisord::look`]), and one
-//! timer wakes the waiters. Invariant: an action takes effect at once and under the lock; dropping a waiter does not
+//! timer wakes the waiters. Invariants: an action takes effect at once and under the lock; dropping a waiter does not
 //! change its result.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Small helpers for all other modules. They use no other module.
 //!
-//! Invariant: nothing here blocks or panics on any input.
+//! Invariants: nothing here blocks or panics on any input.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,6 +1,6 @@
 //! XML-RPC values in the form that Python's `xmlrpc.client` writes, which is what supervisord sends.
 //!
-//! Invariant: only `&`, `<` and `>` are escaped. Control characters are sent unchanged, though XML does not allow them;
+//! Invariants: only `&`, `<` and `>` are escaped. Control characters are sent unchanged, though XML does not allow them;
 //! clients must handle that.
 
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! How a command that goes to nodes is executed: plan, session, journal, run, sinks, exit code.
 //!
-//! Here lives [`execute`]. What always holds: files that the results go to are opened before a node is touched, and stand
+//! Here lives [`execute`]. Invariants: files that the results go to are opened before a node is touched, and stand
 //! under their names only once they are complete; a run that changes nodes is in the journal before anything is connected
 //! to for it; a run that did not finish ends with the command that resumes it.
 

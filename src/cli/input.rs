@@ -1,6 +1,6 @@
 //! Standard input of `ctl exec`: read to its end before anything is started.
 //!
-//! What always holds: a terminal and /dev/null are left alone; what does not end is named after [`PATIENCE`]; no more than
+//! Invariants: a terminal and /dev/null are left alone; what does not end is named after [`PATIENCE`]; no more than
 //! [`LIMIT`] is read; a signal ends the command as at a question, with nothing left behind.
 
 use std::fs::File;

@@ -1,8 +1,8 @@
 //! The JSON Schema of the JSON output, docs/schema/ctl-1.json, made from the types that are serialized and from the
 //! tables of docs/json.md.
 //!
-//! `CTL_SCHEMA=overwrite cargo test --lib json_schema` writes the file; read the difference before you keep it. What
-//! always holds: a field is described as on the page, has the type that the page says, and can be null only where the page
+//! `CTL_SCHEMA=overwrite cargo test --lib json_schema` writes the file; read the difference before you keep it.
+//! Invariants: a field is described as on the page, has the type that the page says, and can be null only where the page
 //! says when. What a later version may add (fields, lines, values of some enumerations) is valid. Start at [`schema`].
 
 #[path = "../../tests/support/json_schema.rs"]

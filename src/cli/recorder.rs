@@ -1,7 +1,7 @@
 //! Where the events of a run go: first to the journal, then to the ledger, then to the sinks.
 //!
-//! Here lives [`EventRecorder`], for runs and for the replay of recorded ones. Uses `journal`, `event` and `sink`. What always
-//! holds: an event is in the journal before anything is shown of it; a sink that fails hurts neither the run nor the others.
+//! Here lives [`EventRecorder`], for runs and for the replay of recorded ones. Uses `journal`, `event` and `sink`. Invariants:
+//! an event is in the journal before anything is shown of it; a sink that fails hurts neither the run nor the others.
 
 use tokio::sync::mpsc;
 

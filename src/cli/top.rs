@@ -1,6 +1,6 @@
 //! `ctl top`: the live view over kept connections.
 //!
-//! It uses `run` and `top`. What always holds: nothing that is typed waits for the network; an action is an ordinary run of
+//! It uses `run` and `top`. Invariants: nothing that is typed waits for the network; an action is an ordinary run of
 //! this program, with journal, guard and lock, for which the terminal is given back.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! `ctl status --watch`: round after round over the same connections, and what has changed since the last.
 //!
-//! It uses `snapshot`, `sink` and the rounds of `rounds.rs`. What always holds: a round begins no sooner than the interval
+//! It uses `snapshot`, `sink` and the rounds of `rounds.rs`. Invariants: a round begins no sooner than the interval
 //! after the last began; the picture is drawn in one piece, and stays when the watch ends.
 
 use std::collections::VecDeque;

@@ -1,6 +1,6 @@
 //! Controls headless Chromium over its DevTools protocol.
 //!
-//! Start at [`Browser::start`] and [`Page::open`]. Invariant: each browser has its own temporary profile; every network
+//! Start at [`Browser::start`] and [`Page::open`]. Invariants: each browser has its own temporary profile; every network
 //! request of any part of it ends in a trap on loopback that only records it ([`Browser::trapped`]); all console
 //! messages are kept ([`Page::console`]).
 

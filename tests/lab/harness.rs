@@ -1,6 +1,6 @@
 //! A lab, the real binary run against it, and its results.
 //!
-//! Start at [`Cluster`]. Invariant: `ctl` runs in its own environment (an empty home, no agent), with standard input
+//! Start at [`Cluster`]. Invariants: `ctl` runs in its own environment (an empty home, no agent), with standard input
 //! closed; a wait is for a condition and ends at [`PATIENCE`]; no process outlives its test.
 
 #[path = "../support/json_schema.rs"]

@@ -1,6 +1,6 @@
 //! The answer to a command line that comes from another tool: the line to type here.
 //!
-//! Applies the rows of `habits.rs` to the words; uses the parser to find out which lines are valid. What always holds: nothing is
+//! Applies the rows of `habits.rs` to the words; uses the parser to find out which lines are valid. Invariants: nothing is
 //! run by guess, whatever was typed is only answered; and a line that is shown is one that the parser accepts. Start at
 //! [`answer`].
 

@@ -2,7 +2,7 @@
 //!
 //! Here live [`ChangeArgs`] and its parts. The policy options are made from the rows of [`POLICY_OPTIONS`]: [`PolicyArgs`]
 //! implements clap's traits by hand, since its arguments are data. It knows the kinds of their values ([`PolicySetter`]),
-//! not the options. What always holds: an option that is added to the rows is an argument, is in every help text, and is
+//! not the options. Invariants: an option that is added to the rows is an argument, is in every help text, and is
 //! refused where nothing is changed.
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The examples at the beginning of every help page. Data only, and the text made of it.
 //!
-//! What always holds, and is tested: each command has examples, and each of them runs against the lab (`tests/lab/examples.rs`) and
+//! Invariants, tested: each command has examples, and each of them runs against the lab (`tests/lab/examples.rs`) and
 //! ends with the code given here. They use the nodes of the demo cluster, and files that the
 //! test writes.
 

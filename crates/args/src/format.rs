@@ -1,7 +1,7 @@
 //! The output formats: each is declared once, in `FORMATS`.
 //!
 //! Here live [`OutputFormat`], the rows behind it, and the parser that gives each command the formats of what it shows. Uses
-//! `sink` and nothing else of ours. What always holds: a command accepts exactly the formats that its `--help` lists.
+//! `sink` and nothing else of ours. Invariants: a command accepts exactly the formats that its `--help` lists.
 //!
 //! To add a format: its sink in `src/sink/`, a row here, docs/output.md; `TRYCMD=overwrite cargo test --test cli` writes
 //! the help texts.

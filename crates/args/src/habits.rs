@@ -1,7 +1,7 @@
 //! What people type who come from other tools, and what to type here. Data only; `advice.rs` applies it.
 //!
 //! Sources of the words: supervisorctl 3.0 to 4.2, systemctl, Ansible (ad hoc and `ansible-playbook`), clush and pdsh, kubectl, and
-//! the tasks of Contrail's fabric utilities. What always holds, and is tested row by row: a word here is no command or option of
+//! the tasks of Contrail's fabric utilities. Invariants, tested row by row: a word here is no command or option of
 //! ours (unless the row says so), each line is one that the parser accepts, and nothing of the table is ever run.
 
 use ctl_inventory::roles_of_service;

@@ -1,6 +1,6 @@
 //! The `source` of an inventory: its program is found, checked and run here.
 //!
-//! What always holds: it is run at most once a command, without a shell, and killed with its children when it takes too long or
+//! Invariants: it is run at most once a command, without a shell, and killed with its children when it takes too long or
 //! prints too much; a program or an inventory that another user can change is not run. What it printed is saved with the
 //! inventory's text, without secrets, so that a resumed run acts on the same nodes.
 

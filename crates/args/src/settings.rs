@@ -1,6 +1,6 @@
 //! The meaning of the typed words: which inventory is read, where the journal is, how carefully nodes are changed.
 //!
-//! How each node is reached is looked up in `session/endpoints.rs`. After this no clap type exists. What always holds: a setting on the
+//! How each node is reached is looked up in `session/endpoints.rs`. After this no clap type exists. Invariants: a setting on the
 //! command line is stronger than the inventory's; what cannot be honoured is refused before a node is touched.
 
 use std::collections::BTreeMap;

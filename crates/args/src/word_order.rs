@@ -1,6 +1,6 @@
 //! The order of the words: options may stand before the command, and `exec` may go without `--`.
 //!
-//! Works on the words as typed and on clap's definition of the commands. What always holds: only words that mean one thing are
+//! Works on the words as typed and on clap's definition of the commands. Invariants: only words that mean one thing are
 //! moved; everything else is left to the parser, which refuses it. Start at [`arrange`].
 
 use std::ffi::{OsStr, OsString};

@@ -1,6 +1,6 @@
 //! The log of `-v` and `--log-file`.
 //!
-//! What always holds: an event is one line, and no character of it acts on a terminal or hides, whatever a node put into
+//! Invariants: an event is one line, and no character of it acts on a terminal or hides, whatever a node put into
 //! its fields, its message or the names of its spans (`OneLine`); a file of it is its user's alone.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The end of a command whose output is all there is to it: when nobody reads on, or a signal comes.
 //!
-//! What always holds: a reader that has gone is noticed also while nothing is written; a signal ends the process even
+//! Invariants: a reader that has gone is noticed also while nothing is written; a signal ends the process even
 //! where the reader has stopped reading.
 
 use std::io::{self, IsTerminal};

@@ -1,6 +1,6 @@
 //! Secrets typed at the terminal, asked for as readpassphrase(3) does.
 //!
-//! What always holds: the echo is off before the prompt appears, and input typed ahead is thrown away; a signal that
+//! Invariants: the echo is off before the prompt appears, and input typed ahead is thrown away; a signal that
 //! ends or stops the process meanwhile finds the terminal as it was; from the first question on, no other process of
 //! the user can read the memory of this one, and it leaves no core.
 

@@ -1,6 +1,6 @@
 //! Signals, and the answers to them.
 //!
-//! Here live [`signals`], [`StopTexts`] and [`LastSignal`]. Uses `terminal` and `output_closed`. What always holds: the first
+//! Here live [`signals`], [`StopTexts`] and [`LastSignal`]. Uses `terminal` and `output_closed`. Invariants: the first
 //! signal asks a run to stop, and the last one ends the process soon, whatever it is stuck in.
 
 use std::sync::atomic::{AtomicU32, Ordering};

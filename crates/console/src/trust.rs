@@ -1,6 +1,6 @@
 //! Whether another user can have written a file that decides about actions on nodes.
 //!
-//! What always holds: a file that was found and not named is refused where another user can have put it there or can
+//! Invariants: a file that was found and not named is refused where another user can have put it there or can
 //! change it, as ssh refuses such a configuration and Ansible ignores one in a folder that all may write to; one that was
 //! named is used, with a warning.
 

@@ -1,6 +1,6 @@
 //! Waits before a run, while no display says what they are for: named once they take longer than anybody expects.
 //!
-//! What always holds: nothing is said of a wait that is over within `PATIENCE`.
+//! Invariants: nothing is said of a wait that is over within `PATIENCE`.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -1,6 +1,6 @@
 //! The observations of all hosts, as the draft of an inventory.
 //!
-//! Pure. What always holds: every host is a node of the draft or named in its footer; a problem is in the draft as a comment
+//! Pure. Invariants: every host is a node of the draft or named in its footer; a problem is in the draft as a comment
 //! and in [`Description::problems`]; no supervisord is left out of both. Start at [`describe`].
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Hosts as users name them: `user@host:port`, and node-set patterns of such.
 //!
-//! Pure. What always holds: a host that is accepted is valid in an inventory, so that nothing of it is ever an option or a
+//! Pure. Invariants: a host that is accepted is valid in an inventory, so that nothing of it is ever an option or a
 //! shell's; the number of hosts is bounded. Start at [`parse_hosts`].
 
 use std::collections::BTreeMap;

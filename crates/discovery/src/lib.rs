@@ -2,8 +2,8 @@
 //!
 //! Here live [`parse_hosts`] and [`name_hosts`], which read the hosts that users name; [`look`], the only part with I/O, which
 //! connects to one host and asks its supervisords; and [`describe`], which makes an [`InventoryDraft`] of all answers. The
-//! crate uses `transport`, `remote` and `supervisor` to look, and `inventory` for the catalogue and the draft. What always
-//! holds: nothing on a host is changed; no password leaves [`look`]; whatever could not be read is in [`Description::problems`]
+//! crate uses `transport`, `remote` and `supervisor` to look, and `inventory` for the catalogue and the draft. Invariants:
+//! nothing on a host is changed; no password leaves [`look`]; whatever could not be read is in [`Description::problems`]
 //! and in the draft as a comment. Start reading at [`describe`], which uses `recognition.rs` for Contrail's roles and
 //! `own_roles.rs` for all others.
 //!

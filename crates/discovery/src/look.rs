@@ -1,6 +1,6 @@
 //! A look at one host: connects, searches it with one command, and asks each supervisord what it runs.
 //!
-//! Uses `transport`, `remote` and `supervisor`. What always holds: at most [`AT_ONCE`] supervisords are asked at the same time,
+//! Uses `transport`, `remote` and `supervisor`. Invariants: at most [`AT_ONCE`] supervisords are asked at the same time,
 //! since sshd limits the channels of a connection; every wait has an end.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Roles for supervisords that are not Contrail's: hosts whose supervisords run an equal set of services at the same address
 //! share one.
 //!
-//! Pure. What always holds: every supervisord is in one role; two supervisords are in the same role exactly if address,
+//! Pure. Invariants: every supervisord is in one role; two supervisords are in the same role exactly if address,
 //! services and user name are equal; names are valid, unique, and none of a built-in role. Start at [`group`].
 
 use std::collections::{BTreeMap, BTreeSet};

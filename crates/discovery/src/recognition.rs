@@ -1,6 +1,6 @@
 //! Which of Contrail's instances a supervisord is, by its address and by its services.
 //!
-//! Pure; uses the catalogue of `inventory`. What always holds: an address alone never makes a supervisord that runs other
+//! Pure; uses the catalogue of `inventory`. Invariants: an address alone never makes a supervisord that runs other
 //! programs one of Contrail's, since its ports and its sockets in /tmp are anybody's. Start at [`Catalogue::recognise`].
 
 use std::collections::BTreeSet;

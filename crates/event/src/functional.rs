@@ -1,6 +1,6 @@
 //! The functional state of a service: whether it does its work, beyond its state in supervisord.
 //!
-//! Pure. What always holds: each known state has one name, in JSON as on the screen, and a name that this version does
+//! Pure. Invariants: each known state has one name, in JSON as on the screen, and a name that this version does
 //! not know, as a newer one may write into a snapshot, is kept as it is.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Finds services that run active-standby, and have standbys but no active instance.
 //!
-//! Pure. Invariant: it reports this only if every configured node of the service was read; an unread one may be active.
+//! Pure. Invariants: it reports this only if every configured node of the service was read; an unread one may be active.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The channel to a guard: its start, and the lines that it prints.
 //!
-//! Here live [`GuardChannel`] and [`TakeError`]. What always holds: only lines with the guard's random mark are its own;
+//! Here live [`GuardChannel`] and [`TakeError`]. Invariants: only lines with the guard's random mark are its own;
 //! the output of a login shell before and between them is bounded, and only named in an error.
 
 use std::collections::VecDeque;

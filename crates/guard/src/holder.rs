@@ -1,6 +1,6 @@
 //! The holder of a lock, as words in the arguments of the guard.
 //!
-//! Pure. What always holds: the words are one line of plain characters to every shell, and words from a node are untrusted.
+//! Pure. Invariants: the words are one line of plain characters to every shell, and words from a node are untrusted.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 

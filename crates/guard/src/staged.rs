@@ -1,6 +1,6 @@
 //! A command that is held back on a node together with the node's lock: one shell and one channel for both.
 //!
-//! Here lives [`StagedCommand`]; `exec/stage.sh` and `exec/hold.sh` are the node's side. What always holds: the command
+//! Here lives [`StagedCommand`]; `exec/stage.sh` and `exec/hold.sh` are the node's side. Invariants: the command
 //! starts at most once, and only while its lock is held; it ends as one without a lock does (`command.rs`); without a
 //! start nothing of it runs. Its lock ends with it, so it suits a run that has nothing else to do on the node.
 

@@ -1,6 +1,6 @@
 //! YAML and JSON files of other tools as a tree with line numbers.
 //!
-//! Unlike our own inventory, such a file follows YAML 1.1 (`yes` is true), may repeat keys (the last counts) and has tags. Invariant: the tree is
+//! Unlike our own inventory, such a file follows YAML 1.1 (`yes` is true), may repeat keys (the last counts) and has tags. Invariants: the tree is
 //! bounded in depth and in size, even with nested anchors.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Expands `~` and `$VAR` in paths.
 //!
 //! Here live [`PathEnvironment`], the variables that paths in the file may use, and [`expand`]. It uses no other
-//! module. Invariant: an unset variable is an error, never an empty string. Start reading at [`expand`].
+//! module. Invariants: an unset variable is an error, never an empty string. Start reading at [`expand`].
 
 use std::collections::HashMap;
 use std::env;

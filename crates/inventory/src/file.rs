@@ -1,7 +1,7 @@
 //! YAML files that users write: the inventory, and the files of other modules with the same reader.
 //!
 //! Here live [`FileKind`], the kind of a file, [`load`], which reads its text, and [`tree`], which parses the text into
-//! values with places. It uses [`super::raw`] and [`super::problem`]. Invariant: at most [`FileKind::max_bytes`] are
+//! values with places. It uses [`super::raw`] and [`super::problem`]. Invariants: at most [`FileKind::max_bytes`] are
 //! read, whatever length the file reports. Start reading at [`load`].
 
 use std::io;

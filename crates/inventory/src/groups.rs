@@ -1,6 +1,6 @@
 //! The `groups` of an inventory: named node sets, which may use each other and roles.
 //!
-//! Here lives [`read`]. It uses `nodeset`. Invariant: a group that is invalid, or that uses an invalid one, is reported
+//! Here lives [`read`]. It uses `nodeset`. Invariants: a group that is invalid, or that uses an invalid one, is reported
 //! once, at the cause. Start reading at [`read`].
 
 use std::cell::RefCell;

@@ -1,6 +1,6 @@
 //! Names and addresses of hosts, their users, and jump hosts.
 //!
-//! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. Invariant: an
+//! Here live [`check_host`], [`check_jump`] and [`expand`]. They use [`super::values`] and `nodeset`. Invariants: an
 //! accepted value has nothing that a shell, a terminal or ssh interprets. Start reading at [`check_host`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};

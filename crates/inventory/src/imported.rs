@@ -1,7 +1,7 @@
 //! The inventory of another tool as nodes of ours.
 //!
 //! Here live [`checked_nodes`], which checks every name and value and gives groups with the name of a role their meaning, and
-//! [`draft_of`], the text to be written from them. It uses `import` for the data, and [`super::draft`]. Invariant: every
+//! [`draft_of`], the text to be written from them. It uses `import` for the data, and [`super::draft`]. Invariants: every
 //! host and every value of the source is in the result or among its omissions. Start reading at [`checked_nodes`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

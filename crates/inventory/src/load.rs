@@ -1,7 +1,7 @@
 //! Parses a file or its text into an [`Inventory`].
 //!
 //! Here live [`load`] and [`parse`]: the required parts of a file, and the order in which they are read. It uses the
-//! other files of this module. Invariant: every fault of a well-formed file is reported in one pass. Start reading at
+//! other files of this module. Invariants: every fault of a well-formed file is reported in one pass. Start reading at
 //! [`parse`].
 
 use std::collections::BTreeMap;

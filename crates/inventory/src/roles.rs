@@ -1,7 +1,7 @@
 //! The `roles` of an inventory: the built-in ones with changes, and the file's own.
 //!
 //! Here lives [`read`]. It uses [`super::catalogue`], [`super::values`], [`super::socket`] and [`super::ssh_options`].
-//! Invariant: every role in the file is in the result, even an invalid one, so that the nodes that refer to it are not
+//! Invariants: every role in the file is in the result, even an invalid one, so that the nodes that refer to it are not
 //! reported as well. Start reading at [`read`].
 
 use std::collections::btree_map::Entry;

@@ -1,7 +1,7 @@
 //! The keys of a node, which `defaults` shares.
 //!
 //! Here live [`NodeSettings`], where every part is optional, and the functions that read them. It uses
-//! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. Invariant: an absent value stays `None` or empty, so
+//! [`super::values`], [`super::hosts`] and [`super::ssh_options`]. Invariants: an absent value stays `None` or empty, so
 //! that defaults can fill it. Start reading at [`of_node`].
 
 use std::net::Ipv6Addr;

@@ -1,6 +1,6 @@
 //! Parses the address of a supervisord.
 //!
-//! Here lives [`control_address`]. It uses [`super::model`]. Invariant: an accepted address is an absolute path, or has
+//! Here lives [`control_address`]. It uses [`super::model`]. Invariants: an accepted address is an absolute path, or has
 //! a host and a port. Start reading at [`control_address`].
 
 use super::model::ControlAddress;

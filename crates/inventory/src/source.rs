@@ -1,7 +1,7 @@
 //! The `source` of an inventory: a program that prints nodes, as the JSON of `ansible-inventory --list`.
 //!
 //! Here live [`SourceCommand`], the program to run, [`read`], which reads the key, and [`nodes_of`], which checks what the program
-//! printed. It runs nothing: the caller does, and gives a [`SourceRunner`]. It uses `imported.rs`. Invariant: a host that could not be
+//! printed. It runs nothing: the caller does, and gives a [`SourceRunner`]. It uses `imported.rs`. Invariants: a host that could not be
 //! connected to as the source says is a fault of the inventory, so that no command acts on a part of the cluster. Start reading at
 //! [`read`].
 

@@ -1,7 +1,7 @@
 //! `ssh_options`: the algorithms for old nodes, in the syntax of ssh_config.
 //!
 //! Here live [`read`], which checks the five keywords and their values, and [`of_nodes`], which resolves their
-//! precedence. It uses [`super::values`]. Invariant: an accepted value is a list of names that OpenSSH knows, with an
+//! precedence. It uses [`super::values`]. Invariants: an accepted value is a list of names that OpenSSH knows, with an
 //! optional `+`, `-` or `^`: the names are those of the ssh_config reader, which computes the effective list and so never
 //! rejects one of them. Start reading at [`read`].
 

@@ -1,7 +1,7 @@
 //! Explains the errors of the YAML parser.
 //!
 //! Here lives [`syntax_fault`], which converts an error of the YAML library to a [`Diagnostic`]. It uses
-//! [`super::problem`] and [`super::yaml`]. Invariant: the fault has the parser's place, or, if a tab is the cause, the
+//! [`super::problem`] and [`super::yaml`]. Invariants: the fault has the parser's place, or, if a tab is the cause, the
 //! place of the tab. Start reading at [`syntax_fault`].
 
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! The format of the file, as data: its tables and their versions, its mark, and its limits.
 //!
-//! Invariant: a released version is never edited: each change is a new migration.
+//! Invariants: a released version is never edited: each change is a new migration.
 
 use std::time::Duration;
 

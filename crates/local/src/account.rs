@@ -1,6 +1,6 @@
 //! The user of this process and the name of this host: one identity for the journal, the locks on nodes and ssh_config.
 //!
-//! What always holds: the user is the one of the password database, whatever the environment says, as for OpenSSH; after
+//! Invariants: the user is the one of the password database, whatever the environment says, as for OpenSSH; after
 //! `sudo` or `su` the environment may still name another.
 
 use std::path::{Path, PathBuf};

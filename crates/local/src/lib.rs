@@ -3,7 +3,7 @@
 //! Here live [`mod@file`], which reads files that the user names, [`within`], which bounds work that may hang in the
 //! kernel, [`account`], the user according to the password database, [`command`], which runs a
 //! program within limits, and [`process`]. A leaf module: it uses no other
-//! module. Invariant: no call here blocks longer than its limit, whatever a mount or a pipe does. Start reading at
+//! module. Invariants: no call here blocks longer than its limit, whatever a mount or a pipe does. Start reading at
 //! [`file::read`].
 
 pub mod account;

@@ -1,6 +1,6 @@
 //! The errors of an expression.
 //!
-//! What lives here: [`ParseError`]. What it may use: nothing of ours. What always holds: the span lies
+//! What lives here: [`ParseError`]. What it may use: nothing of ours. Invariants: the span lies
 //! within the text that was read, on character boundaries. Where to start reading: [`ParseError`].
 
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Folding: writing a set of several axes as few boxes, `a[1-4,6-9]b[1-9],a5b[1-6,8-9]`.
 //!
 //! What lives here: [`boxes`], which gives the boxes of a set in the order in which they are printed.
-//! What it may use: `range`, `space`. What always holds: the boxes are disjoint and together are the
+//! What it may use: `range`, `space`. Invariants: the boxes are disjoint and together are the
 //! set; the same set gives the same boxes.
 //!
 //! The boxes are those of ClusterShell 1.9, in its order. It takes all names as single points sorted

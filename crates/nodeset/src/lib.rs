@@ -15,7 +15,7 @@
 //! globs), the algebra on sets, and folding. It may use no I/O, no clock and no other crate of this
 //! workspace; groups and globs come in through [`GroupResolver`].
 //!
-//! What always holds:
+//! Invariants:
 //! - A name is its digits: `node1`, `node01` and `node001` are three names.
 //! - Equal sets are equal values, however they were written or put together.
 //! - A folded set reads back as the same set, if its names came from an expression. (Names put in by

@@ -2,7 +2,7 @@
 //!
 //! What lives here: [`CostMeter`], which every operation that can grow reports to, with its two kinds:
 //! [`ExpressionBudget`] for text that somebody typed and [`Unmetered`] for sets that already exist. What it may
-//! use: nothing. What always holds: with `Unmetered` an operation cannot fail, and the types say so.
+//! use: nothing. Invariants: with `Unmetered` an operation cannot fail, and the types say so.
 //! Where to start reading: [`ExpressionBudget`].
 
 use std::convert::Infallible;

@@ -2,7 +2,7 @@
 //!
 //! What lives here: [`Scanner`], which cuts a text into [`NotationTerm`]s, and [`Operand`] with its
 //! [`NumberList`]s. What it may use: `range`, `pattern`, `error`, and `meter` for the sets a list
-//! stands for. What always holds: no meaning is given to names here, and nothing is written out: a
+//! stands for. Invariants: no meaning is given to names here, and nothing is written out: a
 //! list of a thousand million numbers is a few words. Where to start reading: [`Scanner::next_term`].
 
 use super::{

@@ -1,8 +1,8 @@
 //! What an expression means: text to sets.
 //!
 //! What lives here: [`evaluate`], which works an expression out, [`expand_in_order`], which writes
-//! patterns out as they stand. What it may use: every other module of this crate. What
-//! always holds: any text gives a set or an error that points into the text; nothing panics, and a
+//! patterns out as they stand. What it may use: every other module of this crate.
+//! Invariants: any text gives a set or an error that points into the text; nothing panics, and a
 //! meter watches all that can grow. Where to start reading: [`evaluate`].
 //!
 //! Operands joined by the same `,` or `!` are gathered and applied at once, so that a million names

@@ -1,7 +1,7 @@
 //! A name taken apart into its text and its numbers, and put together again.
 //!
 //! What lives here: [`split`], which finds the pattern of a name, and [`PatternPieces`], which fills numbers
-//! into a pattern. What it may use: `range`. What always holds: two names have one pattern exactly
+//! into a pattern. What it may use: `range`. Invariants: two names have one pattern exactly
 //! when they differ only in the digits of their numbers; the number of `%s` in a pattern is the number
 //! of its axes, at most [`MAX_AXES`]. Where to start reading: [`split`].
 //!

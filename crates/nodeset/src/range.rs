@@ -1,7 +1,7 @@
 //! The numbers on one axis of a node set.
 //!
 //! What lives here: [`PaddedNumber`], one number as written, and [`IndexSet`], a set of them. What it may
-//! use: nothing of ours. What always holds: a number is its digits, so `1`, `01` and `001` differ; an
+//! use: nothing of ours. Invariants: a number is its digits, so `1`, `01` and `001` differ; an
 //! `IndexSet` keeps sorted spans that neither overlap nor touch, so equal sets are equal values.
 //!
 //! The trick that makes this simple: all digit strings of up to 19 digits, shortest first and then by

@@ -2,7 +2,7 @@
 //!
 //! What lives here: [`NodeSet`] with its operations, and [`UnionBatch`], which gathers many operands and
 //! joins them at once. What it may use: every other module of this crate but `parse`, which has
-//! [`NodeSet::parse`]. What always holds: no pattern without names, so equal sets are equal
+//! [`NodeSet::parse`]. Invariants: no pattern without names, so equal sets are equal
 //! values. Where to start reading: [`NodeSet`], then [`NodeSet::apply`].
 
 use super::{

@@ -1,7 +1,7 @@
 //! The numbers of names with several axes, as a decision diagram.
 //!
 //! What lives here: [`TupleSpace`], a set of tuples of ordinals, with its operations. What it may use:
-//! `range`, `meter`. What always holds: on every level each child differs from its siblings, is not
+//! `range`, `meter`. Invariants: on every level each child differs from its siblings, is not
 //! empty, and children stand in the order in which their first number comes; so a set has one form and
 //! equal sets are equal values. Where to start reading: [`SpaceBranch`], then [`TupleSpace::combine`].
 //!

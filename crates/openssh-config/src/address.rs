@@ -1,6 +1,6 @@
 //! Numeric addresses as names of hosts: `ssh` writes them anew, as getaddrinfo(3) and getnameinfo(3) do.
 //!
-//! Here live [`NumericAddress`] and [`can_be_no_name`]. What always holds: a text is an address exactly where getaddrinfo of glibc takes it with
+//! Here live [`NumericAddress`] and [`can_be_no_name`]. Invariants: a text is an address exactly where getaddrinfo of glibc takes it with
 //! `AI_NUMERICHOST`, except that the interface behind `%` need not exist.
 
 use std::net::{Ipv4Addr, Ipv6Addr};

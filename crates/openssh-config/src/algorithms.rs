@@ -1,6 +1,6 @@
 //! Lists of algorithms: the names that exist, and the meaning of `+`, `-`, `^` and wildcards.
 //!
-//! The names and their order are OpenSSH 9.2's. What always holds: a [`AlgorithmKind`] assembled here has no name twice, and
+//! The names and their order are OpenSSH 9.2's. Invariants: a [`AlgorithmKind`] assembled here has no name twice, and
 //! none that OpenSSH does not know.
 
 use std::iter;

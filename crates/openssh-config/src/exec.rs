@@ -1,6 +1,6 @@
 //! Runs the commands of `Match exec`.
 //!
-//! What always holds: a command sees no input and is not shown; it runs once for each text, however many nodes ask;
+//! Invariants: a command sees no input and is not shown; it runs once for each text, however many nodes ask;
 //! one that cannot be run, dies by a signal or does not end in time has no result, which is an error.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! How configuration files are read.
 //!
-//! Here live [`FileReader`], which the caller may replace, and the [`ConfigFile`] that it returns. What always holds: owner
+//! Here live [`FileReader`], which the caller may replace, and the [`ConfigFile`] that it returns. Invariants: owner
 //! and mode are those of the file whose bytes were read, not of one that was put in its place since.
 
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! Every keyword of ssh_config(5): what values it takes, and what becomes of them here.
 //!
-//! What always holds: each keyword OpenSSH knows, old names and Debian's additions included, stands here once, and
+//! Invariants: each keyword OpenSSH knows, old names and Debian's additions included, stands here once, and
 //! each one that is not honoured says why. Start reading at [`Treatment`], then [`KEYWORDS`].
 
 use super::algorithms::AlgorithmKind;

@@ -22,7 +22,7 @@
 //! OpenSSH does not have. Commands of `Match exec` are run by the caller, for instance with an [`ExecRunner`].
 //! [`PatternList`] is public because known_hosts has the same patterns.
 //!
-//! What always holds: every keyword that OpenSSH knows has its row in `keyword.rs`; an error of `ssh` is an error here,
+//! Invariants: every keyword that OpenSSH knows has its row in `keyword.rs`; an error of `ssh` is an error here,
 //! with file and line.
 //!
 //! The path of a line: `line.rs` splits it, `value.rs` reads its value, `matching.rs` its patterns; `parse.rs` keeps the

@@ -1,6 +1,6 @@
 //! `Host` and `Match`: which lines apply to a host.
 //!
-//! The lines are read here, and judged against [`MatchFacts`], which the resolver has at hand. What always holds: a name
+//! The lines are read here, and judged against [`MatchFacts`], which the resolver has at hand. Invariants: a name
 //! that an inventory gives an address is matched under both.
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! `Match localnetwork`: networks, and the addresses of this machine.
 //!
-//! Here live [`NetworkList`] and [`local_addresses`]. What always holds: a list that OpenSSH refuses is refused (`addrmatch.c`,
+//! Here live [`NetworkList`] and [`local_addresses`]. Invariants: a list that OpenSSH refuses is refused (`addrmatch.c`,
 //! `addr_match_cidr_list`); addresses that cannot be listed are an error and never a quiet "no".
 
 use std::fs;

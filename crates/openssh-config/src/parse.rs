@@ -1,7 +1,7 @@
 //! From files to statements: each file is read, split and checked once, whatever hosts are asked for later.
 //!
-//! Here live [`ConfigParser`], which reads a file and those it includes, and the [`ConfigStatement`]s it makes. What always
-//! holds: files are bounded in size, number and depth; nobody but the operator and root can have written a file that
+//! Here live [`ConfigParser`], which reads a file and those it includes, and the [`ConfigStatement`]s it makes. Invariants:
+//! files are bounded in size, number and depth; nobody but the operator and root can have written a file that
 //! `ssh` would not trust either.
 
 use std::io;

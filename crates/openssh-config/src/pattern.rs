@@ -1,6 +1,6 @@
 //! Patterns with `*` and `?`, and lists of them with negation.
 //!
-//! What always holds: they compare bytes, as `ssh` does, so that `?` is half a letter that takes two; matching needs
+//! Invariants: they compare bytes, as `ssh` does, so that `?` is half a letter that takes two; matching needs
 //! no more steps than the two lengths multiplied.
 
 /// A pattern, made once and matched often.

@@ -1,6 +1,6 @@
 //! Makes a [`ResolvedHost`] from the values that a [`ConfigWalk`] finds in the files.
 //!
-//! What always holds: what the [`HostQuery`] gives is settled before any file is looked at; files are walked a second time
+//! Invariants: what the [`HostQuery`] gives is settled before any file is looked at; files are walked a second time
 //! if a `Match final` is among them, then with the name that is connected to in place of the one typed.
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! The settings of one host, with the origin of each.
 //!
-//! What always holds: nothing here needs the files any more. Values whose resolving may fail, and which not every
+//! Invariants: nothing here needs the files any more. Values whose resolving may fail, and which not every
 //! connection needs, are resolved by methods: [`ResolvedHost::identity_paths`], [`ResolvedHost::certificate_paths`] and
 //! [`ResolvedHost::proxy_command`].
 

@@ -1,6 +1,6 @@
 //! Times and numbers as `ssh` reads them.
 //!
-//! What always holds: no value passes i32::MAX, and none is negative.
+//! Invariants: no value passes i32::MAX, and none is negative.
 
 const MOST: i64 = i32::MAX as i64;
 

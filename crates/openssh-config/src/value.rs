@@ -1,6 +1,6 @@
 //! The value of a keyword, read once, together with its file.
 //!
-//! What always holds: a value that `ssh` would not read is an error here, whether its block applies to a host or not.
+//! Invariants: a value that `ssh` would not read is an error here, whether its block applies to a host or not.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! One host's way through the files: which lines are in force, and which values are obtained.
 //!
-//! What always holds: the first value obtained counts, except for IdentityFile and CertificateFile, which add up; a
+//! Invariants: the first value obtained counts, except for IdentityFile and CertificateFile, which add up; a
 //! block that cannot apply, because the file was included within one that does not, is still read for its errors.
 
 use std::iter;

@@ -5,7 +5,7 @@
 //! describe batches, limits and gates, and `batch.rs` chooses the nodes of the next batch. `index.rs` has the types of
 //! the indexes, `explain.rs` and `live.rs` show a plan, `input.rs` holds the standard input of a command, `copy.rs` what
 //! `ctl cp` copies, `targets.rs` and `stopped.rs` the targets that are left and those that the run itself stopped, and `rollout/` reads the file that
-//! describes several tasks. Pure; it uses `select` and `inventory`, and of `snapshot` the type. What always holds: the
+//! describes several tasks. Pure; it uses `select` and `inventory`, and of `snapshot` the type. Invariants: the
 //! steps of a task name every node that it selects, each role's nodes in one step, steps in the order of the roles.
 
 mod action;

@@ -1,6 +1,6 @@
 //! The state of the nodes before a plan is executed: for `--dry-run=live`.
 //!
-//! Pure: the results of a read-only run fill [`LiveState`], which is shown with the plan. Invariant: an unread node
+//! Pure: the results of a read-only run fill [`LiveState`], which is shown with the plan. Invariants: an unread node
 //! never appears as ready.
 
 use std::collections::{BTreeMap, BTreeSet};

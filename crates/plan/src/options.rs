@@ -2,7 +2,7 @@
 //!
 //! Here live [`POLICY_OPTIONS`] and the type of its rows. The command line makes its arguments from the rows (`--max-failures`),
 //! and a rollout file its keys (`max_failures`); both call the row's setter on a [`Policy`], whose defaults hold for every
-//! option that is not set. Uses `policy` alone. What always holds: an option that is set twice has the later value, so
+//! option that is not set. Uses `policy` alone. Invariants: an option that is set twice has the later value, so
 //! the `defaults` of a rollout are set before a step's own.
 //!
 //! To add an option: a field in [`Policy`], a row here, and the place that uses it. Both readers know the kinds of

@@ -1,6 +1,6 @@
 //! One task of a run: its work with exactly the data that this work needs, and the rules under which it runs.
 //!
-//! Pure. Start at [`Work`]. What always holds: a task that makes no sense cannot be written, such as a wait without a goal or
+//! Pure. Start at [`Work`]. Invariants: a task that makes no sense cannot be written, such as a wait without a goal or
 //! a command on a service.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Resolves the user's selection in the inventory: nodes, their roles, and service patterns.
 //!
-//! Pure; it uses `inventory` and the crate `nodeset`. What always holds: a [`Selection`] names each node once, in
+//! Pure; it uses `inventory` and the crate `nodeset`. Invariants: a [`Selection`] names each node once, in
 //! the order of the inventory; nothing that was typed wrong selects less than was meant, it is an error.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! How hosts are reached: what the command line, the inventory and ssh_config say of it, in this order.
 //!
-//! Here lives [`EndpointResolver`]. What always holds: ssh_config's files are read once; what cannot be honoured is named once, and
+//! Here lives [`EndpointResolver`]. Invariants: ssh_config's files are read once; what cannot be honoured is named once, and
 //! refused where ignoring it would change where or how securely one connects; a bastion that was asked for is never
 //! passed by.
 

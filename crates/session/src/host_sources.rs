@@ -1,6 +1,6 @@
 //! Where the hosts of a new inventory come from: the command line, ssh_config, known_hosts, or a list in a file.
 //!
-//! Here lives [`collect`]. Uses `discovery` for the syntax of a host. What always holds: a host that a user wrote and that is
+//! Here lives [`collect`]. Uses `discovery` for the syntax of a host. Invariants: a host that a user wrote and that is
 //! not valid is an error with its place; one that stands in a file of ssh is left out, and that is said.
 
 use std::path::Path;

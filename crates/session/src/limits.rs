@@ -1,6 +1,6 @@
 //! How many connections this process may hold at once, and what that means for a run.
 //!
-//! What always holds: a run that keeps its connections until its end, as one that changes nodes does, has room for all
+//! Invariants: a run that keeps its connections until its end, as one that changes nodes does, has room for all
 //! of them or does not start; one that reads takes fewer nodes at once and says so. A connection that still finds no
 //! free file is a failure of the controller, not of a node ([`ctl_local::process::exhausted`]). More connections at once
 //! than memory and processors bear are made anyway, with a warning: both are estimates.

@@ -1,6 +1,6 @@
 //! Questions before the first connection that counts: secrets, and whether keys never seen before are trusted.
 //!
-//! What always holds: each question is asked once for all nodes, before anything moves on the terminal; without a terminal
+//! Invariants: each question is asked once for all nodes, before anything moves on the terminal; without a terminal
 //! nothing is asked; no secret is shown, kept in a file, or given to a process.
 
 use std::collections::{BTreeSet, HashSet};

@@ -1,6 +1,6 @@
 //! Round after round over nodes that do not wait for each other: for `ctl status --watch` and `ctl top`.
 //!
-//! It uses `run` and `snapshot`. What always holds: a node has one connection and at most one round in progress; the
+//! It uses `run` and `snapshot`. Invariants: a node has one connection and at most one round in progress; the
 //! picture never waits for a late node, and shows its last answer instead; a node that does not answer is tried again
 //! at a pace of its own. Start reading at [`NodeRounds::next`].
 

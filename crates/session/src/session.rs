@@ -1,7 +1,7 @@
 //! The parts that every command on nodes needs: a runtime, a transport, and the way to each node.
 //!
 //! Here lives [`RunSession`]: opened once everything that only the operator knows has been asked for, and used up by one run or by
-//! the rounds of a watch. Uses `run` and `transport`. What always holds: nothing has been connected to when it is open,
+//! the rounds of a watch. Uses `run` and `transport`. Invariants: nothing has been connected to when it is open,
 //! except to ask for host keys that are not known.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Values as JSON and YAML that is safe to show; every document and every JSON line goes through here.
 //!
-//! Here live [`json`], [`json_line`], [`yaml`] and the [`SchemaName`] that each begins with. They use [`text`]. What always holds: a reader of the text gets the
+//! Here live [`json`], [`json_line`], [`yaml`] and the [`SchemaName`] that each begins with. They use [`text`]. Invariants: a reader of the text gets the
 //! values as they are; the text has no character that a terminal would act on or hide, line ends apart.
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Hints for failures, printed once for all nodes that need the same one.
 //!
-//! Pure. Invariant: hints that differ only in the node of `-w` become one hint with a node set.
+//! Pure. Invariants: hints that differ only in the node of `-w` become one hint with a node set.
 
 use nodeset::NodeSet;
 

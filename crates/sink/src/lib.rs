@@ -1,7 +1,7 @@
 //! Turns events into output for people and scripts: tables, JSON, progress.
 //!
 //! Here live the sinks, one file for each output format, and [`SinkSet`], which hands each event to all of them. It uses `event`,
-//! `overview`, `snapshot` and `nodeset`, and knows no command line. What always holds: a sink decides nothing, it shows
+//! `overview`, `snapshot` and `nodeset`, and knows no command line. Invariants: a sink decides nothing, it shows
 //! what the [`Ledger`](ctl_event::Ledger) says; a sink that fails is dropped with one warning, and neither the run
 //! nor another sink notices; text that came from a node reaches a terminal only through [`text`]. Start reading at
 //! [`Sink`].

@@ -1,7 +1,7 @@
 //! Makes untrusted text safe for a terminal: the only place that does.
 //!
 //! Here live [`single_line`] for text within a line, [`visible`] for text that must be complete, [`printed_line`] for
-//! the output of commands, [`cut`] and [`wrap`] for text that must fit. They use no other module. Invariant, for any
+//! the output of commands, [`cut`] and [`wrap`] for text that must fit. They use no other module. Invariants, for any
 //! input: the result has no control characters and nothing invisible that changes the display (bidirectional overrides,
 //! zero-width characters, line separators), so that it is one line and cannot move a cursor. Such characters become
 //! escapes: `\n`, `\x1b`, `\u{202e}`. Start reading at [`visible`].

@@ -1,6 +1,6 @@
 //! `-o yaml`: the JSON document, written as YAML.
 //!
-//! Here lives [`YamlSink`]. It uses `event` and this module. Invariant: the YAML parses to the same values as the JSON.
+//! Here lives [`YamlSink`]. It uses `event` and this module. Invariants: the YAML parses to the same values as the JSON.
 
 use std::io::Write;
 

@@ -2,7 +2,7 @@
 //!
 //! Here live [`Snapshot`], which is what `ctl status -o json` and `--save` write, read back; and [`diff`], which says what
 //! is worse, better or merely different. The module uses `event`, `overview` and the crate `nodeset`; but for [`load`], which
-//! reads one file, it is pure. What always holds: no text leads to a panic, nor to more memory than a few times its
+//! reads one file, it is pure. Invariants: no text leads to a panic, nor to more memory than a few times its
 //! length; a newer ctl's fields and words are passed over; what only one of two snapshots was asked for is not compared;
 //! a snapshot differs from itself in nothing. Start reading at [`diff`].
 

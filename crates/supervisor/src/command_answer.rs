@@ -1,6 +1,6 @@
 //! Turns the answer of a command on the node into processes, nothing, or a [`SupervisorError`].
 //!
-//! For every command whose answer is that of supervisorctl, also behind another name. Pure. What always holds: an exit code
+//! For every command whose answer is that of supervisorctl, also behind another name. Pure. Invariants: an exit code
 //! is never proof of success; an answer of which no line is understood, or that ended as answers do not, is an error and
 //! never an empty list.
 

@@ -1,6 +1,6 @@
 //! A service that init runs: a supervisord instance, or a service outside supervisord.
 //!
-//! Here lives [`InitService`]. It is no backend: it controls what a backend talks to. What always holds: the text of init
+//! Here lives [`InitService`]. It is no backend: it controls what a backend talks to. Invariants: the text of init
 //! decides, never its exit code.
 
 use super::command_answer::{failed, problems_of, refuse};

@@ -2,7 +2,7 @@
 //!
 //! Here live [`search`], which runs `instance_search.sh`, and [`InstanceSearch`], its answer, of which
 //! [`InstanceSearch::candidates`] makes the instances to be asked. It uses `shell`, and from `inventory` the address of an
-//! instance. What always holds: nothing on the node is changed; no password is in the answer; output is bounded, and a line
+//! instance. Invariants: nothing on the node is changed; no password is in the answer; output is bounded, and a line
 //! that is not understood is passed over. Start reading at [`search`].
 
 use std::collections::BTreeSet;

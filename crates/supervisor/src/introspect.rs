@@ -2,7 +2,7 @@
 //! session.
 //!
 //! Here live [`FunctionalState`], [`ask`], [`question`] and [`port_of`]. The module uses `transport`, hyper as
-//! `rpc_caller.rs` does, and quick-xml. What always holds: one query is one channel, gone when the answer is there or
+//! `rpc_caller.rs` does, and quick-xml. Invariants: one query is one channel, gone when the answer is there or
 //! the time is over; an answer is at most [`BODY_LIMIT`] bytes and [`DEPTH_LIMIT`] elements deep; entities that a
 //! document defines are not expanded; an answer that is not understood never counts as healthy. A RUNNING process may
 //! well be `initializing`: supervisord sees processes, not their work. Start reading at [`ask`].

@@ -6,7 +6,7 @@
 //! [`rescue`], the words for the node's guard. Beside supervisord, [`introspect`] queries the services themselves,
 //! [`init_service`] controls what init runs, [`node_scan`] searches a node, and [`instance_search`] finds supervisords that no
 //! inventory describes. The module uses `transport`, `remote`,
-//! `guard` for the type of a rescue, `inventory` for the description of an instance, and the leaf `event`. What always holds:
+//! `guard` for the type of a rescue, `inventory` for the description of an instance, and the leaf `event`. Invariants:
 //! states decide, exit codes and reply texts only explain; everything read is bounded in size and time. Start at
 //! [`backend`].
 

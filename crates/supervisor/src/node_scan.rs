@@ -1,7 +1,7 @@
 //! Files and settings found on a node: core files, sockets, configuration files, packages. Read with one command.
 //!
 //! Here live [`ScanPaths`], the paths to look for, [`scan`], and [`open_ports`] for a query that is seldom needed.
-//! It uses `remote` and `transport`; the command is `node_scan.sh`. What always holds: nothing on the node is changed;
+//! It uses `remote` and `transport`; the command is `node_scan.sh`. Invariants: nothing on the node is changed;
 //! output is read up to [`LIMIT`] bytes, and a line that is not understood is passed over. Start reading at [`scan`].
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! A relay on the node: streams to unix sockets that the login user may not open.
 //!
 //! One process a connection, started through sudo when it is first needed, carries all streams to all supervisords of the
-//! node, on one command channel, as frames. What always holds: nothing is written on the node; the relay looks at no
+//! node, on one command channel, as frames. Invariants: nothing is written on the node; the relay looks at no
 //! byte that it carries; it ends when its channel ends. It is a Python program because Python is where supervisord is.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The commands that the guard on a node runs to start something again, in the words of its service manager.
 //!
-//! Pure. What always holds: sudo is called so that it never asks; a password is never an argument: the node's own
+//! Pure. Invariants: sudo is called so that it never asks; a password is never an argument: the node's own
 //! configuration has it where the inventory names that file, else supervisorctl reads it from its standard input.
 
 use base64::Engine as _;

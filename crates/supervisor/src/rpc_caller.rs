@@ -1,7 +1,7 @@
 //! XML-RPC calls to one supervisord, over a stream that sshd forwards or that the node's relay opens.
 //!
-//! Here lives [`RpcCaller`]; it knows HTTP and XML-RPC, and none of supervisord's methods (`backend/rpc.rs` does). What
-//! always holds: one request in flight a channel (supervisord answers 400 to a pipelined one although it acts on it); a
+//! Here lives [`RpcCaller`]; it knows HTTP and XML-RPC, and none of supervisord's methods (`backend/rpc.rs` does).
+//! Invariants: one request in flight a channel (supervisord answers 400 to a pipelined one although it acts on it); a
 //! channel that had an error is not used again; an answer is at most [`BODY_LIMIT`] bytes. Start at `RpcCaller::call`.
 
 use std::sync::{Mutex, PoisonError};

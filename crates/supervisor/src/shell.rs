@@ -1,6 +1,6 @@
 //! Commands on a node, through sudo where the inventory says so, and the relay that is started the same way.
 //!
-//! Here lives [`NodeShell`], the one thing that backends, `init_service` and `node_scan` share. What always holds: each
+//! Here lives [`NodeShell`], the one thing that backends, `init_service` and `node_scan` share. Invariants: each
 //! word is quoted, so that no name is ever a command; output is read up to [`OUTPUT_LIMIT`]; a query has a time limit, an
 //! action runs to its end even if the connection is lost. Start at `NodeShell::run`.
 

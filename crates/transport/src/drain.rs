@@ -1,7 +1,7 @@
 //! The rest of the output of a command that has ended.
 //!
 //! sshd reports the end of a command before it has sent all of its output, and does not close the streams as long as a
-//! process that the command has left behind holds them. What always holds: reading them on ends, also if that process
+//! process that the command has left behind holds them. Invariants: reading them on ends, also if that process
 //! prints for ever.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Where a connection leads, and how: data only.
 //!
-//! Here lives [`Endpoint`] and its parts. It uses nothing of ours. What always holds: an endpoint says everything about
+//! Here lives [`Endpoint`] and its parts. It uses nothing of ours. Invariants: an endpoint says everything about
 //! a connection, so that equal endpoints may share one; it holds no secret.
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //!
 //! Here lives [`HostKeyStore`], one for all connections of a run. It uses the SSH library's key types, `known_hosts.rs`
 //! and [`super::endpoint`]; below it `certificate.rs`, `revoked.rs` and `krl.rs` are pure readers, `cache.rs` keeps the
-//! contents of files, `writing.rs` writes. What always holds: a changed or revoked key is never taken, whatever the
+//! contents of files, `writing.rs` writes. Invariants: a changed or revoked key is never taken, whatever the
 //! policy; each decision uses the files as they are at that moment, so that two runs at once do not contradict each
 //! other; a file that cannot be read lets no key through; nothing here blocks the runtime. Start at [`HostKeyStore::judge`].
 //!

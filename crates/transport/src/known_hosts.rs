@@ -2,8 +2,8 @@
 //!
 //! Here live [`KnownHosts`], the index of one file or several, [`HostEntries`], their lines about one host, and
 //! [`KnownHostNames`], the hosts that they name. The file
-//! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` caches and writes. What
-//! always holds: a revoked key is never known, keys are compared without their comments, a bad line is skipped alone and
+//! uses the SSH library's key types and the pattern lists of `openssh_config`; `host_keys.rs` caches and writes.
+//! Invariants: a revoked key is never known, keys are compared without their comments, a bad line is skipped alone and
 //! remembered, and the size of a file is bounded. Start reading at [`HostEntries::check`].
 //!
 //! The decisions are those of OpenSSH 9.2 (`hostfile.c`, `sshconnect.c`, and tried against its `ssh` and

@@ -1,7 +1,7 @@
 //! The seam to a node: one authenticated session that carries commands and forwarded streams.
 //!
 //! Here live [`Transport`] and [`Session`], the data they need ([`Endpoint`]) and how they fail ([`TransportError`]).
-//! The module may use the leaves `event` and `local`. What always holds: a session is one connection; everything read
+//! The module may use the leaves `event` and `local`. Invariants: a session is one connection; everything read
 //! through it is bounded in size, and everything done through it fails with an error that names the cause. `session.rs`
 //! is the seam, `endpoint.rs` says where and how to connect, and `ssh/` does it over SSH; `host_keys.rs` decides about
 //! the keys of hosts; `known_hosts.rs` and `ssh_config/` touch no network. No two files use each other, directly or

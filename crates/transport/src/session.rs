@@ -1,7 +1,7 @@
 //! The seam to a node, as traits: how a session is opened, and what can be done over it.
 //!
 //! Here live [`Transport`], [`Session`] and [`RemoteCommand`], and the data that they return. `error.rs` says how they
-//! fail. What always holds: a session is one connection; everything read through it is bounded in size.
+//! fail. Invariants: a session is one connection; everything read through it is bounded in size.
 
 use std::future::Future;
 

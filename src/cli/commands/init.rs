@@ -1,6 +1,6 @@
 //! `ctl init HOST...`: from hosts to an inventory.
 //!
-//! What always holds: no host is touched before the file is known to be new and the hosts to be valid; the file is written
+//! Invariants: no host is touched before the file is known to be new and the hosts to be valid; the file is written
 //! completely or not at all, and never over another; each host is reached as the written file says.
 
 use std::collections::{HashMap, HashSet};

@@ -1,6 +1,6 @@
 //! The names that a value can be completed to: from the inventory, the journal, and Contrail's catalogue.
 //!
-//! What always holds: each file is read at most once, and only if the cursor is in a value that needs it.
+//! Invariants: each file is read at most once, and only if the cursor is in a value that needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! Completion: the script that a shell loads, and the candidates that `ctl` gives when the script calls it.
 //!
 //! The script sets [`VARIABLE`] and calls `ctl -- WORDS`; clap's engine finds out which argument the cursor is in, and the
-//! sources in `candidates.rs` name the nodes, roles, services and runs for it. What always holds: nothing is connected to,
+//! sources in `candidates.rs` name the nodes, roles, services and runs for it. Invariants: nothing is connected to,
 //! run or written, and nothing reaches the terminal but candidates; what cannot be read has none. Start at [`answer`].
 
 mod candidates;

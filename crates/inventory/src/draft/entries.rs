@@ -1,6 +1,6 @@
 //! Nodes with equal settings as entries with a pattern: `a6s[01-03]`, with `10.0.0.[11-13]` for their addresses.
 //!
-//! Invariant: the patterns expand to exactly the nodes and, in the same order, to their addresses.
+//! Invariants: the patterns expand to exactly the nodes and, in the same order, to their addresses.
 
 use std::collections::HashMap;
 

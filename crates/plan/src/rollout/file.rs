@@ -1,7 +1,7 @@
 //! Parses a file or its text into a [`Rollout`].
 //!
 //! Here live [`load`] and [`read`]: what a whole file must have, and in which order its parts are read. It uses the
-//! other files of this module and the reader of the inventory. What always holds: every error in a well-formed file is
+//! other files of this module and the reader of the inventory. Invariants: every error in a well-formed file is
 //! reported at once. Start reading at [`read`].
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The settings of a step: the keys that `defaults` and each step may have.
 //!
-//! Here live [`RolloutSettings`], the explicit values, and their reader. Invariant: an absent value stays absent until
+//! Here live [`RolloutSettings`], the explicit values, and their reader. Invariants: an absent value stays absent until
 //! [`RolloutSettings::policy`], so that a step's own value, its `defaults` and [`Policy`]'s apply in this order.
 
 use std::path::PathBuf;

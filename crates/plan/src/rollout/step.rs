@@ -1,6 +1,6 @@
 //! One step of a rollout: its nodes and its action.
 //!
-//! Here lives [`read`]. It uses `select` to verify the selection of the step. Invariant: a parsed step selects at least
+//! Here lives [`read`]. It uses `select` to verify the selection of the step. Invariants: a parsed step selects at least
 //! one node of the inventory, and does one thing. Start reading at [`read`].
 
 use std::collections::HashSet;

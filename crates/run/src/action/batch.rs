@@ -1,6 +1,6 @@
 //! What reading and changing have in common in a batch's work on one node: opening the jobs, their order, the end.
 //!
-//! What always holds: every job that was opened ends with a result, whichever way the work ends; a result is marked as
+//! Invariants: every job that was opened ends with a result, whichever way the work ends; a result is marked as
 //! reported only after it was sent, so that an early end in between sends it again and the dispatcher drops the second.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Changes the services of a node: start, stop, restart and update, with the evidence where one ends badly.
 //!
-//! What always holds: nothing is stopped before the guard is armed to start it again; a stopped service is started,
+//! Invariants: nothing is stopped before the guard is armed to start it again; a stopped service is started,
 //! however the work ends; processes of a group are restarted one after the other. Start reading at [`change`].
 
 use std::sync::Arc;

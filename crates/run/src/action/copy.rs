@@ -1,6 +1,6 @@
 //! The copies of `cp`: files to the node, or a file from it.
 //!
-//! What always holds: a file, here and there, has its old content or all of the new one, whatever ends the copy; nothing
+//! Invariants: a file, here and there, has its old content or all of the new one, whatever ends the copy; nothing
 //! is written outside of the directory for this node's files; how the node answered decides the outcome.
 
 use std::fs::{self, File, Permissions};

@@ -1,6 +1,6 @@
 //! The operator's own commands on a node: those of `exec`. The check between batches runs its command through here too.
 //!
-//! What always holds: a command is started at most once; it takes the lock of the node, since it may change it; how it
+//! Invariants: a command is started at most once; it takes the lock of the node, since it may change it; how it
 //! ended decides the outcome, and an end that nobody saw is `unknown`.
 
 use tokio::time::Instant;

@@ -1,6 +1,6 @@
 //! One service that init runs: a supervisord instance, or a service outside supervisord.
 //!
-//! What always holds: running is what init's text says, never its exit code; a restart is proved by another main
+//! Invariants: running is what init's text says, never its exit code; a restart is proved by another main
 //! pid or another start time.
 
 use std::time::Duration;

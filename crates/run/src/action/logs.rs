@@ -1,6 +1,6 @@
 //! `logs`: reads the logs of a node's services, and follows them on request.
 //!
-//! What always holds: nothing is changed; reading goes no faster than the lines are shown; while following, a node or a
+//! Invariants: nothing is changed; reading goes no faster than the lines are shown; while following, a node or a
 //! service that cannot be reached for a while is reported once and tried again, and reading continues where it was.
 //! Start at [`run`]; [`LogPosition`] knows how far a log was read, and what happens to it when it is rotated.
 

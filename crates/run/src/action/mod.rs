@@ -1,6 +1,6 @@
 //! The actions on a node: one file for each action, and the parts that they share (jobs, obligations, recovery).
 //!
-//! They use the context of a node and the gates of its services, never the worker. What always holds: an action that may
+//! They use the context of a node and the gates of its services, never the worker. Invariants: an action that may
 //! have started is never sent twice; a service that was stopped is started, by this run or by the guard on the node.
 //! Start reading at `change.rs` for actions that change services, at `status.rs` for those that read.
 

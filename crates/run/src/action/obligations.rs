@@ -1,7 +1,7 @@
 //! The obligations of this run to the targets of a node, and which results were reported.
 //!
 //! Here live [`Obligation`], the [`JobTable`] of a batch on one node, and the [`TargetContext`] through which an action
-//! says what it is about to send. What always holds: an obligation is noted, the guard armed, and the dispatcher
+//! says what it is about to send. Invariants: an obligation is noted, the guard armed, and the dispatcher
 //! notified before anything is sent; the table outlives the work, which may be dropped at any point. Start reading at
 //! [`TargetContext::set_obligation`].
 

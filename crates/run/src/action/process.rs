@@ -1,6 +1,6 @@
 //! One process: start, stop, restart.
 //!
-//! Here lives [`ProcessAction`]. The proof that a start happened is in `start_proof.rs`. What always holds: the state read
+//! Here lives [`ProcessAction`]. The proof that a start happened is in `start_proof.rs`. Invariants: the state read
 //! afterwards decides, not the reply; an action that may have started is never sent twice; for every stop of a restart
 //! that was sent a start is owed, and [`Obligation`] remembers it until it is sent.
 

@@ -1,6 +1,6 @@
 //! One process on one supervisord: reading it, sending it an action, showing its state meanwhile.
 //!
-//! What always holds: an action is sent once, and its answer is returned but decides nothing; the readings decide. It
+//! Invariants: an action is sent once, and its answer is returned but decides nothing; the readings decide. It
 //! is used by the actions (`process.rs`) and by the proof of a start (`start_proof.rs`).
 
 use std::convert::Infallible;

@@ -1,7 +1,7 @@
 //! The early end of a batch on a node, by the clock or by a second signal: obligations are fulfilled as far as possible,
 //! and every job gets a result.
 //!
-//! What always holds: nothing is stopped here, at most a start is sent that is still owed; a target that may have been
+//! Invariants: nothing is stopped here, at most a start is sent that is still owed; a target that may have been
 //! changed and cannot be read is `unknown`. Start reading at [`EarlyExit::results`].
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Whether the guard on a node could start a service that is about to be stopped: reads the answers of its commands when
 //! they are tried.
 //!
-//! What always holds: a rescue passes only if supervisorctl, or init, answered about the very thing that it starts.
+//! Invariants: a rescue passes only if supervisorctl, or init, answered about the very thing that it starts.
 
 use ctl_event::{Failure, FailureKind, Stage};
 use ctl_guard::{ArmError, Guard, Rescue, TrialAnswer};

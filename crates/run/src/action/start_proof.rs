@@ -1,6 +1,6 @@
 //! The proof of a start: RUNNING as another process than before, and staying so.
 //!
-//! Here lives [`StartProof`], a small state machine over readings of the process. What always holds: the readings decide,
+//! Here lives [`StartProof`], a small state machine over readings of the process. Invariants: the readings decide,
 //! never an answer; a start is sent again only where it cannot have been heard; the wait ends, at the latest with the
 //! time for the node, which may drop it at any point. Start reading at [`StartProof::wait`].
 

@@ -1,6 +1,6 @@
 //! Reads a node: `ctl status`, `ctl ping`, and the readings of the snapshot gate.
 //!
-//! What always holds: nothing is changed and no lock is taken; each target that is meant has a result, also where the
+//! Invariants: nothing is changed and no lock is taken; each target that is meant has a result, also where the
 //! node does not answer in time. Start reading at [`read`].
 
 use std::time::Duration;

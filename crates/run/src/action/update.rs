@@ -1,6 +1,6 @@
 //! `update`: rereads a supervisord's configuration, and applies it to the groups that were named and no others.
 //!
-//! What always holds: a changed group that was taken out is noted in the instance until it is in again; the processes that
+//! Invariants: a changed group that was taken out is noted in the instance until it is in again; the processes that
 //! an update starts must meet the gates of the batch. Start reading at [`update`].
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! `wait`: reads a node repeatedly until the condition is true there, or the time is over.
 //!
-//! What always holds: nothing is changed; a node that cannot be reached yet is tried again until the time is over.
+//! Invariants: nothing is changed; a node that cannot be reached yet is tried again until the time is over.
 
 use std::time::Duration;
 

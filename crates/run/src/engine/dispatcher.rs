@@ -1,7 +1,7 @@
 //! Decides: which node is next, how to act on a failure or a signal, when the run is over.
 //!
 //! Synchronous, without I/O and without a clock, so that every schedule can be replayed in a test: inputs go in,
-//! effects come out. What always holds: no node is started after the first signal, nor in a task whose failure limit
+//! effects come out. Invariants: no node is started after the first signal, nor in a task whose failure limit
 //! is exceeded; nothing is changed before every node was connected to, locked and read; every batch ends on each of its nodes
 //! exactly once, and with results for everything that was selected.
 //!

@@ -1,7 +1,7 @@
 //! How much of a run has failed and how much is down, against what its tasks allow.
 //!
 //! Here lives [`RunLimits`]: the failures of each task against its failure limit, and the nodes of each role that are down
-//! against its cap. Pure. What always holds: a node counts once in a task, whatever failed on it; a lock that another run holds
+//! against its cap. Pure. Invariants: a node counts once in a task, whatever failed on it; a lock that another run holds
 //! is no failure; a task that was stopped stays stopped, for the same reason.
 
 use std::collections::{BTreeMap, BTreeSet};

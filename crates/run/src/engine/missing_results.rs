@@ -1,6 +1,6 @@
 //! The results that a work item leaves out: it panicked, was dropped, or found nothing to do.
 //!
-//! Pure. What always holds: each target that was found and each service that was requested has a result in the end; a
+//! Pure. Invariants: each target that was found and each service that was requested has a result in the end; a
 //! target that may have been changed and was not read again is `unknown`, never `not_started`.
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! The engine of a run: the dispatcher decides, the pool lets workers do it, the recorder hands the events out.
 //!
-//! It uses the worker of a node and the results, and knows no action and no gate. What always holds: every decision is
+//! It uses the worker of a node and the results, and knows no action and no gate. Invariants: every decision is
 //! made in `dispatcher.rs`, without I/O and without a clock. Start reading at `pool.rs`.
 
 pub(super) mod dispatcher;

@@ -1,7 +1,7 @@
 //! Typed names that no selected node has: a mistake, which is reported before anything is changed.
 //!
-//! Pure; the dispatcher keeps one [`NameBook`] a run and puts the census of each node into it ([`NameCensus`]). What
-//! always holds: a name is called a mistake only when every selected node was read and every supervisord that may run
+//! Pure; the dispatcher keeps one [`NameBook`] a run and puts the census of each node into it ([`NameCensus`]).
+//! Invariants: a name is called a mistake only when every selected node was read and every supervisord that may run
 //! it has answered; globs never are one; results that wait for the verdict are given in the end, each node's once.
 
 use std::collections::{BTreeMap, BTreeSet};

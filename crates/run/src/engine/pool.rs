@@ -1,7 +1,7 @@
 //! The workers of a plan and the rounds in which they work: each round asks the dispatcher what to do, and does it.
 //!
-//! Here live [`WorkerPool`] and [`run`]. It uses the dispatcher, which decides, and the workers, which act. What always
-//! holds: an event is observed before anything that follows from it is done; nothing starts whose intent the journal
+//! Here live [`WorkerPool`] and [`run`]. It uses the dispatcher, which decides, and the workers, which act. Invariants:
+//! an event is observed before anything that follows from it is done; nothing starts whose intent the journal
 //! does not have; a worker that panics costs its node, never the run. Start reading at [`WorkerPool::run_round`].
 
 use std::collections::{HashMap, VecDeque};

@@ -1,6 +1,6 @@
 //! The gate of a service's own word: it reports over its introspect port that it is active, or a standby.
 //!
-//! What always holds: a query that fails or is not answered in time is repeated until the gate's own time is over.
+//! Invariants: a query that fails or is not answered in time is repeated until the gate's own time is over.
 
 use std::time::Duration;
 

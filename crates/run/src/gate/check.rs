@@ -1,6 +1,6 @@
 //! The gate of the operator's own command: it must exit 0 on the node.
 //!
-//! What always holds: the command runs once, within the time for the node; a signal ends
+//! Invariants: the command runs once, within the time for the node; a signal ends
 //! it, and then the gate counts as met.
 
 use super::GateReporter;

@@ -3,7 +3,7 @@
 //! Here is the list of them: [`wait_at_service_gates`] for those that each service meets right after the action on it,
 //! [`wait_at_node_gates`] for those that a node meets once all its services were acted on. [`ServiceGate`] and
 //! [`NodeGate`] are their data; the plan makes them of the options. They use the context of the node and the target of an
-//! action, never the worker. What always holds: a gate changes nothing; a signal ends the waiting, and then the gate
+//! action, never the worker. Invariants: a gate changes nothing; a signal ends the waiting, and then the gate
 //! counts as met, since the action stands. To add a gate: its file here, its variant of one of the two, one line in the
 //! function for it below, its option and docs. A gate that reads something until it holds is a [`PolledGate`].
 

@@ -1,6 +1,6 @@
 //! The gate that compares: a node of a batch must be no worse than in a snapshot.
 //!
-//! Here lives [`SnapshotGate`]. What always holds: the node is read as `ctl status` reads it, everything that is meant
+//! Here lives [`SnapshotGate`]. Invariants: the node is read as `ctl status` reads it, everything that is meant
 //! there and not only the targets of the action, over the connection of the run; nothing is changed; a restart is no
 //! harm, nor is a service that this run stopped; the node is read again until the gate's own time is over, or a signal
 //! ends the waiting. Start reading at [`wait`].

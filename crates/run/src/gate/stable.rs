@@ -1,7 +1,7 @@
 //! The gate of time: a service stays up as the same process for the time that the user set.
 //!
 //! The proof of a start watches the process anyway, so the proof itself waits; this file shows that, and whether the gate
-//! was met. What always holds: without a time nothing is shown; the time is shown once a second.
+//! was met. Invariants: without a time nothing is shown; the time is shown once a second.
 
 use std::time::Duration;
 

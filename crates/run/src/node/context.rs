@@ -2,7 +2,7 @@
 //! signals.
 //!
 //! Here lives [`NodeContext`]. It uses the messages, the results and the connection, and knows no action, no gate and no
-//! worker, so that each of them can be read and tested alone. What always holds: a context belongs to one node of one
+//! worker, so that each of them can be read and tested alone. Invariants: a context belongs to one node of one
 //! plan; nothing is decided here. Start reading at [`NodeContext`].
 
 use std::sync::Arc;

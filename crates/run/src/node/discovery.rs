@@ -1,7 +1,7 @@
 //! The supervisords of a node, and the jobs that a batch has there.
 //!
 //! They are read once a task, for all roles that any step means: only so is it known that a service is nowhere on the
-//! node. What always holds: nothing is changed here; a supervisord that does not answer has results that say so. Start
+//! node. Invariants: nothing is changed here; a supervisord that does not answer has results that say so. Start
 //! reading at [`DiscoveredNode::take`] and [`DiscoveredNode::agenda`].
 
 use std::collections::BTreeSet;

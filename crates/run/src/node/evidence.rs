@@ -1,6 +1,6 @@
 //! Why a service is not up: how it ended, and the end of its log, fetched once when an action has ended badly.
 //!
-//! What always holds: it takes at most [`TIME`], is at most [`LINES`] lines of together [`BYTES`] bytes, and changes no
+//! Invariants: it takes at most [`TIME`], is at most [`LINES`] lines of together [`BYTES`] bytes, and changes no
 //! outcome; parts that cannot be read are left out. The log of a program that was never run is no evidence.
 
 use std::time::Duration;

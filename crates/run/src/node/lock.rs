@@ -1,6 +1,6 @@
 //! The lock and the guard of one node: taken before the first change, taken again after a lost connection, let go in the end.
 //!
-//! Here live [`LockPolicy`] and [`NodeLock`]. It uses the context of the node and `guard`. What always holds: lock and
+//! Here live [`LockPolicy`] and [`NodeLock`]. It uses the context of the node and `guard`. Invariants: lock and
 //! guard are one channel, so a run that has the lock also has a guard on the node that starts stopped services; a run of
 //! one command has that command behind the channel instead, and its lock ends with it; a lock of another run is never
 //! broken. Start reading at [`NodeLock::take`].

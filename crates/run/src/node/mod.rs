@@ -1,6 +1,6 @@
 //! One node of a run: its connection, its lock, its supervisords, and the worker that hands out the work.
 //!
-//! It uses `transport`, `supervisor` and `guard`. What always holds: one connection to a node at a time; its state is
+//! It uses `transport`, `supervisor` and `guard`. Invariants: one connection to a node at a time; its state is
 //! read, never guessed. Start reading at `worker.rs`; `context.rs` is what actions and gates get.
 
 pub(super) mod access;

@@ -1,7 +1,7 @@
 //! Programs that are made to end: which they are, and whether they have ended as expected.
 //!
 //! A program is made to end where the role's `oneshot` names it, or where supervisord says that its `startsecs` is 0: over
-//! XML-RPC in its configuration (4.0 and later), else in its own log. What always holds: nothing is changed here; nothing is
+//! XML-RPC in its configuration (4.0 and later), else in its own log. Invariants: nothing is changed here; nothing is
 //! guessed that supervisord does not report.
 
 use std::time::Duration;

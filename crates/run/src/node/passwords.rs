@@ -1,6 +1,6 @@
 //! The passwords of supervisords, from the files that the inventory names.
 //!
-//! Here lives [`PasswordFiles`]. What always holds: each file is read once, before anything connects; a file that others may
+//! Here lives [`PasswordFiles`]. Invariants: each file is read once, before anything connects; a file that others may
 //! write is not used, since they could have put their own password there; one that others may read is warned of.
 
 use std::collections::BTreeMap;

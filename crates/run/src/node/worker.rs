@@ -1,7 +1,7 @@
 //! One node's worker in a run: it does the work items that the dispatcher gives it, one at a time.
 //!
 //! Here lives [`NodeWorker`]: the context of the node, its lock, and its last reading. The work itself is in the actions
-//! and the gates. What always holds: one connection; each target found has one result; the worker never prints, never
+//! and the gates. Invariants: one connection; each target found has one result; the worker never prints, never
 //! decides which node is next, and ends within its time. Start reading at [`NodeWorker::work`].
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The init wrappers of programs, `service contrail-collector VERB`: supervisorctl behind another name.
 //!
-//! The last resort, for nodes where neither a socket nor supervisorctl can be used. What always holds: a wrapper acts on all
+//! The last resort, for nodes where neither a socket nor supervisorctl can be used. Invariants: a wrapper acts on all
 //! processes of its program, and says neither where its supervisord listens nor which one it is.
 
 use futures_util::future::join_all;

@@ -1,7 +1,7 @@
 //! The calls that a backend offers: the one list that a new backend is written from.
 //!
 //! Here live `Backend`, the calls, and [`Capabilities`], the facts that `run` may use without knowing which backend it
-//! has. Default bodies answer the calls that a backend cannot make. What always holds: nothing here does I/O
+//! has. Default bodies answer the calls that a backend cannot make. Invariants: nothing here does I/O
 //! itself; a default body makes another call, or leaves it to the request.
 
 use std::collections::BTreeSet;

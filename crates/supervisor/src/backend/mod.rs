@@ -3,7 +3,7 @@
 //! Each way is one file, and has one line in `backends!` below. `interface` lists what a backend offers, `request` has the
 //! facts with which it reaches an instance, `search` finds the backend that works on a node, and [`SupervisorClient`]
 //! here passes each call on. The directory uses the rest of `supervisor`, `guard` for the words of a rescue, `transport`,
-//! `inventory` and `event`. What always holds: only `backends!` matches on the variants; the users of a client look at its
+//! `inventory` and `event`. Invariants: only `backends!` matches on the variants; the users of a client look at its
 //! [`Capabilities`] or call a method. Start at [`search::reach`]; to add a backend, see docs/decisions/0011-backends.md.
 
 pub mod init_wrapper;

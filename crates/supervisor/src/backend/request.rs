@@ -1,6 +1,6 @@
 //! A request to reach an instance: the facts that every backend has, and the general reason why one did not reach it.
 //!
-//! Uses the socket probe, `event` and `inventory`. What always holds: a cause is named only when it was seen. Start at
+//! Uses the socket probe, `event` and `inventory`. Invariants: a cause is named only when it was seen. Start at
 //! [`ReachRequest`].
 
 use super::socket_probe;

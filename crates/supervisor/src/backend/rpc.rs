@@ -1,7 +1,7 @@
 //! XML-RPC to a supervisord: the methods that ctl uses, each a backend's call.
 //!
 //! The first choice: nothing is started on the node, but for one relay where the user may not open the socket. How calls travel
-//! is `rpc_caller.rs`. What always holds: a member of an answer that is missing, or has another type than supervisord gives
+//! is `rpc_caller.rs`. Invariants: a member of an answer that is missing, or has another type than supervisord gives
 //! it, is not known, and keeps nothing else from being read.
 //!
 //! Logs (supervisor 3.0 to 4.2.5, `options.py` and `rpcinterface.py`): `readProcess…Log(name, offset, length)` reads a

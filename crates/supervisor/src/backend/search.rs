@@ -1,7 +1,7 @@
 //! Finds the backend that reaches an instance on this node, and says why the others did not.
 //!
 //! Without a choice of the user it tries the backends in the order of [`Via`]: the first is XML-RPC, which starts nothing on
-//! the node; then it checks the sockets once, and tries the others only where they can help. What always holds: no backend
+//! the node; then it checks the sockets once, and tries the others only where they can help. Invariants: no backend
 //! is named here; nothing is changed on the node; a cause is named only when it was seen (a missing socket, a refused one, a
 //! forbidden one and one without permission look the same over SSH). Start at [`reach`].
 

@@ -1,7 +1,7 @@
 //! The sockets of an instance, checked on the node: why no backend could reach it.
 //!
 //! Here live [`probe`], one command without sudo, and [`SocketProbe`], which turns its findings into the failure that
-//! users read. What always holds: a cause is named only when it was seen.
+//! users read. Invariants: a cause is named only when it was seen.
 
 use tracing::debug;
 

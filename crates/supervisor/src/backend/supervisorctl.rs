@@ -1,6 +1,6 @@
 //! `supervisorctl -s ADDRESS`, executed on the node: for nodes where sshd forwards nothing, or no relay runs.
 //!
-//! What always holds: a query costs a Python start-up, so one answer serves as much as it can; the exit code is never proof
+//! Invariants: a query costs a Python start-up, so one answer serves as much as it can; the exit code is never proof
 //! of success; a log is followed by one command, and queried besides only where that command would miss a rotation.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Bytes of a log become whole lines, wherever the pieces were cut.
 //!
-//! Pure. What always holds: the lines do not depend on the cuts; a line is kept up to [`LONGEST`] bytes and marked
+//! Pure. Invariants: the lines do not depend on the cuts; a line is kept up to [`LONGEST`] bytes and marked
 //! where more of it was left out; broken UTF-8 is replaced.
 
 /// Longest part of a line that is kept, in bytes.

@@ -1,7 +1,7 @@
 //! One log read by offset, from its last lines on, whatever happens to the file meanwhile.
 //!
 //! Here lives [`LogPosition`]: it knows how far a log was read, and reads the next piece. It uses a [`LogSource`] and
-//! holds no connection, so it can continue over another one. What always holds: each byte is returned once and in
+//! holds no connection, so it can continue over another one. Invariants: each byte is returned once and in
 //! order; each request includes the last bytes that are known, so that a file which was replaced (rotated, cleared,
 //! another path) is noticed even when it has grown past the old one's size; a file that was moved aside is read to its
 //! end first; a read is bounded. Start at [`LogPosition::next`].

@@ -2,7 +2,7 @@
 //!
 //! Here lives [`LogReader`], the state between two steps; a backend's `read_log` makes a step, by offset
 //! (`LogReader::read_pieces`) or by a command that follows (`LogReader::join`). It holds no connection but that
-//! command's, so it can continue over another one. What always holds: lines come in order; a [`LogStep`] is small
+//! command's, so it can continue over another one. Invariants: lines come in order; a [`LogStep`] is small
 //! enough to be shown before the next is made; the buffers are bounded.
 
 use super::line_buffer::LineBuffer;

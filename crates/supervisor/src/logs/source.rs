@@ -1,6 +1,6 @@
 //! Where the pieces of a log come from, and the logs of which there are none.
 //!
-//! Here live [`LogSource`], which `position.rs` reads by offset, and [`kept_nowhere`]. What always holds: a read is
+//! Here live [`LogSource`], which `position.rs` reads by offset, and [`kept_nowhere`]. Invariants: a read is
 //! bounded, and returns exactly the bytes of the file.
 
 use std::future::Future;

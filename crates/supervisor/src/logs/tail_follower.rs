@@ -1,7 +1,7 @@
 //! A log that `supervisorctl tail -f` follows: for nodes where only that works.
 //!
 //! It starts with the last 1,024 bytes of the log without their offset; [`TailFollower::join`] finds their place in the
-//! end of the log, read once more. What always holds: the command ends with the channel; the buffers are bounded.
+//! end of the log, read once more. Invariants: the command ends with the channel; the buffers are bounded.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! Here live [`parse_status`] and [`parse_action`], for SysV scripts (EL6, EL7, Debian's LSB functions), upstart and
 //! systemd. The file uses its neighbors `problem` (sudo's refusals) and `supervisorctl` (the status line that
-//! Contrail's wrappers print) and the leaf module `event`; it does no I/O. What always holds: the text decides, and an
+//! Contrail's wrappers print) and the leaf module `event`; it does no I/O. Invariants: the text decides, and an
 //! exit code only where no line is understood, and then never for "running"; "not running" is never running; reads are
 //! bounded, and no text makes it panic. Start reading at [`parse_status`].
 //!

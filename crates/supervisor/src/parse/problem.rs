@@ -1,7 +1,7 @@
 //! The problems that kept a command from doing its work, whether supervisorctl, the login shell or sudo reports them.
 //!
 //! Here lives [`ControlProblem`], and the reading of single lines for it. Pure; uses its neighbor `text` and
-//! `remote::SudoError`. What always holds: the text decides, since supervisorctl 3.x exits with 0 after any error; an exit
+//! `remote::SudoError`. Invariants: the text decides, since supervisorctl 3.x exits with 0 after any error; an exit
 //! code only decides where the text leaves it open. Start reading at `classify`.
 
 use std::fmt;

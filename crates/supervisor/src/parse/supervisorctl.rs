@@ -1,7 +1,7 @@
 //! Reads what `supervisorctl` prints, of any version from 3.0 to 4.2.5.
 //!
 //! Here live the readers of `status`, of the actions, of `pid`, of `tail` and of `reread`. The file uses its neighbors
-//! `problem` and `text` and the leaf module `event`, and does no I/O. What always holds: the text decides, since 3.x
+//! `problem` and `text` and the leaf module `event`, and does no I/O. Invariants: the text decides, since 3.x
 //! exits with 0 after any error; reads are bounded, and no text makes it panic. Text from a node is untrusted and kept
 //! unchanged. Start reading at [`parse_status`]. The tests are in `supervisorctl_tests.rs`.
 //!

@@ -1,6 +1,6 @@
 //! Small readers that every other reader of this directory needs.
 //!
-//! Pure. What always holds: the part of a node's text that is kept is bounded.
+//! Pure. Invariants: the part of a node's text that is kept is bounded.
 
 /// Texts are cut to so many bytes.
 pub(super) const MAX_TEXT: usize = 512;

@@ -1,6 +1,6 @@
 //! The contents of files: each is read once, and again when it has changed.
 //!
-//! Here live [`FileCache`] and [`FileStamp`]. Uses `local` for looks with a time limit. What always holds: a cached value
+//! Here live [`FileCache`] and [`FileStamp`]. Uses `local` for looks with a time limit. Invariants: a cached value
 //! is returned only while size, times and inode of the file are unchanged, unless the caller asks for the last one; a
 //! pipe is read once and never again.
 

@@ -1,6 +1,6 @@
 //! Reads OpenSSH's key revocation lists (`PROTOCOL.krl`, what `ssh-keygen -k` makes). Pure: bytes in, answer out.
 //!
-//! What always holds: a list is read whole or not at all, since what could not be read might revoke the key in question;
+//! Invariants: a list is read whole or not at all, since what could not be read might revoke the key in question;
 //! nothing is set aside that is not in the input. A signature on a list is not looked at: the list is trusted because
 //! the operator named its file. Extensions are newer than OpenSSH 9.2, which rejects a list that has one.
 

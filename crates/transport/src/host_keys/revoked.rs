@@ -1,6 +1,6 @@
 //! Reads files of revoked keys (`RevokedHostKeys`): public keys, a line each, or a key revocation list.
 //!
-//! Here lives [`RevokedKeys`]. Uses `krl.rs`. What always holds: a file is read whole or not at all, so that nothing
+//! Here lives [`RevokedKeys`]. Uses `krl.rs`. Invariants: a file is read whole or not at all, so that nothing
 //! that could not be read lets a key through (as `ssh`, which then refuses every key).
 
 use std::collections::HashMap;

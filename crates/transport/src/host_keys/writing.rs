@@ -1,6 +1,6 @@
 //! Adds lines to a known_hosts file, with others who do the same.
 //!
-//! Here lives [`LockedFile`]. What always holds: a line is written under a lock that other runs of `ctl` respect too,
+//! Here lives [`LockedFile`]. Invariants: a line is written under a lock that other runs of `ctl` respect too,
 //! with a single write, and never joined to a last line without newline; nothing of it stays if it could not be written
 //! whole.
 

@@ -2,7 +2,7 @@
 //! become the library's.
 //!
 //! Here live [`preferred`] and [`disagreement`], the lists that are offered by default, and the lists that only old
-//! nodes need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. What always holds: without a setting of the
+//! nodes need. Pure; uses `endpoint.rs` and `host_keys.rs` for their data. Invariants: without a setting of the
 //! operator only algorithms that are secure today are offered, and no signature with SHA-1; a name that the library
 //! does not have is left out, and a list of which nothing is left is an error; text of a node is cut and printable.
 

@@ -1,7 +1,7 @@
 //! Bastions: one connection to each, shared by all hosts behind it.
 //!
 //! Here live [`BastionPool`] and a [`BastionChannel`] of one of its connections. It is handed the function that
-//! connects, since a bastion is connected to as any host is. What always holds: a connection has at most [`STREAMS`]
+//! connects, since a bastion is connected to as any host is. Invariants: a connection has at most [`STREAMS`]
 //! streams, and a second one is made only for more; while one is being made, everything that needs it waits for that
 //! one and shares its failure; a connection that was lost is made again for the next host.
 

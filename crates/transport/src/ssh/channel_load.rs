@@ -1,7 +1,7 @@
 //! The command channels that are open on one connection.
 //!
-//! Here live [`ChannelLoad`], which counts them, and a [`ChannelSeat`], one that is counted. Uses nothing of ours. What
-//! always holds: a seat is counted from when it is taken until it is dropped.
+//! Here live [`ChannelLoad`], which counts them, and a [`ChannelSeat`], one that is counted. Uses nothing of ours.
+//! Invariants: a seat is counted from when it is taken until it is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

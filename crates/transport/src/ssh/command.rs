@@ -1,6 +1,6 @@
 //! A command that runs on a channel of its own.
 //!
-//! Here lives [`SshCommand`], the [`RemoteCommand`] of SSH. What always holds: a node is asked once to run it, and no
+//! Here lives [`SshCommand`], the [`RemoteCommand`] of SSH. Invariants: a node is asked once to run it, and no
 //! input is sent before it runs; writing ends with the connection, and reads on meanwhile, so that neither side waits
 //! for the other; the channel is closed when the command is dropped.
 

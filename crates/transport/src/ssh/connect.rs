@@ -1,6 +1,6 @@
 //! Opens SSH connections: the route to the host, its key, the login.
 //!
-//! Here lives [`Connector`]. What always holds: a connect never outlives its budget, and leaves no half-open connection
+//! Here lives [`Connector`]. Invariants: a connect never outlives its budget, and leaves no half-open connection
 //! behind; the key of a host is checked before anything is sent to it; an endpoint behind a bastion is never reached
 //! without it. Start at [`Connector::connect`].
 

@@ -1,6 +1,6 @@
 //! Tries the addresses of a host until one of them greets as an SSH server.
 //!
-//! Here live [`first_to_greet`] and [`AddressLog`], the state of each address. What always holds: an address that is
+//! Here live [`first_to_greet`] and [`AddressLog`], the state of each address. Invariants: an address that is
 //! silent, or that accepts connections and says nothing, keeps no other from being tried; the attempts that lost are
 //! dropped, and their connections with them; each address that was tried has a reason of its own.
 

@@ -1,6 +1,6 @@
 //! The callbacks that the SSH library makes during a connection.
 //!
-//! Here live [`ClientHandler`] and [`HandlerNotes`], where it leaves what it learns. What always holds: a host's key is
+//! Here live [`ClientHandler`] and [`HandlerNotes`], where it leaves what it learns. Invariants: a host's key is
 //! accepted only as [`HostKeyStore::judge`] says, and never where it is only probed; text of the node is made printable
 //! before it is kept.
 

@@ -1,6 +1,6 @@
 //! The beginning of an SSH connection: greetings, key exchange, the host's key.
 //!
-//! Here lives [`KeyExchange`]. What always holds: dropping one ends its connection; until the peer has greeted, it gets
+//! Here lives [`KeyExchange`]. Invariants: dropping one ends its connection; until the peer has greeted, it gets
 //! nothing but our own greeting, so of several that are tried at once only the chosen one costs a login; a
 //! key that is not accepted ends it.
 

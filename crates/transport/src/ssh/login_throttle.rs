@@ -1,7 +1,7 @@
 //! How many logins are pending at one host: as many as it accepts.
 //!
 //! sshd drops connections at random while many wait to log in (MaxStartups). Here lives [`LoginThrottle`], which counts
-//! the pending ones, and allows fewer at a host once it has rejected some. What always holds: a login is counted until
+//! the pending ones, and allows fewer at a host once it has rejected some. Invariants: a login is counted until
 //! its [`LoginPermit`] is dropped; one login at a host is always allowed.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Sessions over SSH: the route to a host, its key, the login, and the channels of the connection.
 //!
 //! Here lives [`SshTransport`], the only part of the crate that speaks SSH. It uses the data of [`super::endpoint`],
-//! judges keys by [`super::host_keys`] and implements the traits of [`super::session`]. What always holds: a connect
+//! judges keys by [`super::host_keys`] and implements the traits of [`super::session`]. Invariants: a connect
 //! never outlives its budget, and leaves no half-open connection behind; nothing is sent to a host before its key is
 //! checked; an endpoint behind a bastion is never reached without it.
 //!

@@ -1,6 +1,6 @@
 //! Text that a peer sent, made safe to show.
 //!
-//! Here live [`printable`] and [`NODE_ENDED`]. What always holds: the text is cut, and has no control characters.
+//! Here live [`printable`] and [`NODE_ENDED`]. Invariants: the text is cut, and has no control characters.
 
 /// Characters of a peer's text that are kept.
 const MOST_CHARS: usize = 200;

@@ -1,6 +1,6 @@
 //! `ProxyCommand`: a command of the operator whose standard input and output are the connection.
 //!
-//! What always holds: the command ends with its connection; its stderr is kept for the error, bounded; a Ctrl-C
+//! Invariants: the command ends with its connection; its stderr is kept for the error, bounded; a Ctrl-C
 //! at the terminal does not reach it, so that actions in flight can end.
 
 use std::process::Stdio;

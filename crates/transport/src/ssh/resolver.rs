@@ -1,6 +1,6 @@
 //! Looks up the addresses of a host.
 //!
-//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. What always holds: a lookup that hangs holds up
+//! Here live [`NameResolver`] and a [`DialRoute`], one address to try. Invariants: a lookup that hangs holds up
 //! only the connects to that name, which is why it has a thread of its own: neither the runtime nor the end of the
 //! program waits for it. A name is looked up by one thread at a time, however many ask.
 

@@ -1,6 +1,6 @@
 //! An SSH connection that is logged in, and its channels.
 //!
-//! Here lives [`SshSession`]; `command.rs` is what runs on a channel of it. What always holds: a node is asked for a
+//! Here lives [`SshSession`]; `command.rs` is what runs on a channel of it. Invariants: a node is asked for a
 //! channel or a command no longer than [`ANSWER_TIME`]; every wait for the node ends with the connection; the output of
 //! a command is bounded; an error about a connection that ended gives the peer's reason, if there is one; a further
 //! connection is made only to an sshd that takes no more commands on this one (MaxSessions), by the function in

@@ -1,7 +1,7 @@
 //! The bytes of a connection, watched.
 //!
 //! Here live [`WatchedStream`], over any stream to the peer, [`PeerPreamble`], the peer's text before the greeting, and
-//! [`PromptTcp`], a TCP stream that acknowledges at once. Uses nothing of ours: its [`StreamKeeper`] is only kept. What always holds: the stream ends when its owner is gone;
+//! [`PromptTcp`], a TCP stream that acknowledges at once. Uses nothing of ours: its [`StreamKeeper`] is only kept. Invariants: the stream ends when its owner is gone;
 //! its keeper (a channel of a bastion, a command) lasts as long as the stream; the text that is kept is bounded.
 
 use std::any::Any;

@@ -1,6 +1,6 @@
 //! The transport of a run: everything that the rest of `ctl` asks of SSH.
 //!
-//! Here lives [`SshTransport`], a handle to the one [`Connector`] of the run. What always holds: known hosts and keys
+//! Here lives [`SshTransport`], a handle to the one [`Connector`] of the run. Invariants: known hosts and keys
 //! are read once, and all connections share them, as they share the connections to bastions.
 
 use std::collections::HashSet;

@@ -1,6 +1,6 @@
 //! Before the first change: every node is connected to, locked and read, and work that must not start is refused.
 //!
-//! Part of the dispatcher. What always holds: a stage starts only when every work item of the one before it has ended;
+//! Part of the dispatcher. Invariants: a stage starts only when every work item of the one before it has ended;
 //! nothing is changed before all of them are over.
 
 use std::collections::{BTreeSet, HashSet};

@@ -1,6 +1,6 @@
 //! The steps of a plan: which nodes are the next batch, its gates, the pause, the end.
 //!
-//! Part of the dispatcher. What always holds: a batch starts only when the one before it has ended and met its gates; no
+//! Part of the dispatcher. Invariants: a batch starts only when the one before it has ended and met its gates; no
 //! node is in two batches of a step; nodes that are not started have results that say why.
 
 use super::{AtStep, Dispatcher, RunStage};

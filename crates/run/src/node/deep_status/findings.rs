@@ -1,7 +1,7 @@
 //! Judges the findings on a node: core files, sockets that nobody listens on, roles that the inventory does not know
 //! of. Pure.
 //!
-//! What always holds: a socket is stale only where the node reports who listens; a role is missing from the inventory
+//! Invariants: a socket is stale only where the node reports who listens; a role is missing from the inventory
 //! only if its trace can belong to nothing that the inventory gives the node; each place is reported once.
 
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 //!
 //! Here lives [`DeepStatus`], one for each reading of a node: it starts before the supervisords are queried, judges
 //! each process, and in the end collects the facts of the node. `findings.rs` judges the files on the node,
-//! `unstable.rs` finds processes that do not stay up. It uses `supervisor`. What always holds: nothing is changed;
+//! `unstable.rs` finds processes that do not stay up. It uses `supervisor`. Invariants: nothing is changed;
 //! nothing is claimed that was not read; a service is queried a second time before it is called bad; each query is
 //! bounded in time, all of them by the node's own; none makes the node fail. Nothing is kept for the next reading but
 //! the versions of packages, and these for [`FRESH`]. Start reading at [`DeepStatus::begin`] and [`DeepStatus::judge`].

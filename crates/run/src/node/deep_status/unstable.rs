@@ -10,7 +10,7 @@
 //! for much longer since than it used to be. Ends do not count if they came before a stop, before supervisord gave the
 //! process up, or before supervisord itself was started: somebody has looked after it since.
 //!
-//! What always holds: the log is read only if some process was started recently, and counts only where it holds the
+//! Invariants: the log is read only if some process was started recently, and counts only where it holds the
 //! beginning of the life that the process lives now; it may have been rotated, or be written without such lines.
 //! Otherwise a process that has been up for less than [`NEW`] is read a second time, after [`AGAIN`]. Start reading at
 //! [`InstancePast::unstable`] and [`log_history`].

@@ -1,6 +1,6 @@
 //! The SSH agent: its keys, and signatures by it.
 //!
-//! Here live [`AgentHandle`] and [`AgentPool`]. What always holds: an agent is asked for its keys once a run; it has a
+//! Here live [`AgentHandle`] and [`AgentPool`]. Invariants: an agent is asked for its keys once a run; it has a
 //! bounded number of connections at a time, one for each signature, so that many logins at once do not overrun it; to
 //! list its keys takes a bounded time, whatever it does. A signature may wait for a person who must confirm it, so its
 //! time is bounded by the login's own.

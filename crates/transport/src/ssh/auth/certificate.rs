@@ -1,6 +1,6 @@
 //! OpenSSH's user certificates: read from files, and judged by type and time.
 //!
-//! What always holds: a certificate that does not hold now, or that is none of a user, is never offered. Whether the
+//! Invariants: a certificate that does not hold now, or that is none of a user, is never offered. Whether the
 //! node trusts its authority only the node knows.
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Key files: their keys, and whether they can be used.
 //!
-//! Here lives [`KeyFile`]. What always holds: a private key that others can read is not used, as with OpenSSH; a file
+//! Here lives [`KeyFile`]. Invariants: a private key that others can read is not used, as with OpenSSH; a file
 //! is bounded before it is read; of a key that cannot be used the public half is known where it stands in the file or
 //! beside it, so that the agent's copy is found.
 

@@ -1,6 +1,6 @@
 //! Everything to log in with, for all connections of a run.
 //!
-//! Here lives [`KeyRing`]. What always holds: a file is read once, away from the runtime, and a key is decrypted once.
+//! Here lives [`KeyRing`]. Invariants: a file is read once, away from the runtime, and a key is decrypted once.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

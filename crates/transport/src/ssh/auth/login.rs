@@ -1,6 +1,6 @@
 //! One login: the method and the key to try next, after each answer.
 //!
-//! Here lives [`authenticate`]. What always holds: a method that was not allowed is not used; a key that was refused is
+//! Here lives [`authenticate`]. Invariants: a method that was not allowed is not used; a key that was refused is
 //! not offered again on this connection; each attempt is recorded with its answer.
 
 use std::collections::VecDeque;

@@ -5,7 +5,7 @@
 //! which keys are offered in which order, `signature.rs` who signs and how, `verdict.rs` which error a failed login
 //! becomes; `key_file.rs`, `certificate.rs` and `agent.rs` are where keys come from, `password.rs` is for the rest.
 //!
-//! What always holds: files and agents are asked once a run, and a key is decrypted once; no secret is printed; a
+//! Invariants: files and agents are asked once a run, and a key is decrypted once; no secret is printed; a
 //! method that was not allowed is not used; each attempt and its answer is logged, and the error names all of them when
 //! all fail. Start at [`authenticate`].
 

@@ -1,6 +1,6 @@
 //! The password: sent as such, and as the answer to a question of the node.
 //!
-//! What always holds: a password that may have been refused is not sent to that node again for the same method, so that
+//! Invariants: a password that may have been refused is not sent to that node again for the same method, so that
 //! no account is locked by us; a question that does not look like one for the password is not answered with it.
 
 use std::collections::HashSet;

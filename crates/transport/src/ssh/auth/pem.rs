@@ -1,6 +1,6 @@
 //! PEM keys that are encrypted in the old way, with `Proc-Type` and `DEK-Info` lines: RFC 1421, as OpenSSL writes them.
 //!
-//! Pure. What always holds: only AES in CBC mode is read, of which `ssh-keygen -m PEM` writes AES-128 (sshkey.c,
+//! Pure. Invariants: only AES in CBC mode is read, of which `ssh-keygen -m PEM` writes AES-128 (sshkey.c,
 //! `sshkey_private_to_blob_pem_pkcs8`); an older key is an error that says so.
 
 use aes::{Aes128, Aes192, Aes256};

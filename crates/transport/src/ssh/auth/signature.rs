@@ -1,6 +1,6 @@
 //! Signatures: which kinds may be used, and where they come from.
 //!
-//! Here live [`choose`] and [`Signer`]. What always holds: SHA-1 signs only where the operator allowed `ssh-rsa` and
+//! Here live [`choose`] and [`Signer`]. Invariants: SHA-1 signs only where the operator allowed `ssh-rsa` and
 //! the node knows nothing better; what `PubkeyAcceptedAlgorithms` leaves out is not offered.
 
 use std::sync::Arc;

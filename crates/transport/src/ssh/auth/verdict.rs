@@ -1,6 +1,6 @@
 //! The attempts of a login, and the error that a login becomes when the node accepts none.
 //!
-//! Here lives [`AuthAttempts`]. What always holds: each attempt is reported with its answer; a node's text is
+//! Here lives [`AuthAttempts`]. Invariants: each attempt is reported with its answer; a node's text is
 //! printable; the kind of the failure is the cause that the operator can fix.
 
 use super::order::UnusedKey;
