@@ -89,7 +89,7 @@ fn mistakes_touch_no_node() {
     for (words, said) in [
         ("cp -y a.conf", "a source and a target are needed"),
         ("cp -y a.conf b.conf", "a path there begins with a colon"),
-        ("cp -y a.conf root@n01:/tmp", "ctl cp -w n01 a.conf :/tmp"),
+        ("cp -y a.conf root@n01:/tmp", "ctl cp -w n01 -u root a.conf :/tmp"),
         ("cp -y n01:/etc/hosts dir", "ctl cp -w n01 :/etc/hosts dir"),
         ("cp -y :/a :/b", "from nodes to nodes"),
         ("cp -y :/a :/b dir", "only one file"),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout, timeout_at};
 use tracing::debug;
 
 use super::channel::{GuardChannel, TakeError};
@@ -244,10 +244,15 @@ impl<S: Session> HeldCommand<S> {
             }
         };
         let gathered = GatheredOutput::new(&self.output_mark);
-        if !self.send(b"g\n").await {
+        let unsent = match timeout_at(deadline, self.send(b"g\n")).await {
+            Ok(true) => None,
+            Ok(false) => Some(CommandEnd::Lost),
+            Err(_) => Some(CommandEnd::TimedOut),
+        };
+        if let Some(end) = unsent {
             self.channel.command.close().await;
-            // The line may have arrived.
-            return gathered.ended(CommandEnd::Lost);
+            // The line may have arrived, so the command may have begun.
+            return gathered.ended(end);
         }
         gather(self.session.as_ref(), self.channel.command, gathered, pin!(stop), Some(beat)).await
     }
