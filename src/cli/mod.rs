@@ -15,6 +15,7 @@ mod json_page;
 mod json_page_tests;
 #[cfg(test)]
 mod json_schema_tests;
+mod missing_roles;
 mod output;
 mod reading;
 mod recorder;

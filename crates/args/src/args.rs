@@ -54,7 +54,7 @@ pub enum CliCommand {
     Ping(PingArgs),
     /// Look at hosts, find their supervisords, and write an inventory
     Init(InitArgs),
-    /// Show or check the inventory
+    /// Show, check or import the inventory (from Ansible, a testbed.py, ClusterShell)
     Inventory(InventoryArgs),
     /// Fold, expand or count a node set; works without an inventory
     Nodeset(NodesetArgs),

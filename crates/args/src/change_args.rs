@@ -35,7 +35,7 @@ pub struct ChangeArgs {
 /// How a changing run begins, and how it keeps nodes to itself.
 #[derive(Debug, Clone, Args)]
 pub struct GoArgs {
-    /// Do not ask for confirmation
+    /// Do not ask for confirmation (asked before a change of every node of the inventory)
     #[arg(short, long)]
     pub(crate) yes: bool,
     /// Show the plan and change nothing; `live` also reads the nodes

@@ -33,6 +33,8 @@ pub struct Overview {
     pub outliers: Vec<Outlier>,
     /// Nodes that were skipped on purpose, with the reason.
     pub maintenance: Vec<ClusterIssue>,
+    /// Nodes of which nothing was read because they have no role, sorted.
+    pub without_role: Vec<String>,
 }
 
 impl Overview {
@@ -62,8 +64,16 @@ impl Overview {
             troubles,
             outliers: outliers(results, facts),
             maintenance: maintenance(results),
+            without_role: without_role(results, known),
         }
     }
+}
+
+/// Nodes that are known to have no role, and gave no result but that.
+fn without_role(results: &[TargetResult], known: &NodeRoles) -> Vec<String> {
+    let absent = results.iter().filter(|result| result.outcome == Outcome::NotConfigured && result.role.is_none());
+    let nodes: BTreeSet<&str> = absent.map(|result| result.node.as_str()).collect();
+    nodes.into_iter().filter(|node| known.lacks_role(node)).map(str::to_owned).collect()
 }
 
 /// One problem on one node.

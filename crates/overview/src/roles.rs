@@ -46,6 +46,12 @@ impl NodeRoles {
         self.roles.get(node).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// Whether a node is known, and has no role.
+    #[must_use]
+    pub fn lacks_role(&self, node: &str) -> bool {
+        self.roles.get(node).is_some_and(Vec::is_empty)
+    }
+
     /// The rank of a role in the order; unknown roles come after it, and no role comes last.
     #[must_use]
     pub fn place(&self, role: Option<&str>) -> usize {

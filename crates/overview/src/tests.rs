@@ -154,6 +154,8 @@ fn a_node_that_does_not_answer_counts_in_every_role_it_has() {
     let overview = Overview::of(&results, &[]);
     let wanted = ["config 1/1 1/1: ", "analytics 1/2 1/1: 1 unreachable", "- 0/2 (-1) 0/0: 1 unreachable"];
     assert_eq!(summed(&overview.roles), wanted);
+    let none = NodeRoles::new(&[], [("a4".to_owned(), Vec::new()), ("a1".to_owned(), Vec::new())]);
+    assert_eq!(Overview::of_nodes(&results, &[], &none).without_role, ["a4"]);
     let both = || vec!["analytics".to_owned(), "config".to_owned()];
     let known = NodeRoles::new(
         &["analytics", "config"],

@@ -18,7 +18,13 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     }
     let mut lines = String::new();
     if empty {
-        lines.push_str("nothing to show: no selected node has this service (-o wide shows every node)\n");
+        // A status of everything names no service: only a node without a role has nothing to show then.
+        let asks_for_all = ledger.head().is_some_and(|head| head.command == "status" && head.services.is_empty());
+        lines.push_str(if asks_for_all {
+            "nothing to show: no selected node has a role in the inventory (-o wide shows every node)\n"
+        } else {
+            "nothing to show: no selected node has this service (-o wide shows every node)\n"
+        });
     }
     lines.push_str(&failures(ledger));
     lines.push_str(&evidence(ledger));

@@ -157,6 +157,7 @@ pub(super) fn lines(overview: &Overview, options: OverviewOptions) -> Vec<String
     } else {
         lines.push(String::new());
     }
+    lines.extend(unread(&overview.without_role, options.width));
     let laid_out = |cuts| -> Vec<String> { said.iter().flat_map(|said| said.lines(options, cuts)).collect() };
     let whole = laid_out(false);
     // The summary and the prompt need one row each.
@@ -173,6 +174,15 @@ fn all_well(overview: &Overview, color: bool) -> String {
         left => format!("; {left} in maintenance"),
     };
     format!("{} on {nodes} node{plural}{left}", paint("all healthy", CellPaint::Good, color))
+}
+
+/// The nodes that nobody would miss in the other lines.
+fn unread(nodes: &[String], width: Option<u16>) -> Option<String> {
+    let names: Vec<&str> = nodes.iter().map(String::as_str).collect();
+    let folded = NodeSet::from_names(&names).to_string();
+    let line = format!("not read, no role in the inventory: {}", text::visible(&folded));
+    let line = width.map_or(line.clone(), |width| text::cut(&line, usize::from(width)).into_owned());
+    (!nodes.is_empty()).then_some(line)
 }
 
 /// One line per role, in columns.

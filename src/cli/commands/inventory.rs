@@ -5,6 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::inventory_import;
+use crate::cli::missing_roles::missing_roles;
 use crate::cli::output::OutputDocument;
 use ctl_args::args::{InventoryArgs, InventoryCommand};
 use ctl_args::connect_args::SshArgs;
@@ -251,8 +252,9 @@ pub(in crate::cli) fn check(inventory: &Inventory, format: OutputFormat) -> Resu
     if !format.is_text() {
         return document(&check, format);
     }
+    let without_role = missing_roles(inventory).map(|said| format!(", but {said}")).unwrap_or_default();
     Ok(format!(
-        "{}: {}, {}, {}; no problems found",
+        "{}: {}, {}, {}; no problems found{without_role}",
         check.file,
         counted(check.nodes, "node"),
         counted(check.roles, "role"),

@@ -11,6 +11,8 @@ use ctl_import::{ansible, clustershell, testbed};
 use ctl_inventory::{PathEnvironment, draft_of, parse};
 use ctl_sink::text;
 
+use crate::cli::missing_roles::missing_roles;
+
 pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> Result<ExitStatus, CliError> {
     // Before anything is read: a long import must not end in this.
     if let Some(out) = out.filter(|out| out.symlink_metadata().is_ok()) {
@@ -29,7 +31,7 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
     let fleet = read.map_err(|error| CliError::usage(text::single_line(&error.to_string())))?;
     let header = vec![
         format!("Imported with `ctl inventory import --from {name} {}`.", path.display()),
-        "Check it with `ctl inventory check -i FILE`; docs/inventory.md describes the format.".to_owned(),
+        "Check it with `ctl inventory check -i FILE`; inventory.md of the documentation describes the format.".to_owned(),
     ];
     let (draft, omissions) = draft_of(fleet, header);
     if draft.nodes.is_empty() {
@@ -52,6 +54,11 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
         },
     }
     terminal::say(&summary(inventory.nodes.len(), inventory.groups.len(), omissions.len()));
+    if let Some(said) = missing_roles(&inventory) {
+        terminal::say(&format!(
+            "{said}; a group gives a role only if it is named like one, so add `roles` to these nodes"
+        ));
+    }
     Ok(ExitStatus::Good)
 }
 

@@ -203,7 +203,7 @@ impl<'a> RunLimits<'a> {
             }
         };
         Failure::new(Stage::Plan, kind, message)
-            .with_hint(format!("fix {set} first, or allow more failures with --max-failures"))
+            .with_hint(format!("fix {set} first, or start anew with a higher --max-failures"))
     }
 
     /// The failure of work that a cap does not let start.

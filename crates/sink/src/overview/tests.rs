@@ -368,6 +368,22 @@ fn nothing_to_show_is_said() {
     ");
 }
 
+#[test]
+fn nodes_without_a_role_are_not_missed() {
+    let absent = |node| TargetResult::new(node, Outcome::NotConfigured);
+    let results = vec![running("analytics", "a1", "contrail-collector"), absent("c1"), absent("c2")];
+    let roles = [("a1", vec!["analytics".to_owned()]), ("c1", Vec::new()), ("c2", Vec::new())];
+    let roles = NodeRoles::new(&["analytics"], roles.map(|(node, roles)| (node.to_owned(), roles)));
+    let (out, notes) = (SharedWriter::default(), SharedWriter::default());
+    let mut sink = OverviewSink::new(PIPE, roles, out.writer(), notes.writer());
+    fixtures::play(&mut sink, &fixtures::run(Some("status"), results), 0);
+    insta::assert_snapshot!(out.text(), @"
+    analytics  1/1 nodes healthy  1/1 services
+    all healthy on 1 node
+    not read, no role in the inventory: c[1-2]
+    ");
+}
+
 fn any_trouble() -> impl Strategy<Value = ClusterIssue> {
     let what = proptest::sample::select(vec![
         ClusterIssue::NODE,
@@ -398,6 +414,7 @@ proptest! {
         let role = RoleSummary { role: Some("compute".to_owned()), nodes: 900, ..RoleSummary::default() };
         let overview = Overview {
             roles: vec![role], nodes: 900, nodes_well: 0, troubles, outliers: Vec::new(), maintenance: Vec::new(),
+            without_role: vec!["a role-less node with a long name".to_owned()],
         };
         let options = OverviewOptions { width: Some(width), height: Some(height), ..PIPE };
         let shown = lines(&overview, options);
