@@ -63,6 +63,8 @@ pub(super) fn common(texts: &[&str]) -> String {
             continue;
         }
         let (before, after) = word.split_once(core(word)).unwrap_or_default();
+        // A bracket that closes inside the token is a part of it, as in `[10.0.0.7]:2222`.
+        let before = if core(word).contains(']') { before.trim_end_matches('[') } else { before };
         // Adjacent differences become a single gap.
         if gap.is_some() {
             words.pop();
@@ -91,6 +93,7 @@ mod tests {
             ("spawn error", "spawn error", "spawn error"),
             ("down (7) at 8; why", "down (6) at 9; why", "down (…) at …; why"),
             ("seen (Mar 1) there", "seen (Apr 2) there", "seen (…) there"),
+            ("the key of [10.0.0.7]:22 is new", "the key of [10.0.0.8]:22 is new", "the key of … is new"),
             ("3 core files", "11 core files", "… core files"),
         ];
         for (one, other, wanted) in same {

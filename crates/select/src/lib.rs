@@ -262,6 +262,10 @@ fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, S
         match inventory.role(name) {
             Some(role) => roles.push(role.name.clone()),
             None => {
+                if inventory.groups.contains_key(name) {
+                    let hint = format!("{name} is a group: use -w @{name}");
+                    return Err(SelectError::Role { name: name.to_owned(), hint });
+                }
                 let known: Vec<&str> = inventory.roles.keys().map(String::as_str).collect();
                 // Aliases count as well: the user may have mistyped one of them.
                 let hint = nearest(
@@ -514,10 +518,13 @@ nodes:
             let error = selected(roles, nodes, exclude, services).expect_err(expected);
             assert_eq!(error.to_string(), expected);
         }
-        let SelectError::Role { hint, .. } = selected("analitics", "-", "-", "").expect_err("no role") else {
-            panic!("a role is wrong");
-        };
-        assert_eq!(hint, "did you mean analytics?");
+        for (typed, wanted) in [("analitics", "did you mean analytics?"), ("rack1", "rack1 is a group: use -w @rack1")]
+        {
+            let SelectError::Role { hint, .. } = selected(typed, "-", "-", "").expect_err("no role") else {
+                panic!("a role is wrong");
+            };
+            assert_eq!(hint, wanted);
+        }
         assert_eq!(ServicePattern::parse("").expect_err("no name").to_string(), "the service name is empty");
         assert!(ServicePattern::parse("a b").is_err());
         assert!(ServicePattern::parse("a\u{1b}").is_err() && ServicePattern::parse("a[").is_err());

@@ -470,7 +470,7 @@ impl TransportError {
             Self::HostKeyUnknown { .. } => (
                 Stage::Connect,
                 K::HostKeyUnknown,
-                Some("compare the fingerprint with the node's console, then add it with `ssh` or `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
+                Some("compare the fingerprint with the node's console, then run ctl at a terminal and answer yes, add the key with `ssh-keyscan`, or run once with --host-key accept-new".to_owned()),
             ),
             Self::HostKeyChanged { remove, .. } => {
                 let mut hint = "this may be an attack, or the node was reinstalled: check the fingerprint on the node's console".to_owned();

@@ -31,7 +31,8 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
     let fleet = read.map_err(|error| CliError::usage(text::single_line(&error.to_string())))?;
     let header = vec![
         format!("Imported with `ctl inventory import --from {name} {}`.", path.display()),
-        "Check it with `ctl inventory check -i FILE`; inventory.md of the documentation describes the format.".to_owned(),
+        "Check it with `ctl inventory check -i FILE`; inventory.md of the documentation describes the format."
+            .to_owned(),
     ];
     let (draft, omissions) = draft_of(fleet, header);
     if draft.nodes.is_empty() {
