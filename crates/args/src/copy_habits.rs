@@ -1,6 +1,6 @@
 //! Lines of other tools that copy files, as lines of `ctl cp`: scp and rsync, pdcp and rpdcp, and clush with `--copy`.
 //!
-//! Pure, and without the parser: `advice.rs` shows a line only if the parser accepts it. Start at [`copy_line`].
+//! Pure, and without the parser: `advice.rs` shows a line only if the parser accepts it. Start at `copy_line`.
 
 /// Options with a value, and those of `ctl cp` with their meaning; the value of any other is left out with it.
 const SCP: &[(&str, Option<&str>)] = &[
