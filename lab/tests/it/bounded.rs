@@ -12,7 +12,7 @@ use crate::client::{Client, Ran, eventually, one};
 /// Sends a command with a limit, and leaves stdin open.
 async fn begin(client: &Client, sudo: &str, limit: &str, command: &str) -> Channel<Msg> {
     let script = "IFS= read -r s; eval it";
-    let channel = client.start(&format!("exec {sudo}/bin/sh -c '{script}' ctl-exec {limit} MARK 0")).await;
+    let channel = client.start(&format!("exec {sudo}/bin/sh -c '{script}' ctl-exec {limit} MARK 0 WATCHER")).await;
     let command = command.replace('\\', "\\\\").replace('\n', "\\n");
     channel.data_bytes(format!("a\u{1f}b\n{command}\n").into_bytes()).await.unwrap();
     channel
@@ -70,8 +70,8 @@ async fn a_command_is_ended_by_a_line_by_the_end_of_stdin_and_at_its_limit() {
         let limit = if how == 3 { "0.3" } else { "60" };
         let mut channel = begin(&client, "", limit, "echo a; sleep 40 & sleep 50; echo never").await;
         eventually("the command to start", || counts(&lab).running == 1).await;
-        // Other lines end nothing.
-        channel.data_bytes(b"kk\n.\n".to_vec()).await.unwrap();
+        // Signs of life end nothing.
+        channel.data_bytes(b".\n.\n".to_vec()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
         match how {
             1 => channel.data_bytes(b"k\n".to_vec()).await.unwrap(),
