@@ -34,7 +34,7 @@ find_or_build() {
         binary=$(realpath -e -- "$1") || die "$1: no such file"
         return
     fi
-    # rustup has the standard library of every target; without it, cargo's own message says what is missing.
+    # rustup has the standard library of every target; without it, cargo's own message names the missing part.
     if command -v rustup >/dev/null; then rustup target add "$triple" >&2; fi
     local linker=CARGO_TARGET_${triple//-/_}_LINKER
     if [ -n "$gnu" ]; then export "${linker^^}=${gnu}gcc"; fi
@@ -57,7 +57,7 @@ fill_stage() {
     fill_doc "$stage/doc"
 }
 
-# The pages of docs/ and the README beside them, which therefore loses `docs/` from its links, and what is for those who have
+# The pages of docs/ and the README beside them, which therefore loses `docs/` from its links, and the parts for those who have
 # the source. `examples/` is where Debian's policy wants it.
 fill_doc() {
     local directory

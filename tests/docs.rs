@@ -67,7 +67,7 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
 }
 
-/// The book and the packages have what is below docs/, and nothing beside it.
+/// The book and the packages have the pages below docs/, and nothing beside them.
 #[test]
 fn no_link_of_the_book_leaves_docs() {
     let mut outside = Vec::new();

@@ -354,15 +354,18 @@ mod tests {
         lines
     }
 
+    /// Writes a file of a configuration, and gives its path.
+    fn written(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        fs::write(&path, text).expect("written");
+        path
+    }
+
     #[test]
     fn groups_of_every_format() {
         let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-            fs::write(&path, text).expect("written");
-            path
-        };
+        let write = |name: &str, text: &str| written(dir.path(), name, text);
         let flat = write("local.cfg", "# nodes\nadm: n1\nio: n[2-3] # disks\nsome: @adm,@io!n3\nall: n[1-4]\n");
         assert_eq!(shown(&read(&flat).expect("groups")), ["n1,n2,n3,n4", "adm=n1", "io=n2,n3", "some=n1,n2"]);
         write(
@@ -426,12 +429,7 @@ mod tests {
     #[test]
     fn a_command_that_takes_a_file_apart_is_read_without_it() {
         let dir = tempfile::tempdir().expect("a directory");
-        let write = |name: &str, text: &str| {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().expect("a directory")).expect("made");
-            fs::write(&path, text).expect("written");
-            path
-        };
+        let write = |name: &str, text: &str| written(dir.path(), name, text);
         let conf = write(
             "groups.conf",
             "[Main]\nDefault: local\nconfdir: /none \"$CFGDIR/groups.conf.d\"\nautodir: $CFGDIR/groups.d\n\n[local]\n\

@@ -112,7 +112,7 @@ impl OmissionList {
         self.add(place, what.into(), why.into(), true);
     }
 
-    /// The message of a source without any host: what was left out of it is the reason.
+    /// The message of a source without any host. The omissions are the reason.
     pub(crate) fn explain(&self, message: &str) -> String {
         let lines: Vec<String> = self.list.iter().take(MAX_EXPLAINED).map(ToString::to_string).collect();
         if lines.is_empty() { message.to_owned() } else { format!("{message}; left out: {}", lines.join("; ")) }

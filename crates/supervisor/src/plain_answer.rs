@@ -1,6 +1,6 @@
 //! The answers that a supervisord usually gives, read without a general parser: these are most of what ctl reads.
 //!
-//! Pure. Invariants: what is read here is what the general parser reads; whatever is written in another way than
+//! Pure. Invariants: a value read here equals that of the general parser; anything written in another way than
 //! Python's `xmlrpclib` writes it is none of them, and left to that parser. Start at [`read`].
 
 use std::collections::BTreeMap;
