@@ -103,7 +103,7 @@ pub enum Fault {
     StreamsHeld,
     /// Every process stays STARTING for this much longer than its `startsecs`.
     SlowStart(Duration),
-    /// The program dies soon after each spawn, and is retried forever: BACKOFF. Takes effect at once.
+    /// The program dies soon after each spawn, and stays in BACKOFF until it is started again. Takes effect at once.
     Backoff(String),
     /// The program dies soon after each spawn until its retries are used up: FATAL. Takes effect at once.
     Fatal(String),
@@ -449,7 +449,7 @@ impl FaultSet {
         self.0.iter().map(more).sum()
     }
 
-    /// Whether a process is retried forever.
+    /// Whether a process stays in BACKOFF after it died.
     pub(crate) fn stays_in_backoff(&self, group: &str, name: &str) -> bool {
         self.0.iter().any(|f| f.breaks(group, name) == Some(false))
     }

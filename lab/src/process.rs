@@ -225,17 +225,15 @@ impl Process {
         self.dies = None;
         self.state = State::Backoff;
         self.backoff += 1;
-        // supervisord waits one second longer after each failure; a process that must stay in BACKOFF is retried at
-        // long intervals.
-        let forever = self.stays_in_backoff(world.faults);
-        let pause = if forever {
-            20.0
-        } else if self.backoff > self.config.startretries {
-            0.0
+        // supervisord waits one second longer after each failure. A process that must stay in BACKOFF is never retried:
+        // a test that reads its state must not see the STARTING of a retry.
+        self.due = if self.stays_in_backoff(world.faults) {
+            None
         } else {
-            f64::from(self.backoff)
+            let retried = self.backoff <= self.config.startretries;
+            let pause = if retried { f64::from(self.backoff) } else { 0.0 };
+            Some(now + scaled(pause, world.timing.scale))
         };
-        self.due = Some(now + scaled(pause, world.timing.scale));
         if world.faults.has(&Fault::ControlCharacters) {
             self.spawnerr = format!("\x1b[2J\x1b]0;owned\x07{}\r\x08\u{9b}31m", self.spawnerr);
         }
@@ -363,7 +361,7 @@ impl Process {
             }
             State::Stopping => self.ends(now, world),
             State::Backoff => {
-                if self.backoff > self.config.startretries && !self.stays_in_backoff(world.faults) {
+                if self.backoff > self.config.startretries {
                     let at = world.clock.epoch_at(now);
                     self.note_at(at, "INFO gave up: {} entered FATAL state, too many start retries too quickly");
                     self.give_up();
@@ -484,6 +482,14 @@ mod tests {
         assert_eq!(seen, want);
         assert_eq!(p.starts, 4);
         assert!(p.description(0.0).starts_with("Exited too quickly"));
+    }
+
+    #[test]
+    fn a_program_that_must_stay_in_backoff_is_not_retried() {
+        let mut rig = Rig::new(vec![Fault::Backoff("a".into())]);
+        let mut p = Process::new(ProgramConfig::new("a"));
+        rig.with(|now, w| p.spawn(now, w));
+        assert_eq!(rig.run(&mut p, 3600.0), [State::Starting, State::Backoff]);
     }
 
     #[test]
