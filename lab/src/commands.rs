@@ -160,45 +160,7 @@ pub(crate) fn run<'a>(
                 tokio::time::sleep(time.min(Duration::from_secs(86_400))).await;
                 0
             }
-            "sh" | "bash" | "dash" => match args {
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-guard" => {
-                    guard::run(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-staged" => {
-                    guard::staged(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => {
-                    bounded::run(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-put" => {
-                    copies::put(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-get" => {
-                    copies::get(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-scan" => {
-                    node_scan::run(context, io, words).await
-                }
-                [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-find" => {
-                    node_scan::find(context, io, words).await
-                }
-                [flag, _, name] if flag == "-c" && name == "ctl-ports" => node_scan::ports(context, io).await,
-                [flag, _, name, mark, body] if flag == "-c" && name == "ctl-ask" => {
-                    questions::ask(context, io, mark, body).await
-                }
-                [flag, _, name, mark, body] if flag == "-c" && name == "ctl-act" => {
-                    questions::act(context, io, mark, body).await
-                }
-                [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => {
-                    shell::run(context, io, script).await
-                }
-                [] => from_input(context, io).await,
-                [flag, ..] if flag == "-s" => from_input(context, io).await,
-                _ => {
-                    io.err("sh: 0: cannot open script: not simulated by the lab\n").await;
-                    2
-                }
-            },
+            "sh" | "bash" | "dash" => sh(context, io, args).await,
             "nohup" | "exec" => run(context, io, args).await,
             "env" => {
                 let skip = args.iter().take_while(|a| a.contains('=')).count();
@@ -235,6 +197,34 @@ pub(crate) fn run<'a>(
             }
         }
     })
+}
+
+/// `sh` with one of the program's own scripts, which are known by their `$0`, with any other script, or with a script
+/// on standard input.
+async fn sh(context: &Context, io: &Io, args: &[String]) -> i32 {
+    match args {
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-guard" => guard::run(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-staged" => guard::staged(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-exec" => bounded::run(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-put" => copies::put(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-get" => copies::get(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-scan" => node_scan::run(context, io, words).await,
+        [flag, _, name, words @ ..] if flag == "-c" && name == "ctl-find" => node_scan::find(context, io, words).await,
+        [flag, _, name] if flag == "-c" && name == "ctl-ports" => node_scan::ports(context, io).await,
+        [flag, _, name, mark, body] if flag == "-c" && name == "ctl-ask" => {
+            questions::ask(context, io, mark, body).await
+        }
+        [flag, _, name, mark, body] if flag == "-c" && name == "ctl-act" => {
+            questions::act(context, io, mark, body).await
+        }
+        [flag, script, ..] if flag.starts_with('-') && flag.ends_with('c') => shell::run(context, io, script).await,
+        [] => from_input(context, io).await,
+        [flag, ..] if flag == "-s" => from_input(context, io).await,
+        _ => {
+            io.err("sh: 0: cannot open script: not simulated by the lab\n").await;
+            2
+        }
+    }
 }
 
 fn base_name(command: &str) -> &str {

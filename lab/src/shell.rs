@@ -350,6 +350,14 @@ impl Env {
         }
     }
 
+    fn expand_all(&self, words: &[Word], context: &Context) -> Vec<String> {
+        let mut values = Vec::new();
+        for word in words {
+            self.expand(word, context, &mut values);
+        }
+        values
+    }
+
     /// Expands a word. An unquoted variable is split at spaces and may expand to nothing.
     fn expand(&self, word: &Word, context: &Context, out: &mut Vec<String>) {
         let mut current: Option<String> = None;
@@ -405,18 +413,8 @@ fn eval<'a>(
     Box::pin(async move {
         let code = match script {
             Script::Simple(words, redirects) => {
-                let io = redirects.iter().fold(io.clone(), |io, r| match r {
-                    Redirect::OutNull => io.out_null(),
-                    Redirect::ErrNull => io.err_null(),
-                    Redirect::ErrToOut => io.err_to_out(),
-                    Redirect::OutToErr => io.out_to_err(),
-                    Redirect::In => io.no_input(),
-                });
-                let mut argv = Vec::new();
-                for word in words {
-                    env.expand(word, context, &mut argv);
-                }
-                one(&argv, context, &io, env).await
+                let argv = env.expand_all(words, context);
+                one(&argv, context, &redirected(io, redirects), env).await
             }
             Script::Not(inner) => i32::from(eval(inner, context, io, env).await == 0),
             Script::And(a, b) => match eval(a, context, io, env).await {
@@ -455,28 +453,10 @@ fn eval<'a>(
                 jobs.iter().for_each(|jobs| jobs.add(job.abort_handle()));
                 0
             }
-            Script::If(arms, otherwise) => 'found: {
-                for (test, body) in arms {
-                    let code = eval(test, context, io, env).await;
-                    if env.exit {
-                        break 'found code;
-                    }
-                    if code == 0 {
-                        break 'found eval(body, context, io, env).await;
-                    }
-                }
-                match otherwise {
-                    Some(body) => eval(body, context, io, env).await,
-                    None => 0,
-                }
-            }
+            Script::If(arms, otherwise) => branch(arms, otherwise.as_deref(), context, io, env).await,
             Script::For(name, words, body) => {
-                let mut values = Vec::new();
-                for word in words {
-                    env.expand(word, context, &mut values);
-                }
                 let mut code = 0;
-                for value in values {
+                for value in env.expand_all(words, context) {
                     env.vars.insert(name.clone(), value);
                     code = eval(body, context, io, env).await;
                     if env.exit {
@@ -488,6 +468,40 @@ fn eval<'a>(
         };
         env.last = code;
         code
+    })
+}
+
+/// `if`: the first arm whose test succeeds, else the `else` part.
+async fn branch(
+    arms: &[(Script, Script)],
+    otherwise: Option<&Script>,
+    context: &Context,
+    io: &Io,
+    env: &mut Env,
+) -> i32 {
+    for (test, body) in arms {
+        let code = eval(test, context, io, env).await;
+        if env.exit {
+            return code;
+        }
+        if code == 0 {
+            return eval(body, context, io, env).await;
+        }
+    }
+    match otherwise {
+        Some(body) => eval(body, context, io, env).await,
+        None => 0,
+    }
+}
+
+/// The streams of a command with its redirections.
+fn redirected(io: &Io, redirects: &[Redirect]) -> Io {
+    redirects.iter().fold(io.clone(), |io, redirect| match redirect {
+        Redirect::OutNull => io.out_null(),
+        Redirect::ErrNull => io.err_null(),
+        Redirect::ErrToOut => io.err_to_out(),
+        Redirect::OutToErr => io.out_to_err(),
+        Redirect::In => io.no_input(),
     })
 }
 

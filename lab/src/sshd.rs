@@ -335,6 +335,29 @@ async fn jump(channel: Channel<Msg>, reply: ChannelOpenHandle, address: Ipv4Addr
     }
 }
 
+/// What the user's login shell does with a command; returns its exit code.
+async fn login(context: Context, io: Io, command: String) -> i32 {
+    let shared = Arc::clone(&context.node.shared);
+    if shared.has(&Fault::EndlessExec) {
+        while io.out("an endless line of output, and one more, and one more\n").await {}
+        return 0;
+    }
+    if shared.has(&Fault::NoLogin) {
+        io.out("This account is currently not available.\n").await;
+        return 1;
+    }
+    if shared.has(&Fault::ChattyLogin) {
+        io.out("*** Authorised users only ***\nYou have new mail.\n").await;
+    }
+    if let Some(text) = shared.says() {
+        io.err(&format!("{text}\n")).await;
+    }
+    tokio::select! {
+        code = shell::run(&context, &io, &command) => code,
+        () = shared.until_closing() => 255,
+    }
+}
+
 /// Runs a command and connects its streams. The command has its own task, which outlives the channel.
 async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, command: String) {
     let shared = Arc::clone(&context.node.shared);
@@ -343,30 +366,7 @@ async fn exec(channel: Channel<Msg>, handle: server::Handle, context: Context, c
     let (out, mut chunks) = mpsc::channel::<Chunk>(16);
     let (input, stdin) = mpsc::unbounded_channel();
     let acted = Arc::clone(&context.acted);
-    let run = tokio::spawn({
-        let shared = Arc::clone(&shared);
-        async move {
-            let io = Io::new(out, stdin);
-            if shared.has(&Fault::EndlessExec) {
-                while io.out("an endless line of output, and one more, and one more\n").await {}
-                return 0;
-            }
-            if shared.has(&Fault::NoLogin) {
-                io.out("This account is currently not available.\n").await;
-                return 1;
-            }
-            if shared.has(&Fault::ChattyLogin) {
-                io.out("*** Authorised users only ***\nYou have new mail.\n").await;
-            }
-            if let Some(text) = shared.says() {
-                io.err(&format!("{text}\n")).await;
-            }
-            tokio::select! {
-                code = shell::run(&context, &io, &command) => code,
-                () = shared.until_closing() => 255,
-            }
-        }
-    });
+    let run = tokio::spawn(login(context, Io::new(out, stdin), command));
     let mut input = Some(input);
     let peer = async {
         loop {

@@ -38,69 +38,13 @@ fn expanded(version: SupervisorVersion, value: &str) -> String {
 pub(crate) async fn run(context: &Context, io: &Io, args: &[String]) -> i32 {
     let version = context.node.shared.spec.supervisor;
     let mut ctl = Ctl { context, url: String::new(), version, out: String::new(), status: 0, auth: None };
-    let (mut user, mut password, mut at) = (None, None, 0);
-    while let Some(arg) = args.get(at).filter(|a| a.starts_with('-')) {
-        let (flag, glued) = match arg.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_owned())),
-            None => (arg.as_str(), None),
-        };
-        at += 1;
-        if flag == "--" {
-            break;
+    let at = match ctl.options(io, args).await {
+        Ok(at) => at,
+        Err(problem) => {
+            io.err(&format!("Error: {problem}\nFor help, use /usr/bin/supervisorctl -h\n")).await;
+            return 2;
         }
-        let value = match glued {
-            Some(value) => value,
-            None => {
-                at += 1;
-                args.get(at - 1).cloned().unwrap_or_default()
-            }
-        };
-        match flag {
-            "-s" | "--serverurl" => ctl.url = value,
-            "-u" | "--username" => user = Some(value),
-            "-p" | "--password" => password = Some(value),
-            "-c" | "--configuration" if value == "/dev/stdin" => {
-                while let Some(line) = io.read_whole_line().await {
-                    match line.split_once('=') {
-                        Some(("serverurl", value)) => ctl.url = value.to_owned(),
-                        Some(("username", value)) => user = Some(expanded(version, value)),
-                        Some(("password", value)) => password = Some(expanded(version, value)),
-                        _ => {}
-                    }
-                }
-            }
-            "-c" | "--configuration" => {
-                let found = context.node.instances.iter().find(|i| i.config.config == value);
-                match found {
-                    Some(sup) => ctl.url = sup.config.address.url(),
-                    None => {
-                        let text = format!(
-                            "Error: could not find config file {value}\nFor help, use \
-                             /usr/bin/supervisorctl -h\n"
-                        );
-                        io.err(&text).await;
-                        return 2;
-                    }
-                }
-            }
-            _ => {
-                let text = format!("Error: option {flag} not recognized\nFor help, use /usr/bin/supervisorctl -h\n");
-                io.err(&text).await;
-                return 2;
-            }
-        }
-    }
-    if ctl.url.is_empty() {
-        io.err(
-            "Error: No config file found at default paths (/usr/etc/supervisord.conf, \
-             /usr/supervisord.conf, supervisord.conf, etc/supervisord.conf, /etc/supervisord.conf); \
-             use the -c option to specify a config file at a different path\n\
-             For help, use /usr/bin/supervisorctl -h\n",
-        )
-        .await;
-        return 2;
-    }
-    ctl.auth = user.zip(password);
+    };
     let (verb, names) = match args.get(at..).and_then(|a| a.split_first()) {
         Some((verb, names)) => (verb.as_str(), names),
         None => ("status", &[][..]),
@@ -118,6 +62,57 @@ pub(crate) async fn run(context: &Context, io: &Io, args: &[String]) -> i32 {
 }
 
 impl Ctl<'_> {
+    /// Reads the options before the verb; returns the verb's place, or what is wrong.
+    async fn options(&mut self, io: &Io, args: &[String]) -> Result<usize, String> {
+        let (mut user, mut password, mut at) = (None, None, 0);
+        while let Some(arg) = args.get(at).filter(|a| a.starts_with('-')) {
+            let (flag, glued) = match arg.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (arg.as_str(), None),
+            };
+            at += 1;
+            if flag == "--" {
+                break;
+            }
+            let value = match glued {
+                Some(value) => value,
+                None => {
+                    at += 1;
+                    args.get(at - 1).cloned().unwrap_or_default()
+                }
+            };
+            match flag {
+                "-s" | "--serverurl" => self.url = value,
+                "-u" | "--username" => user = Some(value),
+                "-p" | "--password" => password = Some(value),
+                "-c" | "--configuration" if value == "/dev/stdin" => {
+                    while let Some(line) = io.read_whole_line().await {
+                        match line.split_once('=') {
+                            Some(("serverurl", value)) => self.url = value.to_owned(),
+                            Some(("username", value)) => user = Some(expanded(self.version, value)),
+                            Some(("password", value)) => password = Some(expanded(self.version, value)),
+                            _ => {}
+                        }
+                    }
+                }
+                "-c" | "--configuration" => {
+                    let found = self.context.node.instances.iter().find(|i| i.config.config == value);
+                    let found = found.ok_or_else(|| format!("could not find config file {value}"))?;
+                    self.url = found.config.address.url();
+                }
+                _ => return Err(format!("option {flag} not recognized")),
+            }
+        }
+        if self.url.is_empty() {
+            return Err("No config file found at default paths (/usr/etc/supervisord.conf, \
+                        /usr/supervisord.conf, supervisord.conf, etc/supervisord.conf, /etc/supervisord.conf); \
+                        use the -c option to specify a config file at a different path"
+                .to_owned());
+        }
+        self.auth = user.zip(password);
+        Ok(at)
+    }
+
     fn line(&mut self, text: &str) {
         self.out.push_str(text);
         self.out.push('\n');
