@@ -281,6 +281,7 @@ fn access(nodes: usize) -> Vec<NodeAccess> {
         keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
         connect_timeout: Duration::from_secs(5),
         retries: 0,
+        keep: None,
     });
     let one =
         NodeAccess { endpoint, sudo: Sudo::No, via: None, timeout: Duration::from_secs(60), passwords: Arc::default() };

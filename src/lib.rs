@@ -8,6 +8,7 @@
 //! - [`select`]: words of the command line become nodes, roles and services.
 //! - [`plan`]: the actions to be done and their order, as data.
 //! - [`transport`]: one authenticated SSH session with a node.
+//! - [`connections`]: keeps such sessions between commands, in a process of the user's own.
 //! - [`remote`]: runs commands on a node, with or without sudo.
 //! - [`guard`]: a run's hold on a node: its lock, and a dead-man's switch.
 //! - [`supervisor`]: one supervisord over a session, through one of several backends.
@@ -32,6 +33,7 @@
 pub mod cli;
 
 pub use ctl_args as args;
+pub use ctl_connections as connections;
 pub use ctl_console as console;
 pub use ctl_discovery as discovery;
 pub use ctl_event as event;

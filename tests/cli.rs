@@ -18,6 +18,7 @@ fn the_command_line() {
         .env("HOME", HOME)
         .env("CTL_INVENTORY", "")
         .env("XDG_CONFIG_HOME", "")
+        .env("XDG_RUNTIME_DIR", "/nonexistent")
         .env("COLUMNS", "100")
         .env("NO_COLOR", "1")
         .env("CLICOLOR_FORCE", "0")

@@ -14,13 +14,15 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::Value;
 
+use super::commands::connections::ConnectionListing;
 use super::commands::{inventory, runs};
 use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::json_schema_tests::assert_valid;
-use super::output::{self, ResultOutput};
+use super::output::{self, OutputDocument, ResultOutput};
 use super::watch;
 use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
 use ctl_args::settings::OutputSettings;
+use ctl_connections::KeptConnection;
 use ctl_event::{
     CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
     LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope, Stage,
@@ -215,6 +217,12 @@ impl Checker {
             self.object(run, &["Recorded run"]);
             self.nullable(&run["origin"], "Origin");
         }
+    }
+
+    fn connections(&mut self, document: &Value) {
+        assert_valid(document);
+        self.object(document, &["List of connections"]);
+        items(&document["connections"]).iter().for_each(|one| self.object(one, &["Connection"]));
     }
 
     fn inventory_list(&mut self, document: &Value) {
@@ -534,6 +542,21 @@ fn journal(dir: &Path) -> Journal {
     journal
 }
 
+/// A connection to a node, which is idle, and one to a bastion, which is in use.
+fn kept_connections() -> [KeptConnection; 2] {
+    let idle = KeptConnection {
+        node: text("a1"),
+        host: "10.0.0.1".to_owned(),
+        port: 22,
+        user: "root".to_owned(),
+        age: Duration::from_secs(60),
+        idle: Some(Duration::from_secs(42)),
+        keep: Duration::from_secs(600),
+        channels: 0,
+    };
+    [KeptConnection { node: None, idle: None, ..idle.clone() }, idle]
+}
+
 #[test]
 fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     let mut page = Checker::new();
@@ -579,6 +602,9 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     else {
         panic!("another command")
     };
+    let kept = kept_connections();
+    let listing = ConnectionListing::new(&kept, at());
+    page.connections(&serde_json::to_value(OutputDocument::new(&listing)).expect("JSON"));
     page.inventory_list(&parsed(&inventory::list(&inventory, form).expect("a list")));
     page.inventory_show(&parsed(&inventory::show(&inventory, &node, &ssh, form).expect("a node")));
     page.inventory_check(&parsed(&inventory::check(&inventory, form).expect("no fault")));
@@ -600,6 +626,7 @@ fn the_examples_have_every_field() {
                 "Live plan" => page.live(&example),
                 "Snapshot diff" => page.diff(&example),
                 "List of runs" => page.runs(&example),
+                "List of connections" => page.connections(&example),
                 "Inventory" => page.inventory_list(&example),
                 "Inventory show" => page.inventory_show(&example),
                 "Inventory check" => page.inventory_check(&example),

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::json_schema::assert_valid;
-use super::commands::{inventory, runs};
+use super::commands::{connections, inventory, runs};
 use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::output::{OutputDocument, PlanDocument};
 use super::watch::TaggedChange;
@@ -37,6 +37,7 @@ const EXEC: &str = "Result of `exec`";
 const OBJECTS: &[(&str, &[&str])] = &[
     ("Cap", &["Cap"]),
     ("Change", &["Change"]),
+    ("ConnectionListDocument", &["List of connections"]),
     ("ConnectionSetting", &["Connection setting"]),
     ("DiffSummary", &["Summary of a diff"]),
     ("DownService", &["Service that is down"]),
@@ -48,6 +49,7 @@ const OBJECTS: &[(&str, &[&str])] = &[
     ("InventoryDocument", &["Inventory"]),
     ("InventoryNode", &["Inventory node"]),
     ("InventoryShowDocument", &["Inventory node", "Inventory show"]),
+    ("KeptConnection", &["Connection"]),
     ("LivePlan", &["Live plan"]),
     ("LogResult", &["Result", EXEC, "Result of `logs`"]),
     ("Node", &["Node"]),
@@ -100,6 +102,7 @@ fn schema() -> Value {
     let mut parts = ctl_sink::schema::documents(&mut generator);
     parts.push(document::<PlanDocument>(&mut generator));
     parts.push(document::<runs::RunListing>(&mut generator));
+    parts.push(document::<connections::ConnectionListing<'_>>(&mut generator));
     parts.push(document::<inventory::InventoryListing<'_>>(&mut generator));
     parts.push(document::<inventory::ShownInventory<'_>>(&mut generator));
     parts.push(document::<inventory::InventoryCheck>(&mut generator));

@@ -109,6 +109,7 @@ fn run(args: CliArgs, words: &[String]) -> Result<ExitStatus, CliError> {
         CliCommand::Ping(ping) => commands::ping::run(&ping),
         CliCommand::Init(init) => commands::init::run(&init),
         CliCommand::Inventory(inventory) => commands::inventory::run(inventory),
+        CliCommand::Connections(connections) => commands::connections::run(&connections),
         CliCommand::SshConfig(ssh_config) => commands::ssh_config::run(&ssh_config),
         CliCommand::Nodeset(nodeset) => commands::nodeset::run(&nodeset),
         CliCommand::Completions(completions) => commands::completions::run(&completions),

@@ -18,6 +18,7 @@ use super::job::JobRequest;
 use super::{output, watch};
 use ctl_args::connect_args::{FORKS, HostKey, RETRIES};
 use ctl_args::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
+use ctl_connections::NodeTransport;
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::signals::signals;
@@ -32,7 +33,6 @@ use ctl_session::read_only;
 use ctl_session::rounds::{ClusterState, NodeRounds};
 use ctl_session::session::RunSession;
 use ctl_top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
-use ctl_transport::SshTransport;
 
 /// Lines of a log that are read.
 const LOG_LINES: usize = 100;
@@ -202,11 +202,11 @@ async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<TopInput>) {
 }
 
 /// A log that is read, and what reads it.
-type OpenLog = (TopTarget, WorkerPool<SshTransport>, RunHead);
+type OpenLog = (TopTarget, WorkerPool<NodeTransport>, RunHead);
 
 /// Reads the end of one log after the other: of the one that was asked for last.
 struct TopLogReader {
-    transport: Arc<SshTransport>,
+    transport: Arc<NodeTransport>,
     access: HashMap<String, NodeAccess>,
     settings: Settings,
     budget: FileBudget,
@@ -267,7 +267,7 @@ impl TopLogReader {
 }
 
 /// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
-async fn end_of_log(pool: &mut WorkerPool<SshTransport>, head: &RunHead) -> Vec<String> {
+async fn end_of_log(pool: &mut WorkerPool<NodeTransport>, head: &RunHead) -> Vec<String> {
     // No signal ever comes: the sender only keeps the receiver open until the round is over.
     let (_silent, mut signals) = mpsc::channel(1);
     let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
@@ -337,6 +337,7 @@ fn same_way(settings: &Settings) -> Vec<String> {
         sudo,
         ask_sudo_password,
         ask_ssh_password,
+        persist,
         via,
         output,
     } = settings;
@@ -360,6 +361,7 @@ fn same_way(settings: &Settings) -> Vec<String> {
         ("--ssh-config", ssh_config.as_ref().map(path)),
         ("--known-hosts", known_hosts.as_ref().map(path)),
         ("--host-key", host_key.map(str::to_owned)),
+        ("--persist", persist.as_ref().map(time)),
         ("--via", via.map(|via| via.to_string())),
     ];
     let flags = [(*sudo, "--sudo"), (*ask_sudo_password, "--ask-sudo-pass"), (*ask_ssh_password, "--ask-pass")];

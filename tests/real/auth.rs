@@ -81,6 +81,7 @@ fn endpoint(cluster: &Cluster, login: LoginSettings) -> Endpoint {
         keepalive: Keepalive { interval: Duration::ZERO, count: 0 },
         connect_timeout: Duration::from_secs(30),
         retries: 0,
+        keep: None,
     }
 }
 

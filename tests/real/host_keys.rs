@@ -434,6 +434,7 @@ impl Fixture {
             keepalive: Keepalive { interval: Duration::from_secs(15), count: 3 },
             connect_timeout: Duration::from_secs(30),
             retries: 0,
+            keep: None,
         }
     }
 

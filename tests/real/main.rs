@@ -35,6 +35,7 @@ mod harness;
 mod home;
 mod host_keys;
 mod journal;
+mod kept_connections;
 mod kept_nowhere;
 mod live_source;
 mod logs;

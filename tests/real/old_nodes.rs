@@ -98,6 +98,7 @@ fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
         keepalive: Keepalive { interval: Duration::ZERO, count: 0 },
         connect_timeout: Duration::from_secs(60),
         retries: 0,
+        keep: None,
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::change_args::{ChangeArgs, GoArgs};
 use crate::connect_args::{ConnectArgs, SshArgs};
+use crate::connections_args::ConnectionsArgs;
 use crate::durations::{duration, duration_or_zero};
 use crate::format::{self, Content, OutputFormat};
 use ctl_console::terminal::ColorChoice;
@@ -60,6 +61,8 @@ pub enum CliCommand {
     Nodeset(NodesetArgs),
     /// Show the SSH settings used for a host, in the format of `ssh -G`
     SshConfig(SshConfigArgs),
+    /// List or close the connections that --persist keeps
+    Connections(ConnectionsArgs),
     /// Print the completion script for a shell
     Completions(CompletionsArgs),
     /// Show the manual page of ctl or of one of its commands

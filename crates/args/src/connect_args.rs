@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args as ClapArgs, ValueEnum};
 
-use crate::durations::duration;
+use crate::durations::{duration, duration_or_zero};
 use ctl_event::Via;
 
 /// Nodes worked on at once, unless another number is given.
@@ -36,6 +36,10 @@ pub(crate) struct ConnectArgs {
     /// Ask for the SSH password, once for all nodes
     #[arg(long, help_heading = "Connection")]
     pub(crate) ask_pass: bool,
+    /// Keep connections open for later commands until they have been idle this long; 0s for none [default: the
+    /// inventory's `persist`]
+    #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Connection")]
+    pub(crate) persist: Option<std::time::Duration>,
     /// How to reach supervisord
     #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = ViaArg::parser(), help_heading = "Connection")]
     pub(crate) via: ViaArg,

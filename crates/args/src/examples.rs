@@ -159,6 +159,15 @@ const EXAMPLES: &[ExampleSet] = &[
     examples("nodeset count", &[("ctl nodeset count 'c[001-400]!c017'", "399")]),
     examples("ssh-config", &[("ctl ssh-config a6s01", "a node"), ("ctl ssh-config bastion.example.net", "any host")]),
     examples(
+        "connections",
+        &[("ctl connections", "those that are kept"), ("ctl connections close", "log out of all nodes")],
+    ),
+    examples("connections list", &[("ctl connections list -o json", "for a script")]),
+    examples(
+        "connections close",
+        &[("ctl connections close", "all of them"), ("ctl connections close 'a6s*'", "those to some nodes")],
+    ),
+    examples(
         "completions",
         &[("ctl completions bash", "a script to source"), ("ctl completions fish", "the same for fish")],
     ),
@@ -203,7 +212,8 @@ mod tests {
 
     fn paths(command: &Command, path: &str, found: &mut Vec<String>) {
         found.push(path.to_owned());
-        for command in command.get_subcommands() {
+        // A command that nobody types has no help to find.
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
             paths(command, [path, command.get_name()].join(" ").trim_start(), found);
         }
     }

@@ -8,6 +8,7 @@ pub mod advice;
 pub mod args;
 pub mod change_args;
 pub mod connect_args;
+pub mod connections_args;
 pub mod copy_habits;
 pub mod durations;
 pub mod examples;

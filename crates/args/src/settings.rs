@@ -51,6 +51,8 @@ pub struct Settings {
     pub retries: u32,
     /// How hosts are reached.
     pub ssh: SshOverrides,
+    /// How long connections are kept after the run; none is the inventory's.
+    pub persist: Option<Duration>,
     /// Whether commands go through sudo also where the inventory does not say so.
     pub sudo: bool,
     /// Whether sudo's password is asked for.
@@ -160,7 +162,7 @@ impl From<&InitArgs> for Settings {
 impl Settings {
     /// Without nodes.
     fn connecting(connect: ConnectArgs, output: OutputSettings) -> Self {
-        let ConnectArgs { forks, timeout, retries, ssh, sudo, ask_sudo_pass, ask_pass, via } = connect;
+        let ConnectArgs { forks, timeout, retries, ssh, sudo, ask_sudo_pass, ask_pass, persist, via } = connect;
         Self {
             inventory: None,
             roles: Vec::new(),
@@ -170,6 +172,7 @@ impl Settings {
             timeout,
             retries,
             ssh: ssh.into(),
+            persist,
             sudo,
             ask_sudo_password: ask_sudo_pass,
             ask_ssh_password: ask_pass,

@@ -74,6 +74,8 @@ pub struct InventorySsh {
     pub jump: Option<String>,
     /// Time limit from the first attempt to an authenticated session.
     pub connect_timeout: Option<Duration>,
+    /// How long the connection is kept after a command; zero: it is not.
+    pub persist: Option<Duration>,
     /// The algorithms from `ssh_options`: each keyword at most once, in the order of [`SshKeyword::ALL`].
     pub algorithms: Vec<SshOption>,
 }

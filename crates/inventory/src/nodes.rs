@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ctl_import::SourcePlace;
 use nodeset::NodeSet;
@@ -158,6 +159,7 @@ impl<'r> NodeBuilder<'r> {
                 }
                 (None, None) => name.clone(),
             };
+            let persist = self.persist(&own, roles);
             let ssh_options = ssh_options::of_nodes(
                 reader,
                 field.key,
@@ -166,7 +168,7 @@ impl<'r> NodeBuilder<'r> {
                 &roles.ssh_options,
                 &self.defaults.ssh_options,
             );
-            let node = self.node(name, address, &own, &ssh_options);
+            let node = self.node(name, address, &own, (&ssh_options, persist));
             self.machine(reader, &node, entry, &place, &mut is_told);
             self.nodes.push(node);
         }
@@ -180,6 +182,7 @@ impl<'r> NodeBuilder<'r> {
             self.is_complete = false;
             return;
         };
+        let persist = self.persist(&own, roles);
         let ssh_options = ssh_options::of_nodes(
             reader,
             field.key,
@@ -203,7 +206,7 @@ impl<'r> NodeBuilder<'r> {
         let mut is_told = BTreeSet::new();
         for (name, address) in names.into_iter().zip(addresses) {
             let Some(name) = name else { continue };
-            let node = self.node(name, address, &own, &ssh_options);
+            let node = self.node(name, address, &own, (&ssh_options, persist));
             self.machine(reader, &node, entry, &place, &mut is_told);
             self.nodes.push(node);
         }
@@ -247,7 +250,20 @@ impl<'r> NodeBuilder<'r> {
         own.roles.as_ref().or(self.defaults.roles.as_ref()).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn node(&self, name: String, address: String, own: &NodeSettings<'_>, ssh_options: &[SshOption]) -> Node {
+    /// How long the connection to a node is kept: as the node says, else as its roles say, else as `defaults` says. Of
+    /// several roles the shortest time counts, since a role may have a reason not to keep connections.
+    fn persist(&self, own: &NodeSettings<'_>, roles: &RoleTable) -> Option<Duration> {
+        let of_roles = || self.roles(own).iter().filter_map(|role| roles.persist.get(role)).min().copied();
+        own.persist.or_else(of_roles).or(self.defaults.persist)
+    }
+
+    fn node(
+        &self,
+        name: String,
+        address: String,
+        own: &NodeSettings<'_>,
+        (ssh_options, persist): (&[SshOption], Option<Duration>),
+    ) -> Node {
         let defaults = &self.defaults;
         Node {
             name,
@@ -259,6 +275,7 @@ impl<'r> NodeBuilder<'r> {
                 identities: own.identities.as_ref().or(defaults.identities.as_ref()).cloned().unwrap_or_default(),
                 jump: own.jump.as_ref().or(defaults.jump.as_ref()).cloned(),
                 connect_timeout: own.connect_timeout.or(defaults.connect_timeout),
+                persist,
                 algorithms: ssh_options.to_vec(),
             },
             sudo: own.sudo.or(defaults.sudo).unwrap_or(false),

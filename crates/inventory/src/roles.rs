@@ -8,6 +8,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::catalogue::ROLE_ORDER;
 use super::catalogue::{built_in_role, built_in_roles};
@@ -22,7 +23,7 @@ use super::values::{self, FieldEntry, ValueReader};
 /// Keys of the short form, which describes a single instance.
 const SHORT: [&str; 5] = ["supervisor", "socket", "services", "username", "password_file"];
 /// Keys of a role.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "supervisor",
     "socket",
     "services",
@@ -34,6 +35,7 @@ const KEYS: [&str; 12] = [
     "introspect",
     "oneshot",
     "extends",
+    "persist",
     "ssh_options",
 ];
 /// Keys of an entry of `supervisors`.
@@ -71,12 +73,14 @@ pub(super) struct RoleTable {
     pub(super) keys: BTreeMap<String, (String, Range<usize>)>,
     /// Their connection settings, by canonical name.
     pub(super) ssh_options: BTreeMap<String, Vec<GivenOption>>,
+    /// How long connections to their nodes are kept, by canonical name.
+    pub(super) persist: BTreeMap<String, Duration>,
 }
 
 /// Reads the `roles`, if there are any, on top of the built-in ones.
 pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) -> RoleTable {
     let all = built_in_roles().into_iter().map(|(name, role)| (name, Arc::new(role))).collect();
-    let mut roles = RoleTable { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new() };
+    let mut roles = RoleTable { all, keys: BTreeMap::new(), ssh_options: BTreeMap::new(), persist: BTreeMap::new() };
     let given = field.and_then(|field| values::pairs(reader, field.key, field.value, "role"));
     for field in given.unwrap_or_default() {
         if let Err(flaw) = values::check_name(field.name, "._-") {
@@ -99,14 +103,21 @@ pub(super) fn read(reader: &mut ValueReader<'_>, field: Option<FieldEntry<'_>>) 
             }
             Entry::Vacant(entry) => entry.insert((field.name.to_owned(), field.key.span.clone())),
         };
-        let (role, ssh_options) = role(reader, name, field);
-        roles.ssh_options.insert(name.to_owned(), ssh_options);
+        let (role, connection) = role(reader, name, field);
+        roles.ssh_options.insert(name.to_owned(), connection.ssh_options);
+        roles.persist.extend(connection.persist.map(|persist| (name.to_owned(), persist)));
         roles.all.insert(name.to_owned(), Arc::new(role));
     }
     roles
 }
 
-fn role(reader: &mut ValueReader<'_>, name: &str, field: FieldEntry<'_>) -> (Role, Vec<GivenOption>) {
+/// The settings of a role for the connections to its nodes.
+struct RoleConnection {
+    ssh_options: Vec<GivenOption>,
+    persist: Option<Duration>,
+}
+
+fn role(reader: &mut ValueReader<'_>, name: &str, field: FieldEntry<'_>) -> (Role, RoleConnection) {
     let faults_before = reader.report.count();
     let fields = values::fields(reader, field.key, field.value, "a role", &KEYS, &SYNONYMS).unwrap_or_default();
     let find = |key: &str| fields.iter().copied().find(|field| field.name == key);
@@ -139,12 +150,15 @@ fn role(reader: &mut ValueReader<'_>, name: &str, field: FieldEntry<'_>) -> (Rol
     if let Some(field) = find("oneshot") {
         role.oneshot = oneshot(reader, field);
     }
-    let ssh_options = find("ssh_options").map(|field| ssh_options::read(reader, field)).unwrap_or_default();
+    let connection = RoleConnection {
+        ssh_options: find("ssh_options").map(|field| ssh_options::read(reader, field)).unwrap_or_default(),
+        persist: find("persist").and_then(|field| values::duration_or_zero(reader, field)),
+    };
     // Report missing keys only if the role has no other fault.
     if reader.report.count() == faults_before {
         check_whole(reader, field, &role);
     }
-    (role, ssh_options)
+    (role, connection)
 }
 
 /// The role that the file's keys modify.

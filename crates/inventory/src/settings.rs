@@ -17,7 +17,7 @@ use super::values::{self, FieldEntry, ValueReader};
 use ctl_event::Via;
 
 /// Keys of a node. `defaults` has all but the last.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "roles",
     "address",
     "port",
@@ -28,12 +28,13 @@ const KEYS: [&str; 12] = [
     "via",
     "connect_timeout",
     "timeout",
+    "persist",
     "ssh_options",
     "maintenance",
 ];
 
 /// Keys of Ansible, ssh_config and others, with ours.
-const SYNONYMS: [(&str, &str); 31] = [
+const SYNONYMS: [(&str, &str); 33] = [
     ("role", "roles"),
     ("host", "address"),
     ("hostname", "address"),
@@ -58,6 +59,8 @@ const SYNONYMS: [(&str, &str); 31] = [
     ("become", "sudo"),
     ("ansible_become", "sudo"),
     ("ConnectTimeout", "connect_timeout"),
+    ("ControlPersist", "persist"),
+    ("control_persist", "persist"),
     ("ssh", "ssh_options"),
     ("ssh_config", "ssh_options"),
     ("HostKeyAlgorithms", "ssh_options"),
@@ -82,6 +85,7 @@ pub(super) struct NodeSettings<'r> {
     pub(super) via: Option<Option<Via>>,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) timeout: Option<Duration>,
+    pub(super) persist: Option<Duration>,
     pub(super) ssh_options: Vec<GivenOption>,
     pub(super) maintenance: Option<String>,
 }
@@ -120,6 +124,7 @@ fn read<'r>(
             "via" => settings.via = via(reader, field),
             "connect_timeout" => settings.connect_timeout = values::duration(reader, field),
             "timeout" => settings.timeout = values::duration(reader, field),
+            "persist" => settings.persist = values::duration_or_zero(reader, field),
             "ssh_options" => settings.ssh_options = ssh_options::read(reader, field),
             "maintenance" => settings.maintenance = maintenance(reader, field),
             // `fields` has removed unknown keys.

@@ -28,8 +28,8 @@ use ctl_run::NodeAccess;
 use ctl_select::SelectedNode;
 use ctl_sink::text;
 use ctl_transport::{
-    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
-    ProxyRoute,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, KeepSettings, Keepalive,
+    LoginSettings, ProxyRoute,
 };
 
 /// Time for an action on one node, unless another is given.
@@ -322,6 +322,7 @@ impl<'a> EndpointResolver<'a> {
             keepalive: keepalive(resolved),
             connect_timeout: connect_timeout(resolved),
             retries: common.retries,
+            keep: None,
         })
     }
 
@@ -424,7 +425,7 @@ pub fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAcc
     let access = nodes.iter().map(|selected| {
         let node = &selected.node;
         Ok(NodeAccess {
-            endpoint: Arc::new(ways.endpoint(node, settings.retries)?),
+            endpoint: Arc::new(Endpoint { keep: keep(settings, node), ..ways.endpoint(node, settings.retries)? }),
             sudo: if settings.sudo || node.sudo { Sudo::Plain } else { Sudo::No },
             via: node.via,
             timeout: settings.timeout.or(node.timeout).unwrap_or(ACTION_TIMEOUT),
@@ -434,6 +435,13 @@ pub fn access(settings: &Settings, nodes: &[SelectedNode]) -> Result<Vec<NodeAcc
     let access = access.collect::<Result<_, CliError>>()?;
     ways.verdict(settings.output.quiet)?;
     Ok(access)
+}
+
+/// How the connection to a node is kept after the run, if it is.
+fn keep(settings: &Settings, node: &Node) -> Option<KeepSettings> {
+    // Zero switches off what the inventory says.
+    let idle = settings.persist.or(node.ssh.persist).filter(|idle| !idle.is_zero())?;
+    Some(KeepSettings { name: node.name.clone(), idle })
 }
 
 /// Users and hosts of the command line obey the rules of the inventory: they may reach the shell of a `ProxyCommand` or a

@@ -172,8 +172,15 @@ impl FileDemand {
     }
 }
 
-/// The open files of one connection: a socket, or the three pipes of a command; none where a bastion carries it.
+/// Channels of a node at one time: for the guard, a relay and what goes on beside them.
+const CHANNELS: usize = 4;
+
+/// The open files of one connection: a socket, or the three pipes of a command; none where a bastion carries it. One
+/// that another process keeps is a socket to that process, and one more for each channel.
 fn files(endpoint: &Endpoint) -> usize {
+    if endpoint.keep.is_some() {
+        return 1 + CHANNELS;
+    }
     match &endpoint.proxy {
         ProxyRoute::Direct => 1,
         ProxyRoute::Command(_) => 3,

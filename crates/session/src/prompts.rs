@@ -12,6 +12,7 @@ use futures_util::stream;
 use secrecy::SecretString;
 
 use ctl_args::settings::Settings;
+use ctl_connections::NodeTransport;
 use ctl_console::error::CliError;
 use ctl_console::secret::{self, SecretError};
 use ctl_console::terminal;
@@ -22,9 +23,49 @@ use ctl_select::SelectedNode;
 use ctl_sink::text;
 use ctl_transport::{Endpoint, HostKeyPolicy, ProxyRoute, PublicKey, SshTransport, UnlockError, fingerprint};
 
+/// Which nodes have to be logged in to. Those whose connection is kept need no question.
+pub(crate) struct RequiredLogins(Vec<bool>);
+
+impl RequiredLogins {
+    /// Looks for connections that are kept; those that do not answer do not count if `checked`.
+    pub(crate) async fn of(transport: &NodeTransport, access: &[NodeAccess], checked: bool) -> Self {
+        // Without a question it makes no difference, and the connect finds out by itself.
+        if !checked && !terminal::can_ask() {
+            return Self(vec![true; access.len()]);
+        }
+        let endpoints: Vec<&Endpoint> = access.iter().map(|access| &*access.endpoint).collect();
+        Self(transport.kept(&endpoints, checked).await.into_iter().map(|kept| !kept).collect())
+    }
+
+    /// The same for keys that are still locked: a node that would need one has to be logged in to if its connection does
+    /// not answer.
+    async fn check_locked(&mut self, transport: &NodeTransport, endpoints: &[&Endpoint]) {
+        let kept: Vec<usize> = (0..endpoints.len()).filter(|&index| !self.is_required(index)).collect();
+        let kept_endpoints: Vec<&Endpoint> = kept.iter().filter_map(|&index| endpoints.get(index).copied()).collect();
+        // Without a locked key a connection that is dead is made again without a question.
+        if transport.direct().locked_identities(kept_endpoints.iter().copied()).await.is_empty() {
+            return;
+        }
+        for (index, kept) in kept.into_iter().zip(transport.kept(&kept_endpoints, true).await) {
+            if let Some(required) = self.0.get_mut(index) {
+                *required = !kept;
+            }
+        }
+    }
+
+    fn is_required(&self, index: usize) -> bool {
+        self.0.get(index).copied().unwrap_or(true)
+    }
+
+    fn only<'t, T>(&'t self, of_nodes: impl IntoIterator<Item = T> + 't) -> impl Iterator<Item = T> + 't {
+        of_nodes.into_iter().enumerate().filter(|(index, _)| self.is_required(*index)).map(|(_, one)| one)
+    }
+}
+
 /// The password to log in with, if it is to be asked for.
-pub(crate) fn password(settings: &Settings) -> Result<Option<SecretString>, CliError> {
-    if settings.ask_ssh_password { secret("SSH password for the nodes", "--ask-pass").map(Some) } else { Ok(None) }
+pub(crate) fn password(settings: &Settings, logins: &RequiredLogins) -> Result<Option<SecretString>, CliError> {
+    let asks = settings.ask_ssh_password && logins.0.contains(&true);
+    if asks { secret("SSH password for the nodes", "--ask-pass").map(Some) } else { Ok(None) }
 }
 
 /// Gives sudo its password, if it is to be asked for and some node may want it.
@@ -73,14 +114,20 @@ const ATTEMPTS: usize = 3;
 
 /// All that is asked about keys: those of the operator, then those of the hosts.
 pub(crate) async fn before_connecting(
-    transport: &SshTransport,
+    transport: &NodeTransport,
+    mut logins: RequiredLogins,
     nodes: &[SelectedNode],
     access: &[NodeAccess],
     forks: usize,
 ) -> Result<(), CliError> {
     let endpoints: Vec<&Endpoint> = access.iter().map(|access| &*access.endpoint).collect();
+    if terminal::can_ask() {
+        logins.check_locked(transport, &endpoints).await;
+    }
+    let transport = transport.direct();
     let names = nodes.iter().map(|selected| selected.node.name.as_str());
-    let named: Vec<(&str, &Endpoint)> = names.zip(endpoints.iter().copied()).collect();
+    let named: Vec<(&str, &Endpoint)> = logins.only(names.zip(endpoints.iter().copied())).collect();
+    let endpoints: Vec<&Endpoint> = logins.only(endpoints.iter().copied()).collect();
     let mut hops: HashSet<&Endpoint> = HashSet::new();
     for endpoint in &endpoints {
         let mut next = *endpoint;

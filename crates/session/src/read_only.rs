@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 
 use crate::limits::FileBudget;
 use ctl_args::settings::{self, Settings};
+use ctl_connections::NodeTransport;
 use ctl_event::RunHead;
 use ctl_guard::LockHolder;
 use ctl_plan::{Action, Plan};
 use ctl_run::{LockPolicy, NodeAccess, RunSetup};
-use ctl_transport::SshTransport;
 
 /// The head of a run that only reads.
 pub fn head(plan: &Plan, services: &[String], settings: &Settings) -> RunHead {
@@ -35,9 +35,9 @@ pub fn setup(
     head: RunHead,
     access: Vec<NodeAccess>,
     budget: FileBudget,
-    transport: &Arc<SshTransport>,
+    transport: &Arc<NodeTransport>,
     notices: mpsc::Receiver<String>,
-) -> RunSetup<SshTransport> {
+) -> RunSetup<NodeTransport> {
     RunSetup {
         guarding: no_locks(&plan),
         plan: Arc::new(plan),

@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::limits::FileBudget;
 use crate::read_only;
 use ctl_args::settings::Settings;
+use ctl_connections::NodeTransport;
 use ctl_event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
 use ctl_plan::{Plan, Task};
 use ctl_run::{JournalAck, MissingName, NameCensus, NodeAccess, WorkerPool, missing_names};
 use ctl_sink::text;
 use ctl_snapshot::{ChangeVerdict, Snapshot, SnapshotDiff, WatchRounds};
-use ctl_transport::SshTransport;
 
 /// After this time a node is late: neither the picture nor the other nodes, which need its fork, wait for it.
 const LATE: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub struct NodeRounds {
     /// The plan of all nodes, until it is known which of the names that were typed they have.
     unjudged: Option<Plan>,
     nodes: Vec<WatchedNode>,
-    running: JoinSet<(usize, Box<WorkerPool<SshTransport>>, Ledger)>,
+    running: JoinSet<(usize, Box<WorkerPool<NodeTransport>>, Ledger)>,
     forks: Arc<Semaphore>,
     /// Whether there are open files enough for a late node beside those that have a fork.
     has_room: bool,
@@ -71,7 +71,7 @@ pub struct NodeRounds {
 struct WatchedNode {
     name: String,
     /// None: its round is in progress.
-    pool: Option<Box<WorkerPool<SshTransport>>>,
+    pool: Option<Box<WorkerPool<NodeTransport>>>,
     /// When the round in progress began, or the last.
     began: Instant,
     /// When it was its turn in that round: empty while it waits for a fork.
@@ -94,7 +94,7 @@ impl NodeRounds {
         services: &[String],
         access: &[NodeAccess],
         settings: &Settings,
-        (transport, notices): (&Arc<SshTransport>, mpsc::Receiver<String>),
+        (transport, notices): (&Arc<NodeTransport>, mpsc::Receiver<String>),
         (budget, interval): (FileBudget, Duration),
     ) -> Self {
         let now = Instant::now();
@@ -203,7 +203,7 @@ impl NodeRounds {
     }
 
     /// Takes in what a node has answered.
-    fn take(&mut self, joined: Result<(usize, Box<WorkerPool<SshTransport>>, Ledger), JoinError>) {
+    fn take(&mut self, joined: Result<(usize, Box<WorkerPool<NodeTransport>>, Ledger), JoinError>) {
         let (index, pool, ledger) = match joined {
             Ok(read) => read,
             Err(error) => {
@@ -317,7 +317,7 @@ impl WatchedNode {
         self.asked.get().is_some_and(|asked| now.duration_since(*asked) >= LATE)
     }
 
-    fn take(&mut self, pool: Box<WorkerPool<SshTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
+    fn take(&mut self, pool: Box<WorkerPool<NodeTransport>>, ledger: &Ledger, interval: Duration, now: Instant) {
         // A round that failed early knows no names, and the earlier census still holds.
         self.census = pool.census().cloned().or(self.census.take());
         self.pool = Some(pool);
@@ -337,11 +337,11 @@ impl WatchedNode {
 /// One round of one node. It holds a fork only while it is not late: a node that hangs must not keep others from theirs.
 async fn read(
     index: usize,
-    mut pool: Box<WorkerPool<SshTransport>>,
+    mut pool: Box<WorkerPool<NodeTransport>>,
     head: RunHead,
     asked: Arc<OnceLock<Instant>>,
     (forks, has_room): (Arc<Semaphore>, bool),
-) -> (usize, Box<WorkerPool<SshTransport>>, Ledger) {
+) -> (usize, Box<WorkerPool<NodeTransport>>, Ledger) {
     // `acquire_owned` fails only on a closed semaphore; without a permit the round simply runs.
     let fork = forks.acquire_owned().await;
     // Set once: the instant at which the node had its turn.

@@ -4,14 +4,16 @@
 //! the rounds of a watch. Uses `run` and `transport`. Invariants: nothing has been connected to when it is open,
 //! except to ask for host keys that are not known.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::limits::{self, FileBudget};
-use crate::prompts;
+use crate::prompts::{self, RequiredLogins};
 use ctl_args::settings::Settings;
+use ctl_connections::{HolderProgram, NodeTransport};
 use ctl_console::error::CliError;
 use ctl_event::{CancelReason, RunEvent, RunHead};
 use ctl_plan::Plan;
@@ -24,7 +26,7 @@ pub struct RunSession {
     /// The runtime of all connections.
     pub runtime: Runtime,
     /// Opens connections.
-    pub transport: Arc<SshTransport>,
+    pub transport: Arc<NodeTransport>,
     /// Notices of the transport that concern all nodes together.
     pub notices: mpsc::Receiver<String>,
     /// How each node is reached, in the order of the plan.
@@ -73,11 +75,16 @@ impl RunSession {
             .enable_all()
             .build()
             .map_err(|error| CliError::internal(format!("cannot start the async runtime: {error}")))?;
-        let (transport, notices) = SshTransport::new(RunSshSettings { password: prompts::password(settings)? });
+        let (direct, notices) = SshTransport::new(RunSshSettings::default());
+        let transport = NodeTransport::new(direct, holder());
+        let logins = runtime.block_on(RequiredLogins::of(&transport, &access, settings.ask_ssh_password));
+        if let Some(password) = prompts::password(settings, &logins)? {
+            transport.direct().set_password(password);
+        }
         prompts::sudo_password(settings, &mut access)?;
         prompts::supervisor_passwords(nodes, &mut access);
         // Last: showing the key of a host behind a bastion takes a login at the bastion, with the password.
-        runtime.block_on(prompts::before_connecting(&transport, nodes, &access, budget.forks))?;
+        runtime.block_on(prompts::before_connecting(&transport, logins, nodes, &access, budget.forks))?;
         Ok(Self { runtime, transport: Arc::new(transport), notices, access, budget, keeps })
     }
 
@@ -113,4 +120,16 @@ impl RunSession {
         self.runtime.shutdown_background();
         Ok(cancel)
     }
+}
+
+/// This program as the process that keeps connections; none for another one, such as the demonstration.
+fn holder() -> Option<HolderProgram> {
+    let own = std::env::current_exe().ok()?;
+    // Linux notes there that the file was replaced, as by an update.
+    let is_ctl = own.file_name()?.to_string_lossy().trim_end_matches(" (deleted)") == "ctl";
+    // The file as it is in use, whatever its name leads to by now.
+    let itself = Path::new("/proc/self/exe");
+    let program = if itself.exists() { itself.to_owned() } else { own };
+    let arguments = ["connections", "hold"].map(str::to_owned).to_vec();
+    is_ctl.then_some(HolderProgram { program, arguments })
 }

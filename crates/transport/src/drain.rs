@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{OutputPiece, RemoteCommand};
+use super::session::{ExecOutput, OutputPiece, RemoteCommand};
 
 /// The longest silence in the rest of the output.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -46,6 +46,57 @@ impl OutputDrain {
         // No piece in time and a closed stream are the same to the caller: in both cases nothing more comes.
         timeout_at(self.deadline.min(now + self.silence), command.next()).await.ok().flatten()
     }
+}
+
+/// Reads the output of a command to its end, at most `limit` bytes of each stream, or until its standard output
+/// `is_whole`; closes it then. None if it was cut short.
+pub async fn collect<C: RemoteCommand>(
+    running: &mut C,
+    limit: usize,
+    is_whole: impl Fn(&[u8]) -> bool + Send,
+) -> Option<ExecOutput> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut output = ExecOutput::default();
+    let mut ended = false;
+    let mut rest: Option<OutputDrain> = None;
+    // After the exit the streams may stay open for ever, so the rest has limits.
+    loop {
+        let next = match rest {
+            Some(rest) => rest.next(running).await,
+            None => running.next().await,
+        };
+        match next {
+            Some(OutputPiece::Stdout(bytes)) => stdout.extend(bytes),
+            Some(OutputPiece::Stderr(bytes)) => stderr.extend(bytes),
+            Some(OutputPiece::Exit(code)) => {
+                output.exit = code;
+                ended = true;
+                rest = Some(OutputDrain::start());
+            }
+            None => break,
+        }
+        // A command that prints without end would fill the memory; it is given up, and the result says so.
+        if stdout.len() > limit || stderr.len() > limit {
+            output.truncated = true;
+            ended = true;
+            break;
+        }
+        // A whole answer needs no end: a process left behind may hold the streams.
+        if is_whole(&stdout) {
+            ended = true;
+            break;
+        }
+    }
+    if !ended {
+        return None;
+    }
+    // sshd counts the command until its channel is closed (MaxSessions).
+    running.close().await;
+    stdout.truncate(limit);
+    stderr.truncate(limit);
+    output.stdout = String::from_utf8_lossy(&stdout).into_owned();
+    output.stderr = String::from_utf8_lossy(&stderr).into_owned();
+    Some(output)
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How to reach one node, or a bastion on the way to it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Name or address to connect to; also the name that known_hosts is asked for.
     pub host: String,
@@ -32,10 +34,21 @@ pub struct Endpoint {
     pub connect_timeout: Duration,
     /// Attempts after the first, for failures that pass.
     pub retries: u32,
+    /// Whether the connection stays open for later commands; none: it ends with the run.
+    pub keep: Option<KeepSettings>,
+}
+
+/// How a connection is kept between commands.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeepSettings {
+    /// The name of the node, to list its connection under.
+    pub name: String,
+    /// How long it stays open without being used.
+    pub idle: Duration,
 }
 
 /// Which kinds of address are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AllowedFamilies {
     /// Any.
     #[default]
@@ -47,7 +60,7 @@ pub enum AllowedFamilies {
 }
 
 /// How a host is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ProxyRoute {
     /// Directly.
     #[default]
@@ -59,7 +72,7 @@ pub enum ProxyRoute {
 }
 
 /// User and credentials.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LoginSettings {
     /// User on the host.
     pub user: String,
@@ -79,7 +92,7 @@ pub struct LoginSettings {
 }
 
 /// A way to log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AuthMethod {
     /// A key of a file or of the agent, or a certificate.
     PublicKey,
@@ -90,7 +103,7 @@ pub enum AuthMethod {
 }
 
 /// How the key of a host is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostKeySettings {
     /// Files that hold known keys, the user's; new ones are written to the first.
     pub user_files: Vec<PathBuf>,
@@ -109,7 +122,7 @@ pub struct HostKeySettings {
 }
 
 /// Whether a host without a known key is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HostKeyPolicy {
     /// Only keys that known_hosts holds.
     Strict,
@@ -120,7 +133,7 @@ pub enum HostKeyPolicy {
 }
 
 /// What may be negotiated, each list in the order of preference and with OpenSSH's names. None: our default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AlgorithmLists {
     /// `HostKeyAlgorithms`.
     pub host_keys: Option<Vec<String>>,
@@ -135,7 +148,7 @@ pub struct AlgorithmLists {
 }
 
 /// How a peer that died silently is noticed: it is after `interval` × `count`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Keepalive {
     /// How long the peer may send nothing before it is sent a keepalive; zero: none is sent.
     pub interval: Duration,
@@ -178,6 +191,7 @@ pub(super) mod fixtures {
             keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
             connect_timeout: Duration::from_millis(1500),
             retries: 1,
+            keep: None,
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Here lives [`TransportError`]. Uses `event` for the kinds of failure, `local` to recognize an exhausted machine.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ctl_event::{Failure, FailureKind, Stage};
 use ctl_local::process::exhausted;
+use serde::{Deserialize, Serialize};
 
 /// The reason of a [`TransportError::ChannelRefused`] when the node tried to connect and could not.
 ///
@@ -31,7 +33,7 @@ pub(super) const REQUEST_FAILED: &str = "it could not start one";
 pub const HUNG: &str = "sshd accepted the connection and then hung: check the node's load, memory and disks";
 
 /// Why a session could not be had or was lost.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum TransportError {
     /// The name has no address.
     #[error("`{host}` has no address: {reason}")]
@@ -69,7 +71,7 @@ pub enum TransportError {
         /// The budget, in seconds.
         seconds: Seconds,
         /// The step that did not end.
-        doing: &'static str,
+        doing: Cow<'static, str>,
     },
     /// The peer did not greet as an SSH server.
     #[error("{host} port {port}: {reason}")]
@@ -239,7 +241,7 @@ pub enum TransportError {
     #[error("ctl is out of {what} on this machine: {reason}")]
     Controller {
         /// The exhausted resource.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The system's reason.
         reason: String,
     },
@@ -274,7 +276,7 @@ pub enum TransportError {
 }
 
 /// Why one address of a host could not be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressFailure {
     /// The address.
     pub address: IpAddr,
@@ -304,12 +306,12 @@ impl TransportError {
     /// The error as one of this machine's resources, if it is one.
     pub(super) fn of_controller(error: &std::io::Error) -> Option<Self> {
         let what = exhausted(error)?;
-        Some(Self::Controller { what, reason: error.to_string() })
+        Some(Self::Controller { what: what.into(), reason: error.to_string() })
     }
 }
 
 /// Seconds, kept as milliseconds so that errors can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seconds(pub u128);
 
 impl std::fmt::Display for Seconds {

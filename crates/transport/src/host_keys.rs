@@ -89,9 +89,9 @@ impl HostKeyStore {
         settings: &Arc<HostKeySettings>,
         host: &str,
         port: u16,
-        shown: &PublicKeyOrCertificate,
+        shown: &ShownKey,
     ) -> Result<(), TransportError> {
-        let (this, asked, shown) = (Arc::clone(self), QueriedHost::new(settings, host, port), ShownKey::from(shown));
+        let (this, asked, shown) = (Arc::clone(self), QueriedHost::new(settings, host, port), shown.clone());
         // Revocations and changed keys are errors of `decide`, so the policy only chooses about unknown keys.
         blocking(move || match this.decide(&asked, &shown)? {
             KeyDecision::Known => Ok(()),
@@ -289,7 +289,8 @@ enum KeyDecision {
 }
 
 /// The key that a host shows.
-struct ShownKey {
+#[derive(Clone)]
+pub(super) struct ShownKey {
     key: KeyData,
     certificate: Option<Certificate>,
 }

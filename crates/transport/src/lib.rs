@@ -17,13 +17,16 @@ mod ssh;
 
 pub use russh::keys::PublicKey;
 
-pub use self::drain::OutputDrain;
+pub use self::drain::{OutputDrain, collect};
 pub use self::endpoint::{
-    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings,
-    ProxyRoute,
+    AlgorithmLists, AllowedFamilies, AuthMethod, Endpoint, HostKeyPolicy, HostKeySettings, KeepSettings, Keepalive,
+    LoginSettings, ProxyRoute,
 };
 pub use self::error::{CONNECT_FAILED, HUNG, TransportError};
 pub use self::host_keys::fingerprint;
 pub use self::known_hosts::{KnownHostName, KnownHostNames};
 pub use self::session::{ExecOutput, OutputPiece, RemoteCommand, Session, Transport};
-pub use self::ssh::{RunSshSettings, SshCommand, SshSession, SshTransport, UnlockError};
+pub use self::ssh::{
+    BastionSource, ConnectFurther, LoginSecrets, ProxyEnvironment, RunSshSettings, SharedLogins, SshCommand,
+    SshSession, SshTransport, UnlockError,
+};

@@ -174,6 +174,10 @@ fn connection(node: &Node, ssh: &SshArgs) -> Result<Vec<SettingOrigin>, CliError
         humantime::format_duration(endpoints::connect_timeout(&resolved)).to_string(),
         &timeout.origin,
     );
+    if let Some(persist) = node.ssh.persist {
+        let time = if persist.is_zero() { "no".to_owned() } else { humantime::format_duration(persist).to_string() };
+        add("kept when idle", time, &openssh_config::ConfigOrigin::Inventory("".into()));
+    }
     let checking = &resolved.strict_host_key_checking;
     add("host key checking", checking.value.as_str().to_owned(), &checking.origin);
     let files = &resolved.user_known_hosts_files;

@@ -17,7 +17,7 @@ use ctl_console::exit::ExitStatus;
 use ctl_console::terminal;
 use ctl_sink::text;
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     (
         "./inventory.yaml",
         "The inventory, unless -i or CTL_INVENTORY names another one. Not used if another user can write to it.",
@@ -31,6 +31,10 @@ const FILES: [(&str, &str); 7] = [
         "$XDG_STATE_HOME/ctl/journal.db",
         "The record of every run that changed a node; see ctl-runs(1). XDG_STATE_HOME is ~/.local/state by default.",
     ),
+    (
+        "$XDG_RUNTIME_DIR/ctl",
+        "The socket of the process that keeps connections; see ctl-connections(1). XDG_RUNTIME_DIR is /run/user/UID by default.",
+    ),
     ("~/.ssh/config, /etc/ssh/ssh_config", "Read as ssh(1) does; --ssh-config names another file."),
     ("~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts", "The keys of known hosts."),
     (
@@ -41,7 +45,7 @@ const FILES: [(&str, &str); 7] = [
 
 const ENVIRONMENT: [(&str, &str); 7] = [
     ("CTL_INVENTORY", "The inventory to use if -i is not given."),
-    ("XDG_CONFIG_HOME, XDG_STATE_HOME", "See FILES."),
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR", "See FILES."),
     (
         "HOME",
         "Where the directories of FILES are by default. The files of ssh are found in the home directory of the password database, as by ssh(1).",

@@ -1,6 +1,7 @@
 //! One file for each command: from typed words to calls of the other modules.
 
 pub(super) mod completions;
+pub(super) mod connections;
 pub(super) mod cp;
 pub(super) mod exec;
 pub(super) mod init;

@@ -344,6 +344,7 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         | CliCommand::Snapshot(_)
         | CliCommand::Ping(_)
         | CliCommand::Inventory(_)
+        | CliCommand::Connections(_)
         | CliCommand::SshConfig(_)
         | CliCommand::Init(_)
         | CliCommand::Nodeset(_)

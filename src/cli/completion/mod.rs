@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     /// Values that only the user knows, or that the file system or the parser completes.
-    const FREE: [&str; 27] = [
+    const FREE: [&str; 28] = [
         "accept",
         "command",
         "check",
@@ -139,6 +139,7 @@ mod tests {
         "lock_wait",
         "max_failures",
         "max_unavailable",
+        "persist",
         "patterns",
         "pause",
         "port",

@@ -1,7 +1,7 @@
 //! `ctl` on its own terminal, made by `script`: prompts and their answers.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::command::{Finished, Running};
 use super::{Cluster, eventually};
@@ -16,6 +16,11 @@ pub(crate) struct Screen {
 impl Cluster {
     /// Starts `ctl LINE -o json` on a terminal. The text after ` -- ` is one argument.
     pub(crate) fn at_a_terminal(&self, line: &str) -> Screen {
+        self.at_a_terminal_with(line, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn at_a_terminal_with(&self, line: &str, variables: &[(&str, &Path)]) -> Screen {
         let (typescript, out) = (self.path("typescript"), self.path("out.json"));
         for file in [&typescript, &out] {
             drop(fs::remove_file(file));
@@ -24,7 +29,7 @@ impl Cluster {
         let operand = if operand.is_empty() { String::new() } else { format!(" -- '{operand}'") };
         let line = format!("exec {} {words} -o json --out {}{operand}", env!("CARGO_BIN_EXE_ctl"), out.display());
         let mut command = self.at_home("script");
-        command.env("CTL_INVENTORY", self.inventory()).env("TERM", "xterm");
+        command.env("CTL_INVENTORY", self.inventory()).env("TERM", "xterm").envs(variables.iter().copied());
         command.args(["--quiet", "--return", "--flush", "--command", &line]).arg(&typescript);
         Screen { running: Running::typing(command, ""), typescript, out }
     }

@@ -223,6 +223,7 @@ fn expected(drafted: &DraftNode) -> Node {
             identities: settings.identities.iter().map(PathBuf::from).collect(),
             jump: settings.jump.clone(),
             connect_timeout: settings.connect_timeout,
+            persist: None,
             algorithms: Vec::new(),
         },
         sudo: settings.sudo.unwrap_or(false),

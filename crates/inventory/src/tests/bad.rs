@@ -112,7 +112,7 @@ fn names_and_keys_of_nodes() {
         (
             "version: 1\nnodes:\n  a: {colour: red}\n",
             &[
-                "3:7: unknown key `colour` in a node (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options, maintenance)",
+                "3:7: unknown key `colour` in a node (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, persist, ssh_options, maintenance)",
             ],
         ),
         (
@@ -438,7 +438,7 @@ fn settings_of_nodes() {
         (
             "version: 1\ndefaults: {maintenance: x}\nnodes: {a: {}}\n",
             &[
-                "2:12: unknown key `maintenance` in `defaults` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, ssh_options)",
+                "2:12: unknown key `maintenance` in `defaults` (the keys are roles, address, port, user, identity, jump, sudo, via, connect_timeout, timeout, persist, ssh_options)",
             ],
         ),
         ("version: 1\nnodes:\n  a: {identity: $NOPE/id}\n", &["3:17: the environment variable `NOPE` is not set"]),

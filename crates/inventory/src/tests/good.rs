@@ -189,6 +189,18 @@ fn defaults_fill_absent_settings() {
 }
 
 #[test]
+fn connections_are_kept_as_the_node_its_roles_or_the_defaults_say() {
+    let inventory = good(
+        "version: 1\ndefaults: {persist: 10m}\nroles:\n  compute: {persist: 0s}\n  control: {persist: 1h}\nnodes:\n  \
+         a: {}\n  b: {roles: [control]}\n  c: {roles: [control, compute]}\n  d: {roles: [compute], persist: 30s}\n",
+    );
+    let kept: Vec<_> = inventory.nodes.iter().map(|node| node.ssh.persist.map(|time| time.as_secs())).collect();
+    assert_eq!(kept, [Some(600), Some(3600), Some(0), Some(30)]);
+    let none = good("version: 1\nnodes:\n  a: {}\n");
+    assert_eq!(none.nodes[0].ssh.persist, None);
+}
+
+#[test]
 fn one_address_with_several_ports_or_behind_several_bastions_is_several_machines() {
     let inventory = good(
         "version: 1\ndefaults: {address: 127.0.0.1}\nnodes:\n  a: {port: 2201}\n  b: {port: 2202}\n  \

@@ -90,7 +90,7 @@ async fn judge(
     (host, port): (&str, u16),
     shown: &PublicKeyOrCertificate,
 ) -> Result<(), TransportError> {
-    store.judge(&Arc::new(settings.clone()), host, port, shown).await
+    store.judge(&Arc::new(settings.clone()), host, port, &ShownKey::from(shown)).await
 }
 
 #[tokio::test]
@@ -373,7 +373,7 @@ async fn two_runs_at_once() {
     for host in 0..50 {
         for store in &stores {
             let (store, settings, key) = (Arc::clone(store), Arc::clone(&settings), plain(&key));
-            tasks.spawn(async move { store.judge(&settings, &format!("n{host}"), 22, &key).await });
+            tasks.spawn(async move { store.judge(&settings, &format!("n{host}"), 22, &ShownKey::from(&key)).await });
         }
     }
     while let Some(judged) = tasks.join_next().await {

@@ -55,20 +55,20 @@ struct BastionConnection {
 }
 
 /// A connect to a bastion, made by the function that the pool is handed.
-pub(super) type ConnectFuture = BoxFuture<'static, Result<SshSession, TransportError>>;
+pub(super) type ConnectFuture = BoxFuture<'static, Result<Arc<SshSession>, TransportError>>;
 
 type PendingConnection = SharedFuture<BoxFuture<'static, Result<BastionConnection, TransportError>>>;
 
 impl BastionPool {
     /// Reserves room for one stream through a bastion, to which `connect` makes a connection if there is none with
-    /// room.
+    /// room. It is handed the number of connections that there are already.
     ///
     /// # Errors
     /// [`TransportError::Bastion`] with the reason why no connection could be made.
     pub(super) async fn reserve(
         &self,
         endpoint: &Arc<Endpoint>,
-        connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
+        connect: impl Fn(&Arc<Endpoint>, usize) -> ConnectFuture,
     ) -> Result<BastionChannel, TransportError> {
         // The map is unlocked before any wait, so that one slow bastion does not hold up the others.
         let bastion = {
@@ -97,7 +97,7 @@ impl BastionEntry {
     fn look_up(
         self: &Arc<Self>,
         endpoint: &Arc<Endpoint>,
-        connect: impl Fn(&Arc<Endpoint>) -> ConnectFuture,
+        connect: impl Fn(&Arc<Endpoint>, usize) -> ConnectFuture,
     ) -> BastionLookup {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A lost connection makes room for a new one; its streams hold it on their own until they end.
@@ -122,13 +122,11 @@ impl BastionEntry {
             return BastionLookup::Failed(error.clone());
         }
         // Weak, so that the task does not keep the pool of a run that has ended.
-        let (connecting, this) = (connect(endpoint), Arc::downgrade(self));
+        let (connecting, this) = (connect(endpoint, state.connections.len()), Arc::downgrade(self));
         // A task of its own: it continues even if every host that waits for it is given up.
         let work = tokio::spawn(async move {
-            let ended = connecting.await.map(|session| BastionConnection {
-                session: Arc::new(session),
-                room: Arc::new(Semaphore::new(STREAMS)),
-            });
+            let ended =
+                connecting.await.map(|session| BastionConnection { session, room: Arc::new(Semaphore::new(STREAMS)) });
             note(&this, &ended);
             ended
         });
@@ -173,6 +171,11 @@ pub(super) struct BastionChannel {
 }
 
 impl BastionChannel {
+    /// The connection to the bastion.
+    pub(super) fn bastion(&self) -> Arc<SshSession> {
+        Arc::clone(&self.connection.session)
+    }
+
     /// Has the bastion connect to a host, which it looks up itself.
     ///
     /// # Errors

@@ -207,6 +207,23 @@ impl RemoteCommand for SshCommand {
 }
 
 impl SshCommand {
+    /// Ends its standard input and lets the node close the channel, as it does once the command has ended; closes it
+    /// after a while all the same. The SSH library keeps a record of every channel that this side closes first, for as
+    /// long as the connection lasts.
+    pub async fn finish(&mut self) {
+        let ended = async {
+            self.write.eof().await.ok()?;
+            // What still comes is read and dropped.
+            while !matches!(self.read.wait().await?, ChannelMsg::Close) {}
+            Some(())
+        };
+        if let Ok(Some(())) = timeout(CLOSE_TIME, ended).await {
+            self.closed = true;
+        } else {
+            self.close().await;
+        }
+    }
+
     /// An error for a connection that ended under the command.
     pub(super) fn lost(&self, otherwise: &str) -> TransportError {
         self.lost.error(otherwise)

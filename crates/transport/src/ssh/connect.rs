@@ -4,7 +4,7 @@
 //! behind; the key of a host is checked before anything is sent to it; an endpoint behind a bastion is never reached
 //! without it. Start at [`Connector::connect`].
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,9 +23,9 @@ use super::dial::{AddressLog, connect_error, first_to_greet, greeting_timeout};
 use super::handshake::{HandshakeConfig, HandshakeEnd, KeyExchange};
 use super::login_throttle::{LoginPermit, LoginThrottle};
 use super::phase::{ConnectPhase, CurrentPhase};
-use super::proxy_command::{self, ProxyChild};
+use super::proxy_command::{self, ProxyChild, ProxyEnvironment};
 use super::resolver::{DialRoute, NameResolver};
-use super::session::{ConnectFurther, SshSession};
+use super::session::{AcceptedHost, ConnectFurther, SshSession};
 use super::stream::PromptTcp;
 use crate::endpoint::{Endpoint, ProxyRoute};
 use crate::error::{Seconds, TransportError};
@@ -39,9 +39,26 @@ pub(super) struct Connector {
     pub(super) host_keys: Arc<HostKeyStore>,
     pub(super) keys: KeyRing,
     bastions: BastionPool,
-    logins: LoginThrottle,
+    logins: Arc<LoginThrottle>,
     names: NameResolver,
     notices: mpsc::Sender<String>,
+    delegate: Option<ConnectDelegate>,
+}
+
+/// Connects for a process that has no terminal and outlives the run.
+pub(super) struct ConnectDelegate {
+    pub(super) bastions: Arc<dyn BastionSource>,
+    pub(super) proxy: ProxyEnvironment,
+}
+
+/// Where connections to bastions come from, if the transport does not make them itself.
+pub trait BastionSource: Send + Sync + 'static {
+    /// Connection `number` to a bastion, from 0.
+    fn connect(
+        &self,
+        bastion: &Arc<Endpoint>,
+        number: usize,
+    ) -> BoxFuture<'static, Result<Arc<SshSession>, TransportError>>;
 }
 
 /// The purpose of a connection.
@@ -63,10 +80,21 @@ impl Connector {
             host_keys: Arc::default(),
             keys: KeyRing::new(password),
             bastions: BastionPool::default(),
-            logins: LoginThrottle::default(),
+            logins: Arc::default(),
             names: NameResolver::default(),
             notices,
+            delegate: None,
         }
+    }
+
+    /// As [`Connector::new`], for connections that `delegate` asks for.
+    pub(super) fn delegated(
+        keys: KeyRing,
+        (host_keys, logins): (Arc<HostKeyStore>, Arc<LoginThrottle>),
+        notices: mpsc::Sender<String>,
+        delegate: ConnectDelegate,
+    ) -> Self {
+        Self { host_keys, keys, logins, delegate: Some(delegate), ..Self::new(None, notices) }
     }
 
     /// Connects and logs in. Boxed, since a bastion is connected to in the same way.
@@ -97,9 +125,13 @@ impl Connector {
     fn connect_bastion(
         self: &Arc<Self>,
         bastion: &Arc<Endpoint>,
-    ) -> BoxFuture<'static, Result<SshSession, TransportError>> {
+        number: usize,
+    ) -> BoxFuture<'static, Result<Arc<SshSession>, TransportError>> {
+        if let Some(delegate) = &self.delegate {
+            return delegate.bastions.connect(bastion, number);
+        }
         let (this, bastion) = (Arc::clone(self), Arc::clone(bastion));
-        async move { this.connect(&bastion).await }.boxed()
+        async move { Ok(Arc::new(this.connect(&bastion).await?)) }.boxed()
     }
 
     /// The function by which a session opens further connections. It does not keep this connector, which ends with the
@@ -127,7 +159,7 @@ impl Connector {
             let channel = match &endpoint.proxy {
                 ProxyRoute::Jump(bastion) => {
                     // Reserved for each attempt: the connection to the bastion may have been lost meanwhile.
-                    Some(self.bastions.reserve(bastion, |bastion| self.connect_bastion(bastion)).await?)
+                    Some(self.bastions.reserve(bastion, |bastion, number| self.connect_bastion(bastion, number)).await?)
                 }
                 ProxyRoute::Direct | ProxyRoute::Command(_) => None,
             };
@@ -193,8 +225,12 @@ impl Connector {
             keys: Arc::clone(&self.host_keys),
             only_probe: purpose == ConnectPurpose::ProbeHostKey,
         };
+        let bastion = channel.as_ref().map(BastionChannel::bastion);
         let handshake = match (&endpoint.proxy, channel) {
-            (ProxyRoute::Command(command), _) => by_command(endpoint, &terms, command, progress).await?,
+            (ProxyRoute::Command(command), _) => {
+                let environment = self.delegate.as_ref().map(|delegate| &delegate.proxy);
+                by_command(endpoint, &terms, (command, environment), progress).await?
+            }
             (ProxyRoute::Jump(_), Some(channel)) => by_bastion(endpoint, &terms, channel, progress).await?,
             // Never without the bastion that was asked for.
             (ProxyRoute::Jump(bastion), None) => {
@@ -214,7 +250,9 @@ impl Connector {
                 let login = AuthProgress { phase: &progress.phase, lost: &notes.lost, banner: &notes.banner };
                 auth::authenticate(&mut handle, endpoint, &self.keys, &login).await?;
                 let lost = ConnectionLoss { reason: Arc::clone(&notes.lost), ended };
-                Ok(OpenedConnection::Session(Box::new(SshSession::new(handle, lost, alive))))
+                let accepted = notes.accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let host = accepted.map(|key| AcceptedHost::new(endpoint, key, bastion));
+                Ok(OpenedConnection::Session(Box::new(SshSession::new(handle, lost, alive, host))))
             }
         }
     }
@@ -253,7 +291,7 @@ impl Connector {
     }
 
     /// Sends a notice that concerns more than one node.
-    fn notify(&self, message: String) {
+    pub(super) fn notify(&self, message: String) {
         // A full queue must not hold up a connection, and a notice is no result.
         if let Err(error) = self.notices.try_send(message) {
             debug!(%error, "a notice is dropped");
@@ -278,12 +316,12 @@ impl ConnectProgress {
 async fn by_command(
     endpoint: &Endpoint,
     terms: &HandshakeConfig,
-    command: &str,
+    (command, environment): (&str, Option<&ProxyEnvironment>),
     progress: &ConnectProgress,
 ) -> Result<KeyExchange, TransportError> {
     // The command makes the TCP connection itself, so the first sign of life is the greeting.
     progress.enter(ConnectPhase::Greeting);
-    let (child, stream) = proxy_command::start(command)?;
+    let (child, stream) = proxy_command::start(command, environment)?;
     let mut handshake = KeyExchange::start(endpoint, terms, stream, Box::new(Arc::clone(&child)));
     match handshake.greeting(endpoint).await {
         Ok(()) => Ok(handshake),
@@ -337,5 +375,5 @@ fn timeout_error(endpoint: &Endpoint, progress: &ConnectProgress) -> TransportEr
             "waiting for its answer to the password (it may want a new one: log in with ssh once)"
         }
     };
-    TransportError::Timeout { host, port, seconds, doing }
+    TransportError::Timeout { host, port, seconds, doing: doing.into() }
 }

@@ -82,7 +82,7 @@ fn connect_timeout(endpoint: &Endpoint) -> TransportError {
         host: endpoint.host.clone(),
         port: endpoint.port,
         seconds: Seconds(endpoint.connect_timeout.as_millis()),
-        doing: "opening the TCP connection",
+        doing: "opening the TCP connection".into(),
     }
 }
 

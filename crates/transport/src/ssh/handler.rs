@@ -14,13 +14,15 @@ use tracing::debug;
 use super::peer_text::{NODE_ENDED, printable};
 use crate::endpoint::HostKeySettings;
 use crate::error::TransportError;
-use crate::host_keys::HostKeyStore;
+use crate::host_keys::{HostKeyStore, ShownKey};
 
 /// The notes that the callbacks leave.
 #[derive(Default)]
 pub(super) struct HandlerNotes {
     /// Why the host's key was not accepted.
     pub(super) verdict: Mutex<Option<TransportError>>,
+    /// The host's key, once it was accepted.
+    pub(super) accepted: Mutex<Option<ShownKey>>,
     /// The key that was only probed.
     pub(super) shown: Mutex<Option<PublicKey>>,
     /// How the connection ended.
@@ -50,8 +52,10 @@ impl client::Handler for ClientHandler {
             *self.notes.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.public_key());
             return Ok(false);
         }
-        let judged = self.keys.judge(&self.settings, &self.host, self.port, key).await;
+        let shown = ShownKey::from(key);
+        let judged = self.keys.judge(&self.settings, &self.host, self.port, &shown).await;
         let accepted = judged.is_ok();
+        *self.notes.accepted.lock().unwrap_or_else(PoisonError::into_inner) = accepted.then_some(shown);
         // The library only reports "unknown key"; the reason is left here for `KeyExchange::finish`.
         *self.notes.verdict.lock().unwrap_or_else(PoisonError::into_inner) = judged.err();
         Ok(accepted)

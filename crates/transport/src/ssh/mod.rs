@@ -31,7 +31,9 @@ mod session;
 mod stream;
 mod transport;
 
-pub use self::auth::UnlockError;
+pub use self::auth::{LoginSecrets, UnlockError};
 pub use self::command::SshCommand;
-pub use self::session::SshSession;
-pub use self::transport::{RunSshSettings, SshTransport};
+pub use self::connect::BastionSource;
+pub use self::proxy_command::ProxyEnvironment;
+pub use self::session::{ConnectFurther, SshSession};
+pub use self::transport::{RunSshSettings, SharedLogins, SshTransport};

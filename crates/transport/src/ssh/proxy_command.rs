@@ -3,10 +3,13 @@
 //! Invariants: the command ends with its connection; its stderr is kept for the error, bounded; a Ctrl-C
 //! at the terminal does not reach it, so that actions in flight can end.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, Join, join};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -18,6 +21,29 @@ const MOST_STDERR: usize = 2048;
 
 /// How long a command that has closed its output is given to end.
 const ENDING: Duration = Duration::from_millis(500);
+
+/// Where commands run, if not where this process does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProxyEnvironment {
+    /// The working directory.
+    pub directory: PathBuf,
+    /// The variables.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+impl ProxyEnvironment {
+    /// That of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        // A directory that is gone has no name; commands that need none still run.
+        let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+        Self { directory, variables: std::env::vars_os().collect() }
+    }
+
+    fn shell(&self) -> Option<OsString> {
+        self.variables.iter().find(|(name, _)| name == "SHELL").map(|(_, value)| value.clone())
+    }
+}
 
 /// A command that runs. It is killed when this is dropped.
 pub(super) struct ProxyChild {
@@ -38,12 +64,20 @@ impl Drop for ProxyChild {
 ///
 /// # Errors
 /// [`TransportError::Proxy`] if there is no shell.
-pub(super) fn start(command: &str) -> Result<(Arc<ProxyChild>, Join<ChildStdout, ChildStdin>), TransportError> {
+pub(super) fn start(
+    command: &str,
+    environment: Option<&ProxyEnvironment>,
+) -> Result<(Arc<ProxyChild>, Join<ChildStdout, ChildStdin>), TransportError> {
     let failed = |reason: String| TransportError::Proxy { proxy: format!("`{command}`"), reason };
     // As ssh_proxy_connect in sshconnect.c: the operator's shell, and `exec`, so that the kill reaches the command
     // itself.
-    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
-    let mut child = Command::new(&shell)
+    let shell = environment.map_or_else(|| std::env::var_os("SHELL"), ProxyEnvironment::shell);
+    let shell = shell.filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let mut running = Command::new(&shell);
+    if let Some(ProxyEnvironment { directory, variables }) = environment {
+        running.current_dir(directory).env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+    }
+    let mut child = running
         .arg("-c")
         .arg(format!("exec {command}"))
         .stdin(Stdio::piped())

@@ -6,8 +6,8 @@
 //! connection is made only to an sshd that takes no more commands on this one (MaxSessions), by the function in
 //! [`Reconnect`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -22,9 +22,11 @@ use super::channel_load::{ChannelLoad, ChannelSeat, CommandStay};
 use super::command::SshCommand;
 use super::connection_loss::ConnectionLoss;
 use super::handler::ClientHandler;
-use crate::drain::OutputDrain;
+use crate::drain::collect;
+use crate::endpoint::{Endpoint, HostKeySettings};
 use crate::error::{CONNECT_FAILED, Seconds, TransportError};
-use crate::session::{ExecOutput, OutputPiece, RemoteCommand, Session};
+use crate::host_keys::{HostKeyStore, ShownKey};
+use crate::session::{ExecOutput, Session};
 
 /// How long a node may take to answer a request for a channel or a command. One that swaps takes its time, too.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
@@ -55,12 +57,31 @@ pub struct SshSession {
     further: tokio::sync::Mutex<Option<Arc<SshSession>>>,
     /// A sign of life did not come once.
     is_silent: AtomicBool,
-    _alive: oneshot::Sender<()>,
+    /// Channels that the node has opened, ever.
+    opened: AtomicU64,
+    host: Option<AcceptedHost>,
+    /// Gone once this side has closed the connection.
+    alive: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// The host whose key was accepted, and the bastion on the way to it.
+pub(super) struct AcceptedHost {
+    settings: Arc<HostKeySettings>,
+    host: String,
+    port: u16,
+    key: ShownKey,
+    bastion: Option<Arc<SshSession>>,
+}
+
+impl AcceptedHost {
+    pub(super) fn new(endpoint: &Endpoint, key: ShownKey, bastion: Option<Arc<SshSession>>) -> Self {
+        let Endpoint { host, port, host_keys, .. } = endpoint;
+        Self { settings: Arc::clone(host_keys), host: host.clone(), port: *port, key, bastion }
+    }
 }
 
 /// Opens a further connection to the same node; none if the transport is gone.
-pub(super) type ConnectFurther =
-    Box<dyn Fn() -> Option<BoxFuture<'static, Result<SshSession, TransportError>>> + Send + Sync>;
+pub type ConnectFurther = Box<dyn Fn() -> Option<BoxFuture<'static, Result<SshSession, TransportError>>> + Send + Sync>;
 
 /// How a further connection to the same node is made.
 struct Reconnect {
@@ -86,7 +107,12 @@ impl std::fmt::Debug for SshSession {
 }
 
 impl SshSession {
-    pub(super) fn new(handle: Handle<ClientHandler>, lost: ConnectionLoss, alive: oneshot::Sender<()>) -> Self {
+    pub(super) fn new(
+        handle: Handle<ClientHandler>,
+        lost: ConnectionLoss,
+        alive: oneshot::Sender<()>,
+        host: Option<AcceptedHost>,
+    ) -> Self {
         Self {
             handle,
             lost,
@@ -96,12 +122,79 @@ impl SshSession {
             reconnect: None,
             further: tokio::sync::Mutex::default(),
             is_silent: AtomicBool::new(false),
-            _alive: alive,
+            opened: AtomicU64::new(0),
+            host,
+            alive: Mutex::new(Some(alive)),
         }
     }
 
+    /// Whether the key that the host has shown, and those of the bastions on the way, would be accepted now.
+    pub(super) fn is_trusted<'a>(&'a self, host_keys: &'a Arc<HostKeyStore>) -> BoxFuture<'a, bool> {
+        // Boxed, because a bastion is judged in the same way.
+        async move {
+            let Some(AcceptedHost { settings, host, port, key, bastion }) = &self.host else { return false };
+            if let Err(error) = host_keys.judge(settings, host, *port, key).await {
+                debug!(host, %error, "a connection is not trusted any more");
+                return false;
+            }
+            match bastion {
+                Some(bastion) => bastion.is_trusted(host_keys).await,
+                None => true,
+            }
+        }
+        .boxed()
+    }
+
+    /// Closes the connection. What runs on it ends.
+    pub fn hang_up(&self) {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Whether it ended, or did not answer when it was last asked for a sign of life.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.is_closed() || self.is_silent.load(Ordering::Relaxed)
+    }
+
+    /// How many channels the node has opened on it, ever.
+    #[must_use]
+    pub fn channels_opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Ends with the connection.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.lost.ended.clone();
+        // Nothing is ever sent: a change is an error, which comes with the end.
+        async move { while ended.changed().await.is_ok() {} }
+    }
+
+    /// Why it ended.
+    #[must_use]
+    pub fn loss(&self) -> TransportError {
+        self.lost.error("it was closed")
+    }
+
+    /// Asks for a sign of life, and closes the connection if none comes within `patience`.
+    pub async fn check(&self, patience: Duration) {
+        let answered = timeout(patience, self.handle.send_ping()).await;
+        if !matches!(answered, Ok(Ok(()))) || self.is_closed() {
+            self.is_silent.store(true, Ordering::Relaxed);
+            self.hang_up();
+        }
+    }
+
+    /// Starts a command that ends soon, in the login shell, and keeps its streams.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub async fn start_short(&self, command: &str) -> Result<SshCommand, TransportError> {
+        self.begin(command, CommandStay::Short).await
+    }
+
     /// Notes how a further connection to `host`, its node, can be made.
-    pub(super) fn with_reconnect(mut self, host: String, connect: ConnectFurther) -> Self {
+    #[must_use]
+    pub fn with_reconnect(mut self, host: String, connect: ConnectFurther) -> Self {
         self.reconnect = Some(Reconnect { host, connect, number: 1 });
         self
     }
@@ -156,7 +249,10 @@ impl SshSession {
         let mut beside_others = false;
         loop {
             let reason = match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok(ChannelRoom::Open(channel)),
+                Ok(channel) => {
+                    self.opened.fetch_add(1, Ordering::Relaxed);
+                    return Ok(ChannelRoom::Open(channel));
+                }
                 Err(russh::Error::ChannelOpenFailure(reason)) => reason,
                 Err(other) => return Err(self.lost.error(&other.to_string())),
             };
@@ -226,7 +322,17 @@ impl SshSession {
         // The originator (RFC 4254, section 7.2) only informs the node; no client connection stands behind the stream
         // here.
         let opened = self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
-        Ok(opened.map_err(|error| self.channel_error(&format!("{host}:{port}"), &error))?.into_stream())
+        self.stream(&format!("{host}:{port}"), opened)
+    }
+
+    fn stream(
+        &self,
+        what: &str,
+        opened: Result<Channel<client::Msg>, russh::Error>,
+    ) -> Result<ChannelStream<client::Msg>, TransportError> {
+        let channel = opened.map_err(|error| self.channel_error(what, &error))?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(channel.into_stream())
     }
 
     fn channel_error(&self, what: &str, error: &russh::Error) -> TransportError {
@@ -269,55 +375,17 @@ impl Session for SshSession {
         is_whole: impl Fn(&[u8]) -> bool + Send,
     ) -> Result<ExecOutput, TransportError> {
         let mut running = self.begin(command, CommandStay::Short).await?;
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let mut output = ExecOutput::default();
-        let mut ended = false;
-        let mut rest: Option<OutputDrain> = None;
-        // After the exit the streams may stay open for ever, so the rest has limits (`drain.rs`).
-        loop {
-            let next = match rest {
-                Some(rest) => rest.next(&mut running).await,
-                None => running.next().await,
-            };
-            match next {
-                Some(OutputPiece::Stdout(bytes)) => stdout.extend(bytes),
-                Some(OutputPiece::Stderr(bytes)) => stderr.extend(bytes),
-                Some(OutputPiece::Exit(code)) => {
-                    output.exit = code;
-                    ended = true;
-                    rest = Some(OutputDrain::start());
-                }
-                None => break,
-            }
-            // A command that prints without end would fill the memory; it is given up, and the result says so.
-            if stdout.len() > limit || stderr.len() > limit {
-                output.truncated = true;
-                ended = true;
-                break;
-            }
-            // A whole answer needs no end: a process left behind may hold the streams.
-            if is_whole(&stdout) {
-                ended = true;
-                break;
-            }
+        match collect(&mut running, limit, is_whole).await {
+            Some(output) => Ok(output),
+            // No exit and no other reason to stop: the connection is gone.
+            None => Err(running.lost("it closed while a command was running")),
         }
-        // No exit and no other reason to stop: the connection is gone.
-        if !ended {
-            return Err(running.lost("it closed while a command was running"));
-        }
-        // sshd counts the command until its channel is closed (MaxSessions).
-        running.close().await;
-        stdout.truncate(limit);
-        stderr.truncate(limit);
-        output.stdout = String::from_utf8_lossy(&stdout).into_owned();
-        output.stderr = String::from_utf8_lossy(&stderr).into_owned();
-        Ok(output)
     }
 
     async fn open_unix(&self, path: &str) -> Result<Self::Stream, TransportError> {
         let opened =
             answered(&format!("a request for {path}"), self.handle.channel_open_direct_streamlocal(path)).await?;
-        Ok(opened.map_err(|error| self.channel_error(path, &error))?.into_stream())
+        self.stream(path, opened)
     }
 
     async fn open_tcp(&self, host: &str, port: u16) -> Result<Self::Stream, TransportError> {

@@ -11,11 +11,14 @@ use russh::keys::PublicKey;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
-use super::auth::UnlockError;
-use super::connect::Connector;
+use super::auth::{KeyRing, LoginSecrets, UnlockError};
+use super::connect::{BastionSource, ConnectDelegate, Connector};
+use super::login_throttle::LoginThrottle;
+use super::proxy_command::ProxyEnvironment;
 use super::session::SshSession;
 use crate::endpoint::Endpoint;
 use crate::error::TransportError;
+use crate::host_keys::HostKeyStore;
 use crate::session::Transport;
 
 /// Settings of all connections of a run.
@@ -30,6 +33,26 @@ pub struct RunSshSettings {
 #[derive(Clone)]
 pub struct SshTransport {
     connector: Arc<Connector>,
+}
+
+/// What all logins for one run share, where another process makes them.
+#[derive(Clone, Default)]
+pub struct SharedLogins {
+    host_keys: Arc<HostKeyStore>,
+    throttle: Arc<LoginThrottle>,
+}
+
+impl std::fmt::Debug for SharedLogins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedLogins").finish_non_exhaustive()
+    }
+}
+
+impl SharedLogins {
+    /// Whether the keys that a host and the bastions on the way to it have shown would be accepted now.
+    pub async fn trust(&self, session: &SshSession) -> bool {
+        session.is_trusted(&self.host_keys).await
+    }
 }
 
 impl std::fmt::Debug for SshTransport {
@@ -47,6 +70,36 @@ impl SshTransport {
     pub fn new(settings: RunSshSettings) -> (Self, mpsc::Receiver<String>) {
         let (notices, receiver) = mpsc::channel(NOTICES);
         (Self { connector: Arc::new(Connector::new(settings.password, notices)) }, receiver)
+    }
+
+    /// For the logins of another process's run, with its secrets.
+    #[must_use]
+    pub fn delegated(
+        secrets: LoginSecrets,
+        shared: &SharedLogins,
+        notices: mpsc::Sender<String>,
+        bastions: Arc<dyn BastionSource>,
+        proxy: ProxyEnvironment,
+    ) -> Self {
+        let SharedLogins { host_keys, throttle } = shared.clone();
+        let (keys, delegate) = (KeyRing::with_secrets(secrets), ConnectDelegate { bastions, proxy });
+        Self { connector: Arc::new(Connector::delegated(keys, (host_keys, throttle), notices, delegate)) }
+    }
+
+    /// Gives it the password on the nodes, once it was asked for.
+    pub fn set_password(&self, password: SecretString) {
+        self.connector.keys.set_password(password);
+    }
+
+    /// The secrets that this transport has to log in with.
+    #[must_use]
+    pub fn secrets(&self) -> LoginSecrets {
+        self.connector.keys.secrets()
+    }
+
+    /// Sends a notice to the receiver of [`SshTransport::new`].
+    pub fn notify(&self, notice: String) {
+        self.connector.notify(notice);
     }
 
     /// Reads the known_hosts files and the revoked keys of all endpoints.

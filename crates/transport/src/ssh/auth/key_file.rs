@@ -9,8 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, PrivateKey, PublicKey, decode_secret_key};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pem;
@@ -141,6 +144,23 @@ impl KeyFile {
         // The formats do not distinguish a wrong passphrase from damage; the passphrase is far more likely.
         let key = decoded.ok_or_else(|| UnlockError::WrongPassphrase { file: self.path.clone() })?;
         Ok(Self { path: self.path.clone(), public: Some(key.public_key().key_data().clone()), private: usable(key) })
+    }
+
+    /// A file whose key was decrypted elsewhere: see [`KeyFile::decrypted`].
+    pub(super) fn of_decrypted(path: PathBuf, key: &SecretString) -> Self {
+        process::protect_secrets();
+        let bytes = STANDARD.decode(key.expose_secret()).map(Zeroizing::new);
+        let key = bytes.ok().and_then(|bytes| PrivateKey::from_bytes(&bytes).ok());
+        match key {
+            Some(key) => Self { path, public: Some(key.public_key().key_data().clone()), private: usable(key) },
+            None => Self { path, public: None, private: Err(KeyFileProblem::Unknown("is not a key".to_owned())) },
+        }
+    }
+
+    /// Its key in clear, in base64; none if there is none that can be used.
+    pub(super) fn decrypted(&self) -> Option<SecretString> {
+        let bytes = self.private.as_ref().ok()?.to_bytes().ok()?;
+        Some(SecretString::from(STANDARD.encode(&*bytes)))
     }
 
     /// Whether a passphrase would help.

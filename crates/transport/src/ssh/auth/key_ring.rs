@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -24,19 +24,56 @@ const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 /// Key files that are read at once.
 const FILES_AT_ONCE: usize = 32;
 
+/// The secrets that a user has given for the logins of a run.
+#[derive(Debug, Default)]
+pub struct LoginSecrets {
+    /// The password on the nodes.
+    pub password: Option<SecretString>,
+    /// Key files that were encrypted, each with its key in clear, as [`SshTransport::delegated`](crate::SshTransport::delegated)
+    /// takes it.
+    pub keys: Vec<(PathBuf, SecretString)>,
+}
+
 /// The operator's keys, certificates, agents and password.
 #[derive(Default)]
 pub(in crate::ssh) struct KeyRing {
     files: Mutex<HashMap<PathBuf, KeyFile>>,
     certificates: Mutex<HashMap<PathBuf, CertificateFile>>,
     agents: AgentPool,
-    pub(super) password: Option<SecretString>,
+    /// The files whose keys were decrypted with a passphrase.
+    unlocked: Mutex<HashSet<PathBuf>>,
+    password: OnceLock<SecretString>,
     pub(super) tried_passwords: TriedPasswords,
 }
 
 impl KeyRing {
     pub(in crate::ssh) fn new(password: Option<SecretString>) -> Self {
-        Self { password, ..Self::default() }
+        Self { password: password.map(OnceLock::from).unwrap_or_default(), ..Self::default() }
+    }
+
+    /// The password, if there is one.
+    pub(super) fn password(&self) -> Option<&SecretString> {
+        self.password.get()
+    }
+
+    /// Sets the password, unless there is one.
+    pub(in crate::ssh) fn set_password(&self, password: SecretString) {
+        // The first one was asked for; there is never a second.
+        self.password.get_or_init(|| password);
+    }
+
+    /// With the secrets of another ring.
+    pub(in crate::ssh) fn with_secrets(secrets: LoginSecrets) -> Self {
+        let files = secrets.keys.into_iter().map(|(path, key)| (path.clone(), KeyFile::of_decrypted(path, &key)));
+        Self { files: Mutex::new(files.collect()), ..Self::new(secrets.password) }
+    }
+
+    /// The password, and the keys that a passphrase was given for.
+    pub(in crate::ssh) fn secrets(&self) -> LoginSecrets {
+        let unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = unlocked.iter().filter_map(|path| Some((path.clone(), files.get(path)?.decrypted()?)));
+        LoginSecrets { password: self.password().cloned(), keys: keys.collect() }
     }
 
     async fn file(&self, path: &Path) -> KeyFile {
@@ -169,6 +206,9 @@ impl KeyRing {
             Err(error @ UnlockError::WrongPassphrase { .. }) => (file.still_locked(), Err(error)),
             Err(error @ UnlockError::Unusable { .. }) => (file, Err(error)),
         };
+        if result.is_ok() {
+            self.unlocked.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), file);
         result
     }

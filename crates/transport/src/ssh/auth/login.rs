@@ -59,7 +59,7 @@ pub(in crate::ssh) async fn authenticate<H: Handler>(
     }
     // After the login has failed, because the reason of a closed connection arrives late.
     let messages = login.server_messages().await;
-    let has_password = keys.password.is_some();
+    let has_password = keys.password().is_some();
     Err(login.attempts.verdict(endpoint, has_password, messages))
 }
 
@@ -126,7 +126,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
             AuthMethod::PublicKey => !self.offers.is_empty(),
             AuthMethod::KeyboardInteractive | AuthMethod::Password => {
                 // The password goes once to each method; a second try would be the same answer.
-                self.keys.password.is_some() && !self.asked.contains(&method)
+                self.keys.password().is_some() && !self.asked.contains(&method)
             }
         };
         self.endpoint.login.methods.iter().copied().find(|&method| takes(method) && left(method))
@@ -243,7 +243,7 @@ impl<H: Handler> LoginAttempt<'_, H> {
     async fn send_password(&mut self, method: AuthMethod) -> AuthAnswer {
         // Noted even if nothing is sent, so that the method is not chosen again.
         self.asked.push(method);
-        let Some(password) = &self.keys.password else { return AuthAnswer::NotTried };
+        let Some(password) = self.keys.password() else { return AuthAnswer::NotTried };
         let Endpoint { host, login, .. } = self.endpoint;
         debug!(host, user = login.user, "offering the password ({})", name(method));
         let sender = PasswordSender {

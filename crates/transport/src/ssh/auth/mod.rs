@@ -24,5 +24,6 @@ mod verdict;
 
 pub use self::key_file::UnlockError;
 pub(super) use self::key_ring::KeyRing;
+pub use self::key_ring::LoginSecrets;
 pub(super) use self::login::{agent_timeout, authenticate};
 pub(super) use self::progress::AuthProgress;

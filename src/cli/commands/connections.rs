@@ -1,0 +1,173 @@
+//! `ctl connections [list | close [NODES]]`: the connections that are kept between commands; and the process that keeps
+//! them, which `ctl` starts by itself.
+
+use std::io::Write;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use nodeset::{GroupResolver, NodeSet};
+use serde::Serialize;
+
+use crate::cli::output::{ResultOutput, document};
+use ctl_args::connections_args::{ConnectionsArgs, ConnectionsCommand};
+use ctl_args::format::OutputFormat;
+use ctl_connections::{HolderError, KeptConnection};
+use ctl_console::error::{CliError, pattern_error};
+use ctl_console::exit::ExitStatus;
+use ctl_console::terminal;
+use ctl_sink::{plain_table, text};
+
+pub(in crate::cli) fn run(args: &ConnectionsArgs) -> Result<ExitStatus, CliError> {
+    match args.command.as_ref().unwrap_or(&ConnectionsCommand::List) {
+        ConnectionsCommand::List => list(args.output),
+        ConnectionsCommand::Close { nodes } => {
+            if !args.output.is_text() {
+                return Err(CliError::usage("-o is not supported by `connections close`"));
+            }
+            close(nodes)
+        }
+        ConnectionsCommand::Hold => hold(),
+    }
+}
+
+/// A connection that is kept.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "KeptConnection"))]
+struct ConnectionView<'a> {
+    node: Option<&'a str>,
+    address: &'a str,
+    port: u16,
+    user: &'a str,
+    since: Timestamp,
+    idle_s: Option<u64>,
+    keep_s: u64,
+    channels: usize,
+}
+
+/// The document of `connections list`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionList"))]
+pub(in crate::cli) struct ConnectionListing<'a> {
+    connections: Vec<ConnectionView<'a>>,
+}
+
+impl<'a> ConnectionListing<'a> {
+    pub(in crate::cli) fn new(kept: &'a [KeptConnection], now: Timestamp) -> Self {
+        let view = |one: &'a KeptConnection| ConnectionView {
+            node: one.node.as_deref(),
+            address: &one.host,
+            port: one.port,
+            user: &one.user,
+            since: SignedDuration::try_from(one.age).ok().and_then(|age| now.checked_sub(age).ok()).unwrap_or(now),
+            idle_s: one.idle.map(|idle| idle.as_secs()),
+            keep_s: one.keep.as_secs(),
+            channels: one.channels,
+        };
+        Self { connections: kept.iter().map(view).collect() }
+    }
+}
+
+fn list(format: OutputFormat) -> Result<ExitStatus, CliError> {
+    let kept = asked(ctl_connections::list())?;
+    let listing = ConnectionListing::new(&kept, Timestamp::now());
+    document(format, ResultOutput::open(None)?, || table(&listing), &listing)?;
+    Ok(ExitStatus::Good)
+}
+
+fn table(listing: &ConnectionListing<'_>) -> String {
+    let connections = &listing.connections;
+    if connections.is_empty() {
+        return "no connection is kept\n".to_owned();
+    }
+    let rows = connections.iter().map(|one| {
+        let address = if one.port == 22 { one.address.to_owned() } else { format!("{}:{}", one.address, one.port) };
+        let (left, idle) = match one.idle_s {
+            Some(idle) => (seconds(one.keep_s.saturating_sub(idle)), seconds(idle)),
+            None => ("-".to_owned(), "in use".to_owned()),
+        };
+        vec![
+            text::single_line(one.node.unwrap_or("(bastion)")),
+            text::single_line(&address),
+            text::single_line(one.user),
+            one.since.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+            idle,
+            left,
+            one.channels.to_string(),
+        ]
+    });
+    plain_table(&["NODE", "ADDRESS", "USER", "SINCE", "IDLE", "CLOSES IN", "CHANNELS"], rows) + "\n"
+}
+
+fn seconds(count: u64) -> String {
+    humantime::format_duration(Duration::from_secs(count)).to_string()
+}
+
+/// The nodes that have a connection; there are no groups.
+struct ConnectedNodes(NodeSet);
+
+impl GroupResolver for ConnectedNodes {
+    fn group(&self, _name: &str) -> Option<NodeSet> {
+        None
+    }
+
+    fn all(&self) -> &NodeSet {
+        &self.0
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
+    let kept = asked(ctl_connections::list())?;
+    if kept.is_empty() {
+        terminal::say("no connection is kept");
+        return Ok(ExitStatus::Good);
+    }
+    let names: Vec<&str> = kept.iter().filter_map(|one| one.node.as_deref()).collect();
+    let meant = match pattern {
+        None => None,
+        Some(pattern) => {
+            let known = ConnectedNodes(NodeSet::from_names(&names));
+            let meant =
+                NodeSet::parse_with(pattern, &known).map_err(|error| pattern_error("NODES", pattern, &error))?;
+            Some(meant.intersection(&known.0))
+        }
+    };
+    let is_meant = |one: &&KeptConnection| {
+        meant.as_ref().is_none_or(|meant| one.node.as_ref().is_some_and(|node| meant.contains(node)))
+    };
+    let closed: Vec<&KeptConnection> = kept.iter().filter(is_meant).collect();
+    if closed.is_empty() {
+        terminal::say("no connection is kept there");
+        return Ok(ExitStatus::Good);
+    }
+    asked(ctl_connections::close(meant.map(|meant| meant.iter().collect())))?;
+    let nodes = NodeSet::from_names(closed.iter().filter_map(|one| one.node.as_ref())).to_string();
+    let nodes = if nodes.is_empty() { "bastions".to_owned() } else { text::single_line(&nodes) };
+    let used = closed.iter().filter(|one| one.idle.is_none()).count();
+    let note = match used {
+        0 => String::new(),
+        used => format!("; {used} in use will be closed when their commands end"),
+    };
+    terminal::say(&format!("closed the connections to {nodes}{note}"));
+    Ok(ExitStatus::Good)
+}
+
+fn asked<T>(question: impl Future<Output = Result<T, HolderError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::internal(format!("cannot start the async runtime: {error}")))?;
+    runtime.block_on(question).map_err(|error| CliError::usage(text::single_line(&error.to_string())))
+}
+
+/// Keeps connections until none is left. Nobody reads what it prints but the `ctl` that has started it.
+fn hold() -> Result<ExitStatus, CliError> {
+    let started = || {
+        let mut out = std::io::stdout().lock();
+        // A starter that is gone does not wait.
+        drop(out.write_all(b"\n").and_then(|()| out.flush()));
+    };
+    ctl_connections::hold(started).map_err(|error| CliError::usage(format!("cannot keep connections: {error}")))?;
+    Ok(ExitStatus::Good)
+}
