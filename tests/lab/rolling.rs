@@ -286,6 +286,25 @@ fn a_stop_that_breaks_the_cap() {
     cluster.at_rest();
 }
 
+/// A cap counts only the roles in which a node has a service of the action: config has no contrail-dns.
+#[test]
+fn a_role_without_the_service_has_no_cap() {
+    const CONTROL: &str = "supervisor-control";
+    const DNS: &str = "contrail-dns";
+    let node = |number| NodeSpec::new(format!("n{number}"), Release::R3_2).roles([Role::Config, Role::Control]);
+    let cluster = Cluster::start(ClusterSpec::new((1..=2).map(node).collect()).timing(FAST));
+    let run = cluster.ctl(&format!("service {DNS} restart -w n[1-2] -y -o jsonl")).expect(0);
+    assert_eq!(run.batches().last().map(String::as_str), Some("n1 n2"), "{run}");
+    assert!(!run.stderr.contains("may be down at once"), "{run}");
+    assert_eq!(cluster.counts(CONTROL, DNS), [RESTARTED; 2], "{run}");
+    // A glob may match a service of either role: the nodes are read, and only what they have counts.
+    let run = cluster.ctl("service contrail-d[n]s stop -w n[1-2] -y -o json").expect(0);
+    assert_eq!(cluster.counts(CONTROL, DNS), [(2, 2); 2], "{run}");
+    let run = cluster.ctl("service contrail-d* stop -w n[1-2] -y -o json").expect(5);
+    assert!(run.outcomes().iter().all(|outcome| outcome.ends_with("not_started max_unavailable")), "{run}");
+    cluster.at_rest();
+}
+
 /// All nodes of a role without a cap are processed at once.
 #[test]
 fn no_cap() {

@@ -9,7 +9,7 @@ use super::amount::CapPolicy;
 use super::{IndexVec, Plan, PlanStep, RoleCap, Task, TaskIndex, TaskSpec, Work};
 use ctl_event::Via;
 use ctl_inventory::{Inventory, ROLE_ORDER, Role};
-use ctl_select::SelectedNode;
+use ctl_select::{SelectedNode, catalogue_roles};
 
 /// The plan that runs these tasks one after the other. Reading, and a command, are one step over all nodes; a change of
 /// services goes role by role, in the order of a Contrail upgrade, so that a service is up again before those that
@@ -110,6 +110,9 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
         }
     }
     roles.sort_by_key(|role| role_rank(&role.name));
+    // The roles that run the services; none if they may be in any role.
+    let touched =
+        if task.work.verb().is_some() { catalogue_roles(inventory, task.work.services()) } else { Vec::new() };
     let known = plan.nodes.iter().enumerate();
     let mut places: HashMap<String, usize> = known.map(|(index, known)| (known.node.name.clone(), index)).collect();
     for role in roles {
@@ -119,10 +122,16 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
             (CapPolicy::Inventory, Some(cap)) if task.work.verb().is_some() => cap.into(),
             (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };
+        let expected = touched.is_empty() || touched.contains(&role.name);
         // A cap concerns the whole role: nodes outside the selection count as well.
-        let with = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name));
+        let with: Vec<_> = inventory.nodes.iter().filter(|node| node.roles.contains(&role.name)).collect();
+        let limit = amount.of(with.len());
         let mut members = Vec::new();
         for node in with {
+            // Where the task touches nothing, the other nodes of the role need not be locked and read.
+            if !expected && places.get(&node.name).is_none_or(|index| *index >= plan.selected) {
+                continue;
+            }
             let index = *places.entry(node.name.clone()).or_insert(plan.nodes.len());
             if index == plan.nodes.len() {
                 // Behind the selected nodes, so that no step acts on it.
@@ -137,8 +146,7 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
             }
             members.push(index);
         }
-        let limit = amount.of(members.len());
-        plan.caps.push(RoleCap { task: task_index, role: role.name.clone(), amount, limit, members });
+        plan.caps.push(RoleCap { task: task_index, role: role.name.clone(), amount, limit, members, expected });
     }
 }
 
@@ -320,6 +328,31 @@ mod tests {
         assert_eq!(of(Action::Exec, CapPolicy::Inventory, &[1]), (1, 1, Vec::new()));
         let each = CapPolicy::Each(NodeAmount::Nodes(1));
         assert_eq!(of(Action::Exec, each, &[0]), (1, 2, database(&[0, 1])));
+    }
+
+    /// Only `config` and `database` have a cap.
+    #[test]
+    fn a_cap_expects_only_the_roles_that_run_the_services() {
+        let text = "version: 1\nnodes: {'n[1-2]': {roles: [config, control]}, n3: {roles: [config]}}";
+        let path = std::path::Path::new("inventory.yaml");
+        let inventory = ctl_inventory::parse(text, path, &ctl_inventory::PathEnvironment::default()).expect("one");
+        let caps = |services: &str| {
+            let services = words(services);
+            let query = ctl_select::NodeQuery { nodes: &["n1".to_owned()], services: &services, ..Default::default() };
+            let selection = ctl_select::select(&inventory, &query).expect("a selection");
+            let wanted = TaskSpec::new(selection, |services| Work::example(Action::Stop, services));
+            let plan = plan(vec![wanted], &inventory, None);
+            let counted = |cap: &RoleCap| plan.budgets(cap.task).iter().filter(|budget| budget.counts(0)).count();
+            plan.caps.iter().map(|cap| (cap.expected, cap.members.len(), counted(cap))).collect::<Vec<_>>()
+        };
+        let (whole, unexpected) = (vec![(true, 3, 1)], vec![(false, 1, 0)]);
+        for services in ["contrail-dns", "contrail-dns contrail-control", "supervisor-control"] {
+            assert_eq!(caps(services), unexpected, "{services}");
+        }
+        // What the inventory does not know may run anywhere, and so may what a glob matches.
+        for services in ["contrail-api", "contrail-api:0", "contrail-dns contrail-api", "nonesuch", "contrail-d*", ""] {
+            assert_eq!(caps(services), whole, "{services}");
+        }
     }
 
     #[test]

@@ -17,12 +17,20 @@ pub struct DownBudget {
     pub members: BTreeSet<usize>,
     /// The members that are down.
     pub down: BTreeSet<usize>,
+    /// The members on which the task touches no service of the role: the role stays up there whatever the task does.
+    pub untouched: BTreeSet<usize>,
 }
 
 impl DownBudget {
-    /// Whether `node` counts once it goes down: it is a member, and up.
-    fn counts(&self, node: usize) -> bool {
-        self.members.contains(&node) && !self.down.contains(&node)
+    /// Whether `node` counts once the task acts on it: it is a member with a service of the task, and up.
+    #[must_use]
+    pub fn counts(&self, node: usize) -> bool {
+        self.is_touched(node) && !self.down.contains(&node)
+    }
+
+    /// Whether the task may touch the role on `node`.
+    fn is_touched(&self, node: usize) -> bool {
+        self.members.contains(&node) && !self.untouched.contains(&node)
     }
 
     /// Whether one more node may go down beside `going` others of the same batch.
@@ -45,7 +53,7 @@ pub struct BatchQueue {
 /// Waiting nodes of one kind.
 #[derive(Debug, Clone, Default)]
 struct WaitingKind {
-    /// The budgets that have them as members.
+    /// The budgets of the roles that the task touches on them.
     counted_by: Vec<usize>,
     /// By their place in the order.
     nodes: BTreeMap<usize, usize>,
@@ -58,7 +66,7 @@ impl BatchQueue {
         let mut queue = Self::default();
         let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
         for (place, node) in nodes.iter().enumerate() {
-            let members = budgets.iter().enumerate().filter(|(_, budget)| budget.members.contains(node));
+            let members = budgets.iter().enumerate().filter(|(_, budget)| budget.is_touched(*node));
             let counted_by: Vec<usize> = members.map(|(index, _)| index).collect();
             let kind = *known.entry(counted_by).or_insert_with_key(|counted_by| {
                 queue.kinds.push(WaitingKind { counted_by: counted_by.clone(), nodes: BTreeMap::new() });
@@ -99,7 +107,7 @@ impl BatchQueue {
         all.into_iter().map(|(_, node)| node).collect()
     }
 
-    /// Whether a member of a budget waits, by the budget's index.
+    /// Whether a node on which the task touches a budget's role waits, by the budget's index.
     #[must_use]
     pub fn has_member_of(&self, budget: usize) -> bool {
         self.kinds.iter().any(|kind| !kind.nodes.is_empty() && kind.counted_by.contains(&budget))
@@ -208,7 +216,7 @@ mod tests {
 
     fn budget(limit: usize, members: &[usize], down: &[usize]) -> DownBudget {
         let set = |nodes: &[usize]| nodes.iter().copied().collect();
-        DownBudget { role: "r".to_owned(), limit, members: set(members), down: set(down) }
+        DownBudget { role: "r".to_owned(), limit, members: set(members), down: set(down), untouched: BTreeSet::new() }
     }
 
     fn sizes(nodes: usize, serial: &str) -> Vec<usize> {
@@ -249,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn nodes_without_a_service_of_the_role_use_no_budget() {
+        let of = |down: &[usize]| {
+            let budget = DownBudget { untouched: BTreeSet::from([1, 2]), ..budget(1, &[0, 1, 2, 3], down) };
+            next_batch(&[0, 1, 2, 3], 4, &[budget])
+        };
+        assert_eq!(of(&[]), [0, 1, 2], "3 would be the second to go down");
+        assert_eq!(of(&[9]), [1, 2], "the budget is spent");
+    }
+
+    #[test]
     fn a_node_with_two_capped_roles_counts_in_both() {
         let (first, second) = (budget(2, &[0, 1, 2], &[]), budget(1, &[0, 1], &[]));
         // 1 would be the second node down in the second role; 2 is only in the first.
@@ -282,7 +300,7 @@ mod tests {
             down in prop::collection::vec(prop::collection::btree_set(0_usize..30, 0..8), 12),
         ) {
             let mut budgets: Vec<DownBudget> = caps.into_iter().map(|(limit, members)| {
-                DownBudget { role: "r".to_owned(), limit, members, down: BTreeSet::new() }
+                DownBudget { role: "r".to_owned(), limit, members, down: BTreeSet::new(), untouched: BTreeSet::new() }
             }).collect();
             let mut queue = BatchQueue::new(&nodes, &budgets);
             let mut waiting = nodes;
@@ -312,7 +330,7 @@ mod tests {
         ) {
             let mut budgets: Vec<DownBudget> = caps.into_iter().map(|(limit, members, down)| {
                 let down = down.intersection(&members).copied().collect();
-                DownBudget { role: "r".to_owned(), limit, members, down }
+                DownBudget { role: "r".to_owned(), limit, members, down, untouched: BTreeSet::new() }
             }).collect();
             let waiting: Vec<usize> = (0..nodes).collect();
             let made = batches(&waiting, |_| size, &budgets);

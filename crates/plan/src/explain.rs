@@ -92,7 +92,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     let batches =
         if why_none(plan, step, live).is_some() { Vec::new() } else { batch::batches(&nodes, size, &budgets) };
     let here = |role: &str| step.role.as_deref().is_none_or(|own| own == role);
-    let caps = plan.caps.iter().filter(|cap| cap.task == step.task && here(&cap.role));
+    let caps = plan.caps.iter().filter(|cap| cap.task == step.task && cap.expected && here(&cap.role));
     let mut cascades: Vec<String> = supervisors(plan, step)
         .flat_map(|supervisor| supervisor.cascades.iter().map(move |program| (program, &supervisor.name)))
         .filter(|(program, _)| is_meant(task, program))
@@ -238,6 +238,13 @@ fn explain_step(
             }
         )?;
     }
+    if let Some(cap) = broken_by_stop(plan, step, task, view) {
+        writeln!(
+            text,
+            "  refused: the stop would leave more than {} {} nodes down (max_unavailable); --max-unavailable allows more",
+            cap.max_unavailable, cap.role
+        )?;
+    }
     for program in &view.cascades {
         writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
     }
@@ -252,6 +259,23 @@ fn explain_step(
         writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
     }
     Ok(())
+}
+
+/// The cap for which a run would refuse the step's stop as a whole: more nodes would be down after it than the cap allows.
+/// Without a reading, every node counts as up.
+fn broken_by_stop<'v>(plan: &Plan, step: &PlanStep, task: &Task, view: &'v StepView) -> Option<&'v CapView> {
+    if task.work.verb() != Some(ServiceVerb::Stop) {
+        return None;
+    }
+    let rests = |node: &&usize| plan.nodes.get(**node).is_some_and(|own| own.node.maintenance.is_some());
+    let going: Vec<String> = (step.nodes.iter().filter(|node| !rests(node)))
+        .filter_map(|node| Some(plan.nodes.get(*node)?.node.name.clone()))
+        .collect();
+    view.caps.iter().find(|cap| {
+        let down = cap.down.as_deref().unwrap_or_default();
+        let going = going.iter().filter(|name| !down.contains(name)).count();
+        going > 0 && down.len() + going > cap.max_unavailable
+    })
 }
 
 /// The requests to the supervisords, as far as the catalogue knows their services.
@@ -360,6 +384,19 @@ mod tests {
         assert!(view.steps[0].not_started.is_empty());
         assert_eq!(view.steps[0].caps[0].down.as_deref(), Some(["cfg2".to_owned()].as_slice()));
         assert_eq!(view.steps[1].skipped, ["a5"]);
+    }
+
+    #[test]
+    fn a_stop_that_a_cap_refuses_is_shown_as_refused() {
+        let refused = |services: &[&str], down: &[&str], edit: fn(&mut Policy)| {
+            let plan = made(Action::Stop, services, edit);
+            let down = down.iter().map(|node| ("config".to_owned(), (*node).to_owned())).collect();
+            let live = LiveState { down, ..LiveState::default() };
+            text(&plan, Some(&live)).matches("  refused: ").count()
+        };
+        assert_eq!(refused(&["contrail-api"], &[], |_| {}), 1);
+        assert_eq!(refused(&["contrail-api"], &["cfg1", "cfg2", "cfg3"], |_| {}), 0, "nothing more goes down");
+        assert_eq!(refused(&["contrail-collector"], &[], |policy| policy.caps = "none".parse().expect("none")), 0);
     }
 
     #[test]

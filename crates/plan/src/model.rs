@@ -58,8 +58,11 @@ pub struct RoleCap {
     pub amount: NodeAmount,
     /// How many nodes may be down.
     pub limit: usize,
-    /// All nodes of the role: indexes into the plan's nodes.
+    /// All nodes of the role, or only the selected ones of an unexpected cap: indexes into the plan's nodes.
     pub members: Vec<usize>,
+    /// Whether the task may touch the role, as far as the inventory knows. An unexpected cap counts only a node whose
+    /// supervisords turn out to run a service of the task in this role.
+    pub expected: bool,
 }
 
 impl Plan {
@@ -286,6 +289,7 @@ impl Plan {
                 limit: cap.limit,
                 members: cap.members.iter().copied().collect(),
                 down: BTreeSet::new(),
+                untouched: if cap.expected { BTreeSet::new() } else { cap.members.iter().copied().collect() },
             })
             .collect()
     }

@@ -312,8 +312,9 @@ fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> 
 }
 
 /// The roles to which the catalogue or the inventory assigns the services; none if one of the services is unknown
-/// there.
-fn catalogue_roles(inventory: &Inventory, services: &[ServicePattern]) -> Vec<String> {
+/// there, or a glob that may match more than they know.
+#[must_use]
+pub fn catalogue_roles(inventory: &Inventory, services: &[ServicePattern]) -> Vec<String> {
     let mut roles = Vec::new();
     for service in services {
         let of_service: Vec<String> = if service.is_glob() {

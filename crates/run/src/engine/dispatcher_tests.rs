@@ -107,7 +107,14 @@ fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: A
 
 fn capped(mut plan: Plan, role: &str, limit: usize, members: Vec<usize>) -> Plan {
     let amount = NodeAmount::Nodes(u32::try_from(limit).expect("few"));
-    plan.caps.push(RoleCap { task: TaskIndex::default(), role: role.to_owned(), amount, limit, members });
+    plan.caps.push(RoleCap {
+        task: TaskIndex::default(),
+        role: role.to_owned(),
+        amount,
+        limit,
+        members,
+        expected: true,
+    });
     plan.find_batched();
     plan
 }

@@ -94,7 +94,15 @@ impl<'a> RunLimits<'a> {
     pub(crate) fn note_inspected(&mut self, node: usize, inspection: &NodeInspection) {
         for (task, budgets) in self.plan.tasks.indexes().zip(&mut self.budgets) {
             for budget in budgets.iter_mut().filter(|budget| budget.members.contains(&node)) {
-                if inspection.down.iter().any(|(of, role)| *of == task && *role == budget.role) {
+                let has =
+                    |found: &[(TaskIndex, String)]| found.iter().any(|(of, role)| *of == task && *role == budget.role);
+                if has(&inspection.untouched) {
+                    budget.untouched.insert(node);
+                } else {
+                    // The inventory may not know that the role runs the service here.
+                    budget.untouched.remove(&node);
+                }
+                if has(&inspection.down) {
                     budget.down.insert(node);
                 } else {
                     // The node was read, so an older reading no longer counts.
@@ -137,9 +145,8 @@ impl<'a> RunLimits<'a> {
     /// Why a stop on `selected` is refused: it would take more of a role down than its cap allows.
     pub(crate) fn refusal_of_stop(&self, task: TaskIndex, selected: &BTreeSet<usize>) -> Option<Failure> {
         let broken = self.budgets(task).iter().find(|budget| {
-            let going = selected.iter().filter(|node| budget.members.contains(node));
-            // A node that is down already takes nothing more down.
-            let going = going.filter(|node| !budget.down.contains(node)).count();
+            // A node that is down already takes nothing more down, nor does one without a service to stop.
+            let going = selected.iter().filter(|node| budget.counts(**node)).count();
             going > 0 && budget.down.len() + going > budget.limit
         })?;
         Some(self.spent(broken, "stopping them would leave more of the role down"))

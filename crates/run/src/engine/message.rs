@@ -86,6 +86,8 @@ pub(crate) struct NodeInspection {
     pub(crate) targets: Vec<TargetState>,
     /// The tasks and roles of which something is down here.
     pub(crate) down: Vec<(TaskIndex, String)>,
+    /// The tasks and capped roles without a service to touch here.
+    pub(crate) untouched: Vec<(TaskIndex, String)>,
     /// The names of each task that the node has.
     pub(crate) names: Vec<NameCensus>,
     /// Why it must not be changed although it was read: a service stopped there could not be started again.

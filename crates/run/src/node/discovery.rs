@@ -165,11 +165,15 @@ impl<T: Transport> DiscoveredNode<T> {
                 continue;
             }
             let agenda = self.agenda(NodeBatch { step: index, batch: 0, node: self.rows.index, batched: false });
-            let mut is_down = agenda.results.iter().any(|result| {
-                // A service that is nowhere on the node cannot be down there.
+            // A service that is nowhere on the node cannot be down there, nor be taken down.
+            let is_failure = |result: &TargetResult| {
                 let kind = result.failure.as_ref().map(|failure| failure.kind);
                 result.outcome.is_bad() && kind != Some(FailureKind::NoSuchService)
-            });
+            };
+            let mut is_down = agenda.results.iter().any(is_failure);
+            if capped && agenda.jobs.is_empty() && !is_down {
+                inspection.untouched.push((step.task, role.clone()));
+            }
             for job in &agenda.jobs {
                 let Some(state) = state_of(job, link).await else { continue };
                 is_down |= state.state != Some(ProcessState::Running) && !has_ended_well(job).await;

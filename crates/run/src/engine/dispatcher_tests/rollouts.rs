@@ -21,6 +21,7 @@ fn rollout(services: &[&str], nodes: usize, watched: usize) -> Plan {
         amount: NodeAmount::Nodes(1),
         limit: 1,
         members: (0..nodes + watched).collect(),
+        expected: true,
     };
     plan.caps = (0..services.len()).map(cap).collect();
     plan.find_batched();
