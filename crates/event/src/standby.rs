@@ -45,9 +45,14 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
         if standing.may_be_active || standing.backups.is_empty() || results.iter().any(is_unread) {
             continue;
         }
+        // A standby is known by its closed port alone, so the reason names that: a program that is not Contrail's own, or
+        // that hangs before it listens, looks the same.
         let reason = match standing.read {
-            1 => "no node is active: the only one is on standby".to_owned(),
-            read => format!("no node is active: {} of {read} are on standby", standing.backups.len()),
+            1 => "no node is active: the only one runs without listening on its introspect port".to_owned(),
+            read => {
+                let backups = standing.backups.len();
+                format!("no node is active: {backups} of {read} run without listening on their introspect port")
+            }
         };
         for index in standing.backups {
             if let Some(result) = results.get_mut(index) {
@@ -111,23 +116,23 @@ mod tests {
         let but_one = RunScope { exclude: Some("cfg1".to_owned()), ..RunScope::default() };
         let role = RunScope { roles: vec!["config".to_owned()], ..RunScope::default() };
         let table = [
-            (vec![backup()], &all, Some("no node is active: the only one is on standby")),
-            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 are on standby")),
-            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 are on standby")),
+            (vec![backup()], &all, Some("no node is active: the only one runs without listening on its introspect port")),
+            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 run without listening on their introspect port")),
+            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 run without listening on their introspect port")),
             (
                 vec![backup(), of("n", Some("inactive"), ProcessState::Stopped)],
                 &all,
-                Some("no node is active: 1 of 2 are on standby"),
+                Some("no node is active: 1 of 2 run without listening on their introspect port"),
             ),
             (
                 vec![backup(), bad(Some("config"), O::Failed, K::SupervisorDown)],
                 &all,
-                Some("no node is active: the only one is on standby"),
+                Some("no node is active: the only one runs without listening on its introspect port"),
             ),
             (
                 vec![backup(), bad(Some("compute"), O::Unreachable, K::Refused)],
                 &all,
-                Some("no node is active: the only one is on standby"),
+                Some("no node is active: the only one runs without listening on its introspect port"),
             ),
             (vec![backup(), backup()], &some, None),
             (vec![backup(), backup()], &but_one, None),
