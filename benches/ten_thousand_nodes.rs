@@ -145,6 +145,7 @@ fn batches_of_a_capped_role(bencher: Bencher<'_, '_>, nodes: usize) {
         limit: 1,
         members: all.iter().copied().collect(),
         down: [nodes / 2].into_iter().collect(),
+        untouched: std::collections::BTreeSet::default(),
     };
     bencher.bench_local(|| batches(&all, |_| 3, std::slice::from_ref(&budget)));
 }
