@@ -63,7 +63,10 @@ fn services_say_how_they_do_their_work() {
         ("contrail-snmp-collector", "RUNNING initializing (port 5920 does not speak HTTP)"),
         ("contrail-analytics-nodemgr", "RUNNING initializing (port 8104 answers with invalid or incomplete XML)"),
         ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
-        ("contrail-schema", "RUNNING backup (no node is active: the only one runs without listening on its introspect port)"),
+        (
+            "contrail-schema",
+            "RUNNING backup (no node is active: the only one runs without listening on its introspect port)",
+        ),
         ("contrail-api:0", "RUNNING active (-)"),
         // No functional state is reported for services that have no introspect port.
         ("rabbitmq-server", "RUNNING - (-)"),

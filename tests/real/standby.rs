@@ -19,7 +19,10 @@ fn a_service_that_stands_by_everywhere_is_not_well() {
     for node in ["c1", "c2"] {
         let result = status.result_of(node, "contrail-schema");
         assert_eq!(result["functional"], "backup", "{status}");
-        assert_eq!(result["functional_reason"], "no node is active: 2 of 2 run without listening on their introspect port", "{status}");
+        assert_eq!(
+            result["functional_reason"], "no node is active: 2 of 2 run without listening on their introspect port",
+            "{status}"
+        );
     }
     let metrics = cluster.ctl("status -o prom").expect(3);
     assert!(metrics.stdout.contains("ctl_role_nodes_healthy{role=\"config\"} 0"), "{metrics}");

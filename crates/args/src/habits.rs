@@ -35,6 +35,8 @@ const NODES: &str = "`ctl inventory list` lists the nodes";
 const EXEC: &str = "`ctl exec` runs a command on the nodes";
 const JOURNAL: &str = "`ctl runs` is the journal of everything that changed a node";
 const RESTART: &str = "`ctl restart` restarts services";
+const IMPORT: &str = "`ctl inventory import` makes an inventory from that of another tool";
+const INITIAL: &str = "`ctl init` looks at hosts and makes an inventory of them";
 const ROLLOUT: &str = "`ctl rollout` runs the steps of a rollout file";
 const ROLLING: &str = "`--rolling` restarts one node after the other";
 const WAIT: &str = "`ctl wait` waits until services are in a state";
@@ -150,6 +152,28 @@ pub(crate) const COMMANDS: &[CommandHabit] = &[
     command("ps", "status --all {}", "", STATUS),
     command("log", "logs {}", COLLECTOR, LOGS),
     command("watch", "status --watch {}", "", "`--watch` repeats the status"),
+    command("import", "inventory import {}", "--from ansible hosts", IMPORT),
+    command("import ansible", "inventory import --from ansible {}", "hosts", IMPORT),
+    command("import clustershell", "inventory import --from clustershell {}", "groups.conf", IMPORT),
+    command("import testbed", "inventory import --from testbed {}", "testbed.py", IMPORT),
+    command("inventory import ansible", "inventory import --from ansible {}", "hosts", IMPORT),
+    command("inventory import clustershell", "inventory import --from clustershell {}", "groups.conf", IMPORT),
+    command("inventory import testbed", "inventory import --from testbed {}", "testbed.py", IMPORT),
+    command(
+        "inventory import --from ssh-config",
+        "init --from ssh-config --ssh-config {}",
+        "/etc/ssh/ssh_config",
+        INITIAL,
+    ),
+    command(
+        "inventory import --from known-hosts",
+        "init --from known-hosts --known-hosts {}",
+        "/etc/ssh/ssh_known_hosts",
+        INITIAL,
+    ),
+    command("init --from ansible", "inventory import --from ansible {}", "hosts", IMPORT),
+    command("init --from clustershell", "inventory import --from clustershell {}", "groups.conf", IMPORT),
+    command("init --from testbed", "inventory import --from testbed {}", "testbed.py", IMPORT),
     command("history", "runs {}", "", JOURNAL),
     command("resume", "runs resume {}", "last", JOURNAL),
     command("retry", "runs retry {}", "last", JOURNAL),

@@ -116,9 +116,21 @@ mod tests {
         let but_one = RunScope { exclude: Some("cfg1".to_owned()), ..RunScope::default() };
         let role = RunScope { roles: vec!["config".to_owned()], ..RunScope::default() };
         let table = [
-            (vec![backup()], &all, Some("no node is active: the only one runs without listening on its introspect port")),
-            (vec![backup(), backup()], &all, Some("no node is active: 2 of 2 run without listening on their introspect port")),
-            (vec![backup(), backup()], &role, Some("no node is active: 2 of 2 run without listening on their introspect port")),
+            (
+                vec![backup()],
+                &all,
+                Some("no node is active: the only one runs without listening on its introspect port"),
+            ),
+            (
+                vec![backup(), backup()],
+                &all,
+                Some("no node is active: 2 of 2 run without listening on their introspect port"),
+            ),
+            (
+                vec![backup(), backup()],
+                &role,
+                Some("no node is active: 2 of 2 run without listening on their introspect port"),
+            ),
             (
                 vec![backup(), of("n", Some("inactive"), ProcessState::Stopped)],
                 &all,

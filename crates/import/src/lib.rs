@@ -2,7 +2,8 @@
 //!
 //! Here live the readers of Ansible's inventories ([`ansible`]), of fabric's `testbed.py` for Contrail ([`testbed`]), and of
 //! ClusterShell's groups ([`clustershell`]). All give an [`ImportedFleet`]: hosts, groups, and the omissions with their places.
-//! They use `nodeset`, and `local` to read files; they know nothing of our own inventory, which uses this crate.
+//! [`ForeignFile`]
+//! recognizes their files. They use `nodeset`, and `local` to read files; they know nothing of our own inventory, which uses this crate.
 //!
 //! Invariants: nothing is executed, neither a program nor Python nor a template; every file is bounded in size, and the hosts
 //! and groups in number; a secret is never kept, only its name and place; no text causes a panic. An omission that would
@@ -12,6 +13,7 @@
 
 pub mod ansible;
 pub mod clustershell;
+mod file_format;
 mod fleet;
 mod key_path;
 mod python;
@@ -20,4 +22,5 @@ pub mod testbed;
 mod words;
 mod yaml_tree;
 
+pub use self::file_format::ForeignFile;
 pub use self::fleet::{ImportError, ImportedFleet, ImportedHost, Omission, SourcePlace};

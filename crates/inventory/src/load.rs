@@ -15,6 +15,7 @@ use super::raw::{RawValue, Value};
 use super::source::{SourceFailure, SourceRunner};
 use super::values::{self, FieldEntry, ValueReader};
 use super::{groups, nodes, roles, source};
+use ctl_import::ForeignFile;
 use ctl_local::file::FileAccess;
 
 /// Maximum size of an inventory, in bytes.
@@ -53,7 +54,16 @@ pub fn load(path: &Path, env: &PathEnvironment) -> Result<Inventory, InventoryEr
 /// # Errors
 /// [`InventoryError`] if it cannot be read, is a directory, is larger than 4 MiB, or is not text.
 pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
-    file::load(path, KIND).map_err(|NoText { text, problems }| InventoryError { path: path.to_owned(), text, problems })
+    file::load(path, KIND).map_err(|NoText { text, mut problems }| {
+        // What stands beside an inventory of Ansible.
+        if let [problem] = problems.as_mut_slice()
+            && ["group_vars", "host_vars", "hosts"].iter().any(|name| path.join(name).exists())
+        {
+            let command = ForeignFile::Ansible.command(path);
+            problem.help = Some(format!("if this is an Ansible inventory, make one of it: {command}"));
+        }
+        InventoryError { path: path.to_owned(), text, problems }
+    })
 }
 
 /// Parses an inventory from text. `path` is the source of the text: for messages, and as the base of relative paths.
@@ -84,8 +94,19 @@ pub fn parse_with(
         file::tree(text, KIND, &mut reader.report).map(|root| whole(&mut reader, &root, path.to_owned(), runner));
     match inventory {
         Some(inventory) if reader.report.count() == 0 => Ok(inventory),
-        _ => Err(reader.report.into_error(path, text)),
+        // The faults of a file that is of another format would only hide that.
+        _ => Err(foreign(path, text).unwrap_or_else(|| reader.report.into_error(path, text))),
     }
+}
+
+/// The error of a file that is an inventory of another tool.
+fn foreign(path: &Path, text: &str) -> Option<InventoryError> {
+    let format = ForeignFile::recognize(path, text)?;
+    let message = format!("this is {}, not an inventory of ctl", format.name());
+    let help = format!("make an inventory of it: {}", format.command(path));
+    let mut report = ProblemReport::default();
+    report.add(Diagnostic::new(0..0, message).help(help));
+    Some(report.into_error(path, text))
 }
 
 /// Reads the parts, each after those that it refers to.

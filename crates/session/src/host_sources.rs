@@ -11,6 +11,7 @@ use crate::endpoints::EndpointResolver;
 use ctl_console::error::CliError;
 use ctl_console::{terminal, waiting};
 use ctl_discovery::{HostSpec, parse_hosts};
+use ctl_import::ForeignFile;
 use ctl_inventory::check_host;
 use ctl_local::file::{self, ReadBounds};
 use ctl_sink::text;
@@ -111,6 +112,10 @@ fn of_file(path: &Path) -> Result<Vec<HostSpec>, CliError> {
     }
     if mistakes.is_empty() {
         return Ok(hosts);
+    }
+    if let Some(format) = ForeignFile::recognize(path, &content).filter(|format| *format != ForeignFile::HostList) {
+        return Err(CliError::usage(format!("--from: {shown} is {}, not a list of hosts", format.name()))
+            .with_hint(text::single_line(&format.command(path))));
     }
     // All at once, so that the file is corrected in one go.
     let more = mistakes.len().saturating_sub(MISTAKES_SHOWN);

@@ -28,6 +28,24 @@ fn inputs_that_are_not_files() {
     assert!(!error.problems[0].has_place());
     let (said, _) = load_fault(folder.path());
     assert_eq!(said, ": it is a directory, not a file (give the inventory file in that directory)");
+    std::fs::create_dir(folder.path().join("group_vars")).expect("created");
+    let (said, _) = load_fault(folder.path());
+    assert!(said.contains("ctl inventory import --from ansible /"), "{said}");
+}
+
+#[test]
+fn the_file_of_another_tool_has_one_problem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (text, command) in [
+        ("[web]\nh1\n", "ctl inventory import --from ansible "),
+        ("all:\n  hosts:\n    h1:\n", "ctl inventory import --from ansible "),
+        ("Host h1\n", "ctl init --from ssh-config "),
+    ] {
+        let path = folder.path().join("hosts");
+        std::fs::write(&path, text).expect("written");
+        let (said, error) = load_fault(&path);
+        assert!(said.contains(command) && error.problems.len() == 1, "{said}");
+    }
 }
 
 #[test]
