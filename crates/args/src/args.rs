@@ -564,7 +564,7 @@ pub struct ManArgs {
     /// A command, such as `status` or `runs resume` [default: ctl itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
-    /// Write the pages of all commands to a directory
+    /// Write the pages of all commands to a directory, as roff
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub dir: Option<PathBuf>,
 }

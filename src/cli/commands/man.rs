@@ -14,7 +14,6 @@ use ctl_args::args::{CliArgs, ManArgs};
 use ctl_args::examples;
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
-use ctl_console::terminal;
 use ctl_sink::text;
 
 const FILES: [(&str, &str); 8] = [
@@ -64,7 +63,8 @@ pub(in crate::cli) fn run(args: &ManArgs) -> Result<ExitStatus, CliError> {
     }
     let page = page(find(&root, &args.command)?)
         .map_err(|error| CliError::usage(format!("cannot write the page: {error}")))?;
-    if terminal::stdout_is_terminal() && show(&page).is_ok() {
+    // man(1) shows it in a pager at a terminal, and as plain text elsewhere, as for any page. --dir writes the source.
+    if show(&page).is_ok() {
         return Ok(ExitStatus::Good);
     }
     match io::stdout().lock().write_all(&page) {
@@ -99,7 +99,7 @@ fn title(command: &Command) -> String {
     command.get_display_name().unwrap_or(command.get_name()).to_owned()
 }
 
-/// Shows a page with man(1).
+/// Shows a page with man(1); an error where there is none, or not one that reads standard input.
 fn show(page: &[u8]) -> io::Result<()> {
     // Ctrl-C is for the pager, which must not outlive this process. Programs that are started do not inherit a handler.
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default())?;
