@@ -214,3 +214,22 @@ fn a_watch_of_a_name_that_no_node_has() {
     watch.signal("INT");
     assert_eq!(watch.finish(), Left::as_found(130), "{}", watch.text());
 }
+
+/// A node without a role in the inventory has no service that ctl could know; the dry run says so too.
+#[test]
+fn a_node_without_a_role() {
+    let cluster = Cluster::start(uniform(2));
+    let inventory = cluster.inventory();
+    let line = inventory.lines().find(|line| line.trim_start().starts_with("n02:")).expect("the node").to_owned();
+    let bare = line.replace(", roles: [analytics]", "");
+    assert_ne!(line, bare, "{inventory}");
+    let file = cluster.write("bare.yaml", inventory.replace(&line, &bare));
+    let ctl = |words: &str| Running::start(cluster.command_with(words, &file)).finish();
+    let plan = ctl("stop all -w n[01-02] --dry-run").expect(0);
+    assert!(plan.stdout.contains("  fails: the inventory gives n02 no role"), "{plan}");
+    let run = ctl("stop all -w n02 -o json").expect(1);
+    assert_eq!(run.outcomes(), ["n02 all failed no_such_service"], "{run}");
+    assert_eq!(run.result("n02")["failure"]["hint"], "give the node `roles` in the inventory", "{run}");
+    let run = ctl(&format!("restart {COLLECTOR} -w n02")).expect(1);
+    assert!(run.stderr.contains("the inventory gives the selected nodes no role; add `roles` to them"), "{run}");
+}

@@ -221,6 +221,10 @@ fn explain_step(
     if !view.skipped.is_empty() {
         writeln!(text, "  skipped (maintenance): {}", fold(&view.skipped))?;
     }
+    let roleless = roleless(plan, step, task);
+    if !roleless.is_empty() {
+        writeln!(text, "  fails: the inventory gives {} no role, so no supervisord is asked", fold(&roleless))?;
+    }
     for line in requests(plan, step, task) {
         writeln!(text, "  request: {line}")?;
     }
@@ -276,6 +280,13 @@ fn broken_by_stop<'v>(plan: &Plan, step: &PlanStep, task: &Task, view: &'v StepV
         let going = going.iter().filter(|name| !down.contains(name)).count();
         going > 0 && down.len() + going > cap.max_unavailable
     })
+}
+
+/// The nodes of a step on services that have no role in the inventory: a run finds no service there.
+fn roleless(plan: &Plan, step: &PlanStep, task: &Task) -> Vec<String> {
+    let nodes = step.nodes.iter().filter(|index| task.work.verb().is_some() && plan.has_no_role(**index));
+    let nodes = nodes.filter_map(|index| plan.nodes.get(*index));
+    nodes.filter(|own| own.node.maintenance.is_none()).map(|own| own.node.name.clone()).collect()
 }
 
 /// The requests to the supervisords, as far as the catalogue knows their services.
@@ -384,6 +395,22 @@ mod tests {
         assert!(view.steps[0].not_started.is_empty());
         assert_eq!(view.steps[0].caps[0].down.as_deref(), Some(["cfg2".to_owned()].as_slice()));
         assert_eq!(view.steps[1].skipped, ["a5"]);
+    }
+
+    #[test]
+    fn a_node_without_a_role_is_shown_as_failing() {
+        let text_of = |action| {
+            let inventory = "version: 1\nnodes: {a1: {roles: [analytics]}, bare: {}}";
+            let inventory = parse(inventory, std::path::Path::new("i"), &PathEnvironment::default()).expect("one");
+            let selection = select(&inventory, &NodeQuery::default()).expect("a selection");
+            text(&plan(vec![TaskSpec::new(selection, |all| Work::example(action, all))], &inventory, None), None)
+        };
+        assert!(
+            text_of(Action::Stop).contains("  fails: the inventory gives bare no role"),
+            "{}",
+            text_of(Action::Stop)
+        );
+        assert!(!text_of(Action::Exec).contains("no role"), "a command needs none");
     }
 
     #[test]

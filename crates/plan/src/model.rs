@@ -144,6 +144,12 @@ impl Plan {
         index < self.selected && !self.idle.contains(&index)
     }
 
+    /// Whether the inventory gives node `index` no role, so that no supervisord of it is known.
+    #[must_use]
+    pub fn has_no_role(&self, index: usize) -> bool {
+        self.nodes.get(index).is_some_and(|selected| selected.node.roles.is_empty())
+    }
+
     /// A plan that reads every service that this one means, on the same nodes, and changes nothing.
     #[must_use]
     pub fn reading(&self) -> Self {

@@ -63,6 +63,13 @@ pub(super) struct ResultBuilder {
     pub(super) index: usize,
 }
 
+/// The fix for a node without a role.
+const ADD_ROLES: &str = "give the node `roles` in the inventory";
+
+fn nowhere(service: &ServicePattern) -> String {
+    format!("no supervisord on this node runs {}", service.as_str())
+}
+
 impl ResultBuilder {
     /// The task of a batch.
     pub(super) fn task(&self, node_batch: NodeBatch) -> Option<&Task> {
@@ -105,11 +112,14 @@ impl ResultBuilder {
             .map(|name| (strsim::damerau_levenshtein(service.as_str(), name), name))
             .filter(|(distance, name)| *distance <= name.len() / 3)
             .min();
-        let hint = match near {
-            Some((_, name)) => format!("did you mean {name}?"),
-            None => "`ctl status --all -w {node}` lists what its supervisords run".to_owned(),
+        let (message, hint) = match near {
+            // Of a node without a role nothing is read, so nothing is known that could be listed.
+            _ if self.plan.has_no_role(self.index) => {
+                ("the inventory gives this node no role, so no supervisord is asked".to_owned(), ADD_ROLES.to_owned())
+            }
+            Some((_, name)) => (nowhere(service), format!("did you mean {name}?")),
+            None => (nowhere(service), "`ctl status --all -w {node}` lists what its supervisords run".to_owned()),
         };
-        let message = format!("no supervisord on this node runs {}", service.as_str());
         let mut result = self.empty(node_batch, Outcome::Failed);
         result.service = Some(service.as_str().to_owned());
         result.failure = Some(Failure::new(Stage::Inspect, FailureKind::NoSuchService, message).with_hint(hint));

@@ -204,7 +204,7 @@ fn exit_words(code: u8) -> &'static str {
         4 => "a node was unreachable",
         // 128 plus the signal, as in a shell.
         129 | 130 | 143 => "stopped before its end",
-        _ => "see docs/exit-codes.md",
+        _ => "see EXIT STATUS in the manual page ctl(1)",
     }
 }
 

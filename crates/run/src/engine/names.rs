@@ -203,11 +203,16 @@ impl<'a> NameBook<'a> {
         let doubtful: Vec<usize> =
             asked.clone().filter(|node| !names.read.contains(node) || names.unsure.contains(node)).copied().collect();
         // Without any answer nothing can be said about a name.
-        if asked.count() == doubtful.len() {
+        if asked.clone().count() == doubtful.len() {
             return Vec::new();
         }
         let verdict = |name: &String| {
-            let near = self.nearest(name, &nodes, doubtful.is_empty());
+            // Without a role nothing is read there, whatever the name.
+            let roleless = asked.clone().all(|node| self.plan.has_no_role(*node));
+            let near = match self.nearest(name, &nodes, doubtful.is_empty()) {
+                _ if roleless => Some("the inventory gives the selected nodes no role; add `roles` to them".to_owned()),
+                near => near,
+            };
             if doubtful.is_empty() {
                 let message = format!("no selected node has a service '{name}'");
                 let failure = Failure::new(Stage::Inspect, FailureKind::NoSuchService, message);
