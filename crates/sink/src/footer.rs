@@ -37,6 +37,7 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
 struct HintGroup<'a> {
     failure: &'a Failure,
     nodes: Vec<&'a str>,
+    roles: Vec<&'a str>,
     messages: Vec<&'a str>,
 }
 
@@ -53,7 +54,8 @@ impl HintGroup<'_> {
         let mut lines = format!("{}: {kind}: {}{others}\n", text::visible(&nodes), text::single_line(message));
         if let Some(hint) = hint {
             let first = self.nodes.first().copied().unwrap_or_default();
-            let hint = hint::for_nodes(&hint::of_any_node(hint, first), &self.nodes);
+            let hint = hint::of_any_target(hint, first, self.roles.first().copied());
+            let hint = hint::for_targets(&hint, &self.nodes, &self.roles);
             lines.push_str(&format!("  → {hint}\n"));
         }
         lines
@@ -70,17 +72,24 @@ fn groups(ledger: &Ledger) -> Vec<HintGroup<'_>> {
     let mut places: std::collections::HashMap<(FailureKind, Option<String>), usize> = std::collections::HashMap::new();
     for result in ledger.results() {
         let Some(failure) = &result.failure else { continue };
-        // The hint names its node: compare it without, so that the same advice is one group.
-        let hint = failure.hint.as_deref().map(|hint| hint::of_any_node(hint, &result.node));
+        // The hint names its node and role: compare it without, so that the same advice is one group.
+        let role = result.role.as_deref();
+        let hint = failure.hint.as_deref().map(|hint| hint::of_any_target(hint, &result.node, role));
         let place = *places.entry((failure.kind, hint)).or_insert(groups.len());
         match groups.get_mut(place) {
             Some(group) => {
                 group.nodes.push(&result.node);
+                group.roles.extend(role);
                 if !group.messages.contains(&failure.message.as_str()) {
                     group.messages.push(&failure.message);
                 }
             }
-            None => groups.push(HintGroup { failure, nodes: vec![&result.node], messages: vec![&failure.message] }),
+            None => groups.push(HintGroup {
+                failure,
+                nodes: vec![&result.node],
+                roles: role.into_iter().collect(),
+                messages: vec![&failure.message],
+            }),
         }
     }
     groups

@@ -18,6 +18,9 @@ use ctl_overview::{ClusterIssue, NodeRoles, Oddity, Outlier, Overview, RoleSumma
 /// Indentation of a continuation line.
 const INDENT: usize = 4;
 
+/// Indentation of a continuation line of a hint: the width of its arrow.
+const HINT_INDENT: usize = 2;
+
 /// Minimum columns for a reason; with less it gets a line of its own.
 const LEAST_REASON: usize = 20;
 
@@ -87,15 +90,25 @@ impl OverviewSink {
         let mut room = self.options.height.map(|height| usize::from(height).saturating_sub(used));
         let mut said = String::new();
         for hint in hints(ledger, overview) {
+            let hint = self.wrapped(&hint);
             if let Some(left) = room {
                 // Stop at the first hint that does not fit, so that no less important one takes its place.
-                let Some(left) = left.checked_sub(self.rows(&hint)) else { break };
+                let Some(left) = left.checked_sub(hint.len()) else { break };
                 room = Some(left);
             }
-            said.push_str(&hint);
-            said.push('\n');
+            hint.iter().for_each(|line| said.push_str(&format!("{line}\n")));
         }
         format!("{said}{summary}\n")
+    }
+
+    /// A hint in lines that fit the terminal, those after the first indented.
+    fn wrapped(&self, hint: &str) -> Vec<String> {
+        let Some(width) = self.options.width.map(usize::from) else { return vec![hint.to_owned()] };
+        let lines = text::wrap(hint, width.saturating_sub(HINT_INDENT).max(1));
+        let indent = |(place, line): (usize, &str)| {
+            if place == 0 { line.to_owned() } else { format!("{:HINT_INDENT$}{line}", "") }
+        };
+        lines.into_iter().enumerate().map(indent).collect()
     }
 
     /// Terminal rows of a line.
@@ -119,27 +132,38 @@ pub(super) fn summary(ledger: &Ledger, overview: &Overview) -> String {
     )
 }
 
+/// A hint, with the targets that need it.
+struct OverviewHint<'a> {
+    /// Without the names of its node and role.
+    text: String,
+    /// The place of its problem.
+    place: usize,
+    nodes: Vec<&'a str>,
+    roles: Vec<&'a str>,
+}
+
 /// Each hint once, in the order of the problems.
 fn hints(ledger: &Ledger, overview: &Overview) -> Vec<String> {
-    let mut hints: Vec<(usize, String, Vec<&str>)> = Vec::new();
+    let mut hints: Vec<OverviewHint<'_>> = Vec::new();
     for result in ledger.results() {
         let Some(hint) = result.failure.as_ref().and_then(|failure| failure.hint.as_deref()) else { continue };
-        let hint = hint::of_any_node(hint, &result.node);
-        match hints.iter_mut().find(|(_, known, _)| *known == hint) {
-            Some((_, _, nodes)) => nodes.push(&result.node),
-            None => {
-                let health = Some(TargetHealth::of(result));
-                let place = overview
-                    .troubles
-                    .iter()
-                    .position(|trouble| trouble.health == health && trouble.nodes.contains(&result.node));
-                hints.push((place.unwrap_or(usize::MAX), hint, vec![&result.node]));
-            }
+        let role = result.role.as_deref();
+        let text = hint::of_any_target(hint, &result.node, role);
+        if let Some(known) = hints.iter_mut().find(|known| known.text == text) {
+            known.nodes.push(&result.node);
+            known.roles.extend(role);
+            continue;
         }
+        let health = Some(TargetHealth::of(result));
+        let mut troubles = overview.troubles.iter();
+        let place = troubles.position(|trouble| trouble.health == health && trouble.nodes.contains(&result.node));
+        let (nodes, roles) = (vec![result.node.as_str()], role.into_iter().collect());
+        hints.push(OverviewHint { text, place: place.unwrap_or(usize::MAX), nodes, roles });
     }
-    hints.sort_by_key(|(place, ..)| *place);
-    let line = |(_, hint, nodes): (usize, String, Vec<&str>)| {
-        format!("→ {}: {}", text::visible(&NodeSet::from_names(&nodes).to_string()), hint::for_nodes(&hint, &nodes))
+    hints.sort_by_key(|hint| hint.place);
+    let line = |OverviewHint { text, nodes, roles, .. }: OverviewHint<'_>| {
+        let set = NodeSet::from_names(&nodes).to_string();
+        format!("→ {}: {}", text::visible(&set), hint::for_targets(&text, &nodes, &roles))
     };
     hints.into_iter().map(line).collect()
 }

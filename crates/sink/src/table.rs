@@ -305,7 +305,7 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
     for result in results {
         let hint = result.failure.as_ref().and_then(|failure| failure.hint.as_deref());
         // The hint names its node: compare it without, so that nodes with the same advice fold.
-        let hint = hint.map(|hint| hint::of_any_node(hint, &result.node));
+        let hint = hint.map(|hint| hint::of_any_target(hint, &result.node, None));
         let says = (result.outcome, result.state, result.functional.as_ref(), message(result), hint);
         let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
         match rows.get_mut(place) {

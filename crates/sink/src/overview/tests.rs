@@ -231,6 +231,26 @@ fn a_narrow_terminal_breaks_lines_and_cuts_reasons_only() {
     ");
 }
 
+/// The same advice for several roles is one hint.
+#[test]
+fn a_hint_is_shown_once_for_all_roles() {
+    let missing = |node: &str, role: &str| {
+        let hint = format!("set it: `roles: {{{role}: {{socket: S}}}}`; otherwise remove role {role} from this node");
+        TargetResult {
+            role: Some(role.to_owned()),
+            supervisor: Some(format!("supervisor-{role}")),
+            failure: Some(Failure::new(Stage::Inspect, FailureKind::SupervisorMissing, "none").with_hint(hint)),
+            ..TargetResult::new(node, Outcome::Failed)
+        }
+    };
+    let results = vec![missing("n1", "config"), missing("n1", "web-ui"), missing("n2", "config")];
+    let shown = show(OverviewOptions::default(), &fixtures::run(Some("status"), results));
+    let hints: Vec<&str> = shown.lines().filter(|line| line.starts_with('→')).collect();
+    let expected =
+        "→ n[1-2]: set it: `roles: {ROLE: {socket: S}}`; otherwise remove role config or web-ui from this node";
+    assert_eq!(hints, [expected], "{shown}");
+}
+
 #[test]
 fn hints_are_shown_while_they_fit() {
     let unknown = || {
@@ -253,7 +273,8 @@ fn hints_are_shown_while_they_fit() {
         key is not known; )
     compute45: unreachable (refused: connection refused)
     ---
-    → compute44: ssh-keyscan it, compare what it shows with the node's console, and add it to known_hosts or to the inventory
+    → compute44: ssh-keyscan it, compare what it shows with the node's console,
+      and add it to known_hosts or to the inventory
     → compute45: is sshd running there?
     100 nodes, 98 healthy; 207 services, 207 healthy (0.8 s)
     ");
