@@ -18,6 +18,8 @@ const MAX_DEPTH: usize = 32;
 /// The names that are read.
 const READ: [&str; 7] =
     ["env.gateway", "env.hostnames", "env.hosts", "env.key_filename", "env.port", "env.roledefs", "env.user"];
+/// The words that begin a block.
+const BLOCKS: [&str; 10] = ["if", "elif", "else", "for", "while", "def", "class", "with", "try", "except"];
 /// Maximum number of values, those repeated by names included.
 const MAX_VALUES: usize = 1_000_000;
 
@@ -67,6 +69,8 @@ struct PythonNames {
     path: Arc<Path>,
     values: HashMap<String, PythonValue>,
     places: BTreeMap<String, SourcePlace>,
+    /// The lines of the assignments that cannot be read.
+    unread: HashMap<String, usize>,
     /// Names that another value uses.
     used: BTreeSet<String>,
     size: usize,
@@ -78,6 +82,7 @@ impl Default for PythonNames {
         Self {
             path: Path::new("").into(),
             values: HashMap::new(),
+            unread: HashMap::new(),
             places: BTreeMap::new(),
             used: BTreeSet::new(),
             size: 0,
@@ -95,10 +100,24 @@ impl PythonNames {
         if is_import || first.indent > 0 || tokens.iter().all(|token| matches!(token.kind, TokenKind::Text(_))) {
             return;
         }
-        if self.assignment(tokens, &place).is_none() {
-            let word = if let TokenKind::Name(name) = &first.kind { name.as_str() } else { "this" };
-            self.omissions.warn(&place, word, "this line would have to be executed; only literals are read");
+        if self.assignment(tokens, &place).is_some() {
+            return;
         }
+        let mut reader = ValueTokens { tokens, names: self, depth: 0 };
+        let name = reader.name();
+        if reader.take("=")
+            && let Some(name) = &name
+        {
+            // An earlier value no longer counts.
+            self.values.remove(name);
+            self.unread.insert(name.clone(), first.line);
+        }
+        let what = if BLOCKS.iter().any(|word| name.as_deref() == Some(word)) {
+            "this block would have to be executed; only literals are read"
+        } else {
+            "this line would have to be executed; only literals are read"
+        };
+        self.omissions.warn(&place, name.as_deref().unwrap_or("this"), what);
     }
 
     /// `name = value`, `env.name = value`, `name['key'] = value`; none for anything else.
@@ -114,6 +133,7 @@ impl PythonNames {
         let value = reader.value()?;
         reader.tokens.is_empty().then_some(())?;
         self.places.entry(target.clone()).or_insert_with(|| place.clone());
+        self.unread.remove(&target);
         if keys.is_empty() {
             self.values.insert(target, value);
             return Some(());
@@ -421,8 +441,15 @@ impl ValueTokens<'_, '_> {
 
     /// The value of a name that was assigned before, possibly with a key behind it.
     fn named(&mut self) -> Option<PythonValue> {
+        let line = self.tokens.first()?.line;
         let name = self.name()?;
-        let mut value = self.names.values.get(&name)?.clone();
+        let Some(mut value) = self.names.values.get(&name).cloned() else {
+            // The other values of the same list are still good.
+            let why =
+                format!("its value is not known: line {} would have to be executed", self.names.unread.get(&name)?);
+            self.names.omissions.warn(&SourcePlace::new(&self.names.path, line), name, why);
+            return Some(PythonValue::Other);
+        };
         self.names.used.insert(name);
         while self.take("[") {
             let key = self.value()?;
@@ -514,6 +541,33 @@ if router_asn:
 env.ostypes = dict(a='ubuntu')
 "#;
 
+    /// What has to be executed is named with its line; the hosts beside it are read.
+    #[test]
+    fn lines_that_have_to_be_executed_are_named() {
+        let fleet = read_text(
+            "host1 = 'root@10.0.0.1'\nhost2 = 'root@10.0.0.%s' % 2\nhost3 = 'a@c'\nhost3 = host3.upper()\n\
+             env.roledefs = {\n  'all': [host1,\n    host2, host3],\n  'cfgm': [host1, host2],\n}\n\
+             if host1:\n    env.roledefs['cfgm'] = [host3]\nenv.roledefs['cfgm'].append(host1)\n\
+             env.hostnames = {host2: 'b', host1: 'a'}\n",
+        );
+        let hosts: Vec<&str> = fleet.hosts.iter().map(|host| host.name.as_str()).collect();
+        assert_eq!((hosts, &fleet.groups["cfgm"]), (vec!["a"], &vec!["a".to_owned()]));
+        let omissions: Vec<String> = fleet.omissions.iter().map(ToString::to_string).collect();
+        let (line, block) = ("this line would have to be executed", "this block would have to be executed");
+        let unknown = |line| format!("its value is not known: line {line} would have to be executed");
+        for expected in [
+            format!("testbed.py:2: host2: {line}; only literals are read"),
+            format!("testbed.py:4: host3: {line}; only literals are read"),
+            format!("testbed.py:7: host2: {}", unknown(2)),
+            format!("testbed.py:7: host3: {}", unknown(4)),
+            format!("testbed.py:8: host2: {}", unknown(2)),
+            format!("testbed.py:10: if: {block}; only literals are read"),
+            format!("testbed.py:12: env.roledefs: {line}; only literals are read"),
+        ] {
+            assert!(omissions.contains(&expected), "{expected}\n{omissions:#?}");
+        }
+    }
+
     #[test]
     fn a_testbed_is_read_without_python() {
         let fleet = read_text(TESTBED);
@@ -541,8 +595,8 @@ env.ostypes = dict(a='ubuntu')
         assert_eq!(
             omissions,
             [
-                "testbed.py:24: if: this line would have to be executed; only literals are read",
-                "testbed.py:26: env: this line would have to be executed; only literals are read",
+                "testbed.py:24: if: this block would have to be executed; only literals are read",
+                "testbed.py:26: env.ostypes: this line would have to be executed; only literals are read",
                 "testbed.py:12: root@10.0.0.9: it only runs fabric",
                 "testbed.py:21: env.openstack_admin_password: secrets are not carried over; use an SSH key, --ask-pass or -K",
                 "testbed.py:22: env.passwords: secrets are not carried over; use an SSH key, --ask-pass or -K",
@@ -634,7 +688,7 @@ env.ostypes = dict(a='ubuntu')
         assert_eq!(
             error.to_string(),
             "t.py: neither `env.roledefs` nor `env.hosts` names a host; left out: \
-             t.py:1: if: this line would have to be executed; only literals are read; \
+             t.py:1: if: this block would have to be executed; only literals are read; \
              t.py:3: host1: this line would have to be executed; only literals are read"
         );
         let mut text = "a0 = ['x', 'x']\n".to_owned();

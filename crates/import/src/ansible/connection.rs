@@ -41,7 +41,8 @@ impl HostReader<'_> {
             return None;
         }
         let mut read = ImportedHost::new(host.name.clone(), host.place.clone());
-        read.address = self.text(&["ansible_host", "ansible_ssh_host"]).filter(|address| *address != host.name);
+        let address = self.text(&["ansible_host", "ansible_ssh_host"]).map(without_brackets);
+        read.address = address.filter(|address| *address != host.name);
         read.port = self.port();
         read.user = self.text(&["ansible_user", "ansible_ssh_user"]);
         read.identity = self.identity();
@@ -161,6 +162,29 @@ impl HostReader<'_> {
     fn executable(&mut self) {
         if let Some((name, value)) = self.find(&["ansible_ssh_executable"]) {
             self.omissions.warn(&value.place, name, "ctl does not run ssh");
+        }
+    }
+}
+
+/// An IPv6 address, which may stand in brackets for Ansible.
+fn without_brackets(address: String) -> String {
+    let inside = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inside.filter(|inside| inside.parse::<std::net::Ipv6Addr>().is_ok()).map_or(address.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_may_stand_in_brackets() {
+        for (typed, expected) in [
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[h1]", "[h1]"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(without_brackets(typed.to_owned()), expected);
         }
     }
 }
