@@ -5,10 +5,9 @@
 //! the node; `rpc_caller` and `relay`, calls over a forwarded socket or through sudo; [`process`] and [`error`], the values;
 //! [`rescue`], the words for the node's guard. Beside supervisord, [`introspect`] queries the services themselves,
 //! [`init_service`] controls what init runs, [`node_scan`] searches a node, and [`instance_search`] finds supervisords that no
-//! inventory describes. The module uses `transport`, `remote`,
-//! `guard` for the type of a rescue, `inventory` for the description of an instance, and the leaf `event`. Invariants:
-//! states decide, exit codes and reply texts only explain; everything read is bounded in size and time. Start at
-//! [`backend`].
+//! inventory describes. The module uses `transport`, `remote`, `guard` for the type of a rescue, `xmlrpc` for the bytes of a
+//! call, `inventory` for the description of an instance, and the leaf `event`. Invariants: states decide, exit codes and
+//! reply texts only explain; everything read is bounded in size and time. Start at [`backend`].
 
 pub mod backend;
 mod command_answer;
@@ -19,13 +18,11 @@ pub mod introspect;
 pub mod logs;
 pub mod node_scan;
 pub mod parse;
-mod plain_answer;
 pub mod process;
 mod relay;
 pub mod rescue;
 mod rpc_caller;
 pub mod shell;
-pub mod xmlrpc;
 
 pub use self::backend::SupervisorClient;
 pub use self::error::{RpcFault, SupervisorError};

@@ -20,9 +20,9 @@ use tracing::debug;
 
 use super::error::{RpcFault, SupervisorError};
 use super::shell::NodeShell;
-use super::xmlrpc::{self, XmlRpcError};
 use ctl_inventory::ControlAddress;
 use ctl_transport::{Session, TransportError};
+use ctl_xmlrpc::{self as xmlrpc, XmlRpcError};
 
 /// Longest answer read: some thousand processes.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;

@@ -29,12 +29,12 @@ use crate::process::{
 use crate::rescue::{self, RescueContext};
 use crate::rpc_caller::{RpcAnswer, RpcCaller, SocketRoute, fault_error, fault_of};
 use crate::shell::NodeShell;
-use crate::xmlrpc;
 use ctl_event::{Failure, FailureKind, LogStream, ProcessState, Stage};
 use ctl_guard::Rescue;
 use ctl_inventory::ControlAddress;
 use ctl_remote::SudoError;
 use ctl_transport::Session;
+use ctl_xmlrpc as xmlrpc;
 
 /// The properties of this backend.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
