@@ -4,23 +4,19 @@
 //!
 //! Ten times as many nodes should take ten times as long, or a little more: nothing here may be worse than O(n log n).
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contrail_ctl::event::{
-    CancelReason, EventKind, Ledger, Outcome, ProcessState, RunEvent, RunHead, RunScope, TargetResult, Via,
-};
+use contrail_ctl::event::{CancelReason, Ledger};
 use contrail_ctl::guard::LockHolder;
-use contrail_ctl::inventory::{Inventory, PathEnvironment, parse};
+use contrail_ctl::inventory::{PathEnvironment, parse};
 use contrail_ctl::journal::{Journal, RunController, RunRequest, SavedFile};
 use contrail_ctl::plan::batch::{DownBudget, batches};
-use contrail_ctl::plan::{Action, Plan, Task, TaskSpec, Work, explain, plan};
+use contrail_ctl::plan::{Action, explain};
 use contrail_ctl::remote::Sudo;
 use contrail_ctl::run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
-use contrail_ctl::select::{NodeQuery, Selection, select};
 use contrail_ctl::sink::{CsvSink, JsonSink, Sink, TableOptions, TableSink};
 use contrail_ctl::transport::{
     AllowedFamilies, Endpoint, HostKeyPolicy, HostKeySettings, Keepalive, LoginSettings, ProxyRoute, SshSession,
@@ -29,86 +25,15 @@ use contrail_ctl::transport::{
 use divan::{Bencher, black_box};
 use nodeset::NodeSet;
 
+#[path = "support/cluster.rs"]
+mod cluster;
+
+use cluster::{events, folded, head, inventory, names, plan_of, selection, text};
+
 const NODES: [usize; 2] = [1_000, 10_000];
-const SERVICES: usize = 8;
 
 fn main() {
     divan::main();
-}
-
-/// An inventory with a line for each node.
-fn text(nodes: usize) -> String {
-    let mut text = "version: 1\nnodes:\n".to_owned();
-    for node in 0..nodes {
-        let role = ["compute", "compute", "compute", "analytics", "database"][node % 5];
-        let (second, third, last) = (node / 62_500, node / 250 % 250, node % 250 + 1);
-        writeln!(text, "  n{node:05}: {{address: 10.{second}.{third}.{last}, roles: [{role}]}}")
-            .expect("memory takes every text");
-    }
-    text
-}
-
-fn inventory(nodes: usize) -> Inventory {
-    let nowhere = PathEnvironment::new(None, std::iter::empty::<(&str, &str)>());
-    parse(&text(nodes), Path::new("inventory.yaml"), &nowhere).expect("an inventory")
-}
-
-fn selection(inventory: &Inventory) -> Selection {
-    let query = NodeQuery { roles: &[], nodes: &[], exclude: &[], services: &[] };
-    select(inventory, &query).expect("all nodes")
-}
-
-fn plan_of(inventory: &Inventory, action: Action) -> Plan {
-    let task = Task::new(Work::example(action, Vec::new()), false);
-    plan(vec![TaskSpec { task, nodes: selection(inventory).nodes }], inventory, None)
-}
-
-fn head(nodes: usize) -> RunHead {
-    RunHead {
-        run: "20260301-080000-abcd".to_owned(),
-        command: "status".to_owned(),
-        action: Some("status".to_owned()),
-        services: Vec::new(),
-        started: jiff::Timestamp::UNIX_EPOCH,
-        nodes: u32::try_from(nodes).unwrap_or_default(),
-        selection: RunScope::default(),
-        input: None,
-    }
-}
-
-/// The events of a status, with other pids and times on each node.
-fn events(nodes: usize) -> Vec<RunEvent> {
-    let name = |node: usize| format!("n{node:05}");
-    let results = (0..nodes * SERVICES).map(|place| {
-        let (node, service) = (place / SERVICES, place % SERVICES);
-        EventKind::Result(TargetResult {
-            address: Some(format!("10.0.{}.{}", node / 250, node % 250 + 1)),
-            role: Some("analytics".to_owned()),
-            supervisor: Some("supervisor-analytics".to_owned()),
-            service: Some(format!("contrail-service-{service}")),
-            state: Some(ProcessState::Running),
-            pid: u32::try_from(place).ok(),
-            uptime_s: u64::try_from(place).ok(),
-            via: Some(Via::Rpc),
-            batch: Some(1),
-            duration_ms: Some(1),
-            ..TargetResult::new(name(node), Outcome::Ok)
-        })
-    });
-    let batch = EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (0..nodes).map(name).collect() };
-    let ends = (0..nodes).map(|node| EventKind::NodeFinished { batch: 1, node: name(node) });
-    let kinds = [EventKind::RunStarted(head(nodes)), batch].into_iter().chain(results).chain(ends);
-    let kinds = kinds.chain([EventKind::RunFinished { elapsed_ms: 1 }]);
-    let event = |(seq, kind)| RunEvent { seq, at: jiff::Timestamp::UNIX_EPOCH, elapsed: Duration::ZERO, kind };
-    (0..).zip(kinds).map(event).collect()
-}
-
-fn folded(events: &[RunEvent]) -> Ledger {
-    let mut ledger = Ledger::default();
-    for event in events {
-        ledger.apply(event).expect("an event that fits");
-    }
-    ledger
 }
 
 #[divan::bench(args = NODES, sample_count = 5)]
@@ -152,8 +77,7 @@ fn batches_of_a_capped_role(bencher: Bencher<'_, '_>, nodes: usize) {
 
 #[divan::bench(args = NODES, sample_count = 5)]
 fn folding_of_names(bencher: Bencher<'_, '_>, nodes: usize) {
-    // One in seven is missing, or one range would be all.
-    let names: Vec<String> = (0..nodes).filter(|node| node % 7 > 0).map(|node| format!("n{node:05}")).collect();
+    let names = names(nodes);
     bencher.bench_local(|| NodeSet::from_names(&names).to_string());
 }
 
