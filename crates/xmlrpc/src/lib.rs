@@ -44,12 +44,12 @@ pub fn encode(method: &str, params: &impl TryToParams) -> Result<String, XmlRpcE
 /// [`XmlRpcError::Fault`] for a fault, [`XmlRpcError::Malformed`] for anything that is no answer.
 pub fn decode(body: &[u8]) -> Result<Value, XmlRpcError> {
     let text = String::from_utf8_lossy(body);
-    // The parser recurses, so the depth is checked before it runs.
-    if depth(&text) > DEPTH_LIMIT {
-        return Err(XmlRpcError::Malformed("nested too deeply".to_owned()));
-    }
     if let Some(value) = plain_answer::read(&text) {
         return Ok(value);
+    }
+    // The general parser recurses, so the depth is checked before it runs.
+    if depth(&text) > DEPTH_LIMIT {
+        return Err(XmlRpcError::Malformed("nested too deeply".to_owned()));
     }
     let parsed = MethodResponse::from_xml(&text).or_else(|error| {
         // Only the answer of another server needs the second attempt; supervisord's own values parse as they are.

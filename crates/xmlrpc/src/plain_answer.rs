@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use dxr::Value;
 
-/// The value of an answer; none if it is no plain one. The caller has checked how deeply it is nested.
+/// Values inside each other that are read, which bounds the recursion: supervisord's own answers have four.
+const MOST_LEVELS: usize = 8;
+
+/// The value of an answer; none if it is no plain one.
 pub(super) fn read(text: &str) -> Option<Value> {
     let mut rest = PlainText(text);
     // The declaration has one form in all versions of Python.
@@ -15,7 +18,7 @@ pub(super) fn read(text: &str) -> Option<Value> {
     for tag in ["<methodResponse>", "<params>", "<param>"] {
         rest.tag(tag)?;
     }
-    let value = rest.value()?;
+    let value = rest.value(MOST_LEVELS)?;
     for tag in ["</param>", "</params>", "</methodResponse>"] {
         rest.tag(tag)?;
     }
@@ -39,7 +42,8 @@ impl<'t> PlainText<'t> {
         Some(text)
     }
 
-    fn value(&mut self) -> Option<Value> {
+    fn value(&mut self, levels: usize) -> Option<Value> {
+        let inside = levels.checked_sub(1)?;
         self.tag("<value>")?;
         let value = if self.tag("<string>").is_some() {
             Value::String(plain(self.until("</string>")?)?)
@@ -55,9 +59,9 @@ impl<'t> PlainText<'t> {
                 _ => return None,
             })
         } else if self.tag("<struct>").is_some() {
-            self.members()?
+            self.members(inside)?
         } else if self.tag("<array>").is_some() {
-            self.items()?
+            self.items(inside)?
         } else {
             return None;
         };
@@ -65,24 +69,24 @@ impl<'t> PlainText<'t> {
         Some(value)
     }
 
-    fn items(&mut self) -> Option<Value> {
+    fn items(&mut self, levels: usize) -> Option<Value> {
         self.tag("<data>")?;
         let mut items = Vec::new();
         while self.tag("</data>").is_none() {
-            items.push(self.value()?);
+            items.push(self.value(levels)?);
         }
         self.tag("</array>")?;
         Some(Value::Array(items))
     }
 
-    fn members(&mut self) -> Option<Value> {
+    fn members(&mut self, levels: usize) -> Option<Value> {
         let mut members = BTreeMap::new();
         while self.tag("</struct>").is_none() {
             self.tag("<member>")?;
             self.tag("<name>")?;
             let name = self.until("</name>")?;
             let is_plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            let value = self.value()?;
+            let value = self.value(levels)?;
             // Which of two members of one name counts is for the general parser.
             if !is_plain || members.insert(name.to_owned(), value).is_some() {
                 return None;
