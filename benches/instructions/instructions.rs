@@ -256,6 +256,7 @@ fn batches_of_a_capped_role() -> Prepared {
         limit: 1,
         members: all.iter().copied().collect(),
         down: [NODES / 2].into_iter().collect(),
+        untouched: std::collections::BTreeSet::default(),
     };
     Box::new(move || drop(black_box(batches(&all, |_| 3, std::slice::from_ref(&budget)))))
 }

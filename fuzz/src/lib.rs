@@ -253,7 +253,7 @@ pub fn init_status(bytes: &[u8]) {
 
 /// An XML-RPC answer.
 pub fn xmlrpc(bytes: &[u8]) {
-    drop(ctl_supervisor::xmlrpc::decode(bytes));
+    drop(ctl_xmlrpc::decode(bytes));
 }
 
 /// Text of a node, as a terminal gets it: without control characters, and without characters that reorder others.
