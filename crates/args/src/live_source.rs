@@ -15,11 +15,12 @@ use ctl_console::secret::HeldSignals;
 use ctl_console::{trust, waiting};
 use ctl_import::{ImportedFleet, ansible};
 use ctl_inventory::{SourceCommand, SourceFailure};
-use ctl_local::command::{self, CommandBounds, ProgramEnd};
+use ctl_local::command::{self, CommandBounds, ExcessOutput, LocalCommand, ProgramEnd};
 use ctl_local::file::FileAccess;
 use ctl_sink::text;
 
-const BOUNDS: CommandBounds = CommandBounds { patience: Duration::from_secs(10), max_output: 64 * 1024 * 1024 };
+const BOUNDS: CommandBounds =
+    CommandBounds { patience: Duration::from_secs(10), max_output: 64 * 1024 * 1024, excess: ExcessOutput::Kill };
 
 /// Maximum of the error output that a message repeats, in characters.
 const MAX_SHOWN: usize = 1000;
@@ -154,7 +155,9 @@ fn run_watched(program: &Path, source: &SourceCommand) -> std::io::Result<Progra
         }
         None => false,
     };
-    let end = command::run(program, &source.arguments, &source.folder, BOUNDS, &is_stopped);
+    let (arguments, folder) = (source.arguments.as_slice(), source.folder.as_path());
+    let command = LocalCommand { program, arguments, folder, environment: &[] };
+    let end = command::run(command, BOUNDS, &is_stopped);
     drop(signals);
     if let Some(signal) = received.get() {
         // As if nobody had caught it.

@@ -19,6 +19,19 @@ const POLL: Duration = Duration::from_millis(50);
 /// Maximum of the kept error output, in bytes; its end is kept.
 const MAX_ERRORS: usize = 16 * 1024;
 
+/// A program to run.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalCommand<'a> {
+    /// Its path, or its name to look for in `PATH`.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [String],
+    /// Where it runs; empty for the present directory.
+    pub folder: &'a Path,
+    /// Variables that its environment has besides ours.
+    pub environment: &'a [(&'static str, String)],
+}
+
 /// The limits of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandBounds {
@@ -26,6 +39,17 @@ pub struct CommandBounds {
     pub patience: Duration,
     /// Maximum output, in bytes.
     pub max_output: usize,
+    /// What happens to a program that prints more.
+    pub excess: ExcessOutput,
+}
+
+/// What happens to a program that prints too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExcessOutput {
+    /// It is killed: half of its output is of no use.
+    Kill,
+    /// It runs on, and the rest of its output is dropped.
+    Drop,
 }
 
 /// How a program ended.
@@ -59,23 +83,18 @@ enum CommandEvent {
 ///
 /// # Errors
 /// Those of the system, such as a program that cannot be started.
-pub fn run(
-    program: &Path,
-    arguments: &[String],
-    folder: &Path,
-    bounds: CommandBounds,
-    is_stopped: &dyn Fn() -> bool,
-) -> io::Result<ProgramEnd> {
+pub fn run(program: LocalCommand<'_>, bounds: CommandBounds, is_stopped: &dyn Fn() -> bool) -> io::Result<ProgramEnd> {
     let deadline = Instant::now() + bounds.patience;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    if !folder.as_os_str().is_empty() {
-        command.current_dir(folder);
+    let mut command = Command::new(program.program);
+    command.args(program.arguments).envs(program.environment.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if !program.folder.as_os_str().is_empty() {
+        command.current_dir(program.folder);
     }
     let mut child = command.spawn()?;
     let group = Pid::from_child(&child);
     let (sender, events) = channel();
-    let watched = watch(&mut child, group, bounds.max_output, &sender);
+    let watched = watch(&mut child, group, bounds, &sender);
     drop(sender);
     let end = match watched {
         Ok(()) => collect(&events, deadline, group, is_stopped),
@@ -91,7 +110,7 @@ pub fn run(
 }
 
 /// Starts the threads that read the output and wait for the end.
-fn watch(child: &mut Child, group: Pid, max_output: usize, sender: &Sender<CommandEvent>) -> io::Result<()> {
+fn watch(child: &mut Child, group: Pid, bounds: CommandBounds, sender: &Sender<CommandEvent>) -> io::Result<()> {
     let spawn = |work: Box<dyn FnOnce() -> CommandEvent + Send>| {
         let sender = sender.clone();
         thread::Builder::new().name("command".to_owned()).spawn(move || {
@@ -102,8 +121,14 @@ fn watch(child: &mut Child, group: Pid, max_output: usize, sender: &Sender<Comma
     if let Some(output) = child.stdout.take() {
         spawn(Box::new(move || {
             let mut bytes = Vec::new();
-            let read = output.take(max_output as u64 + 1).read_to_end(&mut bytes);
-            CommandEvent::Output((read.is_ok() && bytes.len() <= max_output).then_some(bytes))
+            let mut output = output;
+            let read = output.by_ref().take(bounds.max_output as u64 + 1).read_to_end(&mut bytes);
+            if bounds.excess == ExcessOutput::Drop {
+                // One byte more than the limit stays, and shows that there was more.
+                drop(io::copy(&mut output, &mut io::sink()));
+                return CommandEvent::Output(Some(bytes));
+            }
+            CommandEvent::Output((read.is_ok() && bytes.len() <= bounds.max_output).then_some(bytes))
         }))?;
     }
     if let Some(errors) = child.stderr.take() {
@@ -183,11 +208,16 @@ fn kill(group: Pid) {
 mod tests {
     use super::*;
 
-    const BOUNDS: CommandBounds = CommandBounds { patience: Duration::from_secs(60), max_output: 100_000 };
+    const BOUNDS: CommandBounds =
+        CommandBounds { patience: Duration::from_secs(60), max_output: 100_000, excess: ExcessOutput::Kill };
+
+    fn shell_of(arguments: &[String]) -> LocalCommand<'_> {
+        LocalCommand { program: Path::new("/bin/sh"), arguments, folder: Path::new("/"), environment: &[] }
+    }
 
     fn shell(script: &str, bounds: CommandBounds) -> ProgramEnd {
         let arguments = ["-c".to_owned(), script.to_owned()];
-        run(Path::new("/bin/sh"), &arguments, Path::new("/"), bounds, &|| false).expect("a shell")
+        run(shell_of(&arguments), bounds, &|| false).expect("a shell")
     }
 
     #[test]
@@ -201,7 +231,20 @@ mod tests {
             "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567 >&2; echo 0123456789; i=$((i+1)); done";
         let ProgramEnd::Exited { output, errors, .. } = shell(script, BOUNDS) else { panic!("it ends by itself") };
         assert_eq!((output.len(), errors.len()), (33_000, MAX_ERRORS));
-        assert!(run(Path::new("/none"), &[], Path::new(""), BOUNDS, &|| false).is_err());
+        let none =
+            LocalCommand { program: Path::new("/none"), arguments: &[], folder: Path::new(""), environment: &[] };
+        assert!(run(none, BOUNDS, &|| false).is_err());
+    }
+
+    #[test]
+    fn its_environment_is_data() {
+        let environment = [("CTL_NODE", "a$(id) 'b".to_owned())];
+        let arguments = ["-c".to_owned(), "printf %s \"$CTL_NODE\"".to_owned()];
+        let command = LocalCommand { environment: &environment, ..shell_of(&arguments) };
+        let ProgramEnd::Exited { output, .. } = run(command, BOUNDS, &|| false).expect("a shell") else {
+            panic!("it ends by itself");
+        };
+        assert_eq!(output, b"a$(id) 'b");
     }
 
     #[test]
@@ -223,7 +266,7 @@ mod tests {
         let script = format!("sh -c 'echo up; exec sleep 1000' > {} & wait", pipe.display());
         let is_started = || receiver.try_recv() == Ok("started");
         let arguments = ["-c".to_owned(), script];
-        let end = run(Path::new("/bin/sh"), &arguments, Path::new("/"), BOUNDS, &is_started).expect("a shell");
+        let end = run(shell_of(&arguments), BOUNDS, &is_started).expect("a shell");
         assert!(matches!(end, ProgramEnd::Stopped), "{end:?}");
         assert_eq!(receiver.recv_timeout(Duration::from_secs(60)), Ok("ended"));
     }
@@ -233,6 +276,9 @@ mod tests {
         let patience = Duration::from_millis(20);
         assert!(matches!(shell("sleep 1000", CommandBounds { patience, ..BOUNDS }), ProgramEnd::TimedOut(_)));
         assert!(matches!(shell("yes", BOUNDS), ProgramEnd::TooLarge));
+        let bounds = CommandBounds { max_output: 10, excess: ExcessOutput::Drop, ..BOUNDS };
+        let ProgramEnd::Exited { output, .. } = shell("seq 100000", bounds) else { panic!("it ends") };
+        assert_eq!(output.len(), 11, "one byte more shows that there was more");
     }
 
     #[test]
