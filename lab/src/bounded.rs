@@ -2,7 +2,8 @@
 //!
 //! A client sends `exec /bin/sh -c SCRIPT ctl-exec LIMIT MARK LENGTH WATCHER`, then a line of script, which the lab does
 //! not interpret, a line with the command encoded for `printf %b`, and LENGTH bytes of the command's input in base64. Or
-//! the command is a further word, and nothing follows. Start at [`run`]. Invariants: after the command was ended, nothing that the small shell started for it keeps running,
+//! the command is a further word, and nothing follows. Words behind the command, or behind `-` where that is read, are its
+//! environment. Start at [`run`]. Invariants: after the command was ended, nothing that the small shell started for it keeps running,
 //! background jobs included; requests that it sent to a supervisord stay in effect.
 
 use std::sync::{Arc, Mutex};
@@ -113,7 +114,11 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
         io.err("ctl-exec: no limit, no mark or no length\n").await;
         return 2;
     };
-    if let [word] = command {
+    let variables = command.iter().skip(1).map(|word| of_word(word));
+    let environment =
+        variables.filter_map(|own| own.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let context = &Context { environment: Arc::new(environment.collect()), ..context.clone() };
+    if let Some(word) = command.first().filter(|word| *word != "-") {
         return start(context, io, limit, mark, &of_word(word), Bytes::new()).await;
     }
     let (Some(_script), Some(command)) = (io.read_whole_line().await, io.read_whole_line().await) else {

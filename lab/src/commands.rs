@@ -3,7 +3,7 @@
 //! Invariants: an unknown command prints `not found` and exits with 127, as in a shell; nothing of the real machine is
 //! touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) rescue: Option<Arc<BTreeMap<u64, String>>>,
     /// Registers background jobs, for a limited command that must end with everything it started.
     pub(crate) jobs: Option<Jobs>,
+    /// Variables that the client has set for the command.
+    pub(crate) environment: Arc<HashMap<String, String>>,
 }
 
 impl Context {

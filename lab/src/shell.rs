@@ -393,7 +393,7 @@ pub(crate) fn run<'a>(
     Box::pin(async move {
         match parse(text) {
             Ok(script) => {
-                let mut env = Env::default();
+                let mut env = Env { vars: context.environment.as_ref().clone(), ..Env::default() };
                 eval(&script, context, io, &mut env).await
             }
             Err(message) => {

@@ -315,6 +315,7 @@ impl Peer {
             acted: Arc::new(AtomicBool::new(false)),
             rescue: None,
             jobs: None,
+            environment: Arc::default(),
         };
         session.channel_success(id)?;
         tokio::spawn(exec(channel, session.handle(), context, command));

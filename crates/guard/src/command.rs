@@ -34,12 +34,26 @@ const NOISE_LIMIT: usize = 1024 * 1024;
 const SAID_LIMIT: usize = 200;
 
 /// A shell that reads a command and its input, and becomes the command.
-pub(super) const READ: &str =
-    concat!(include_str!("exec/read.sh"), "\n", include_str!("exec/watch.sh"), "\n", include_str!("exec/run.sh"));
+pub(super) const READ: &str = concat!(
+    include_str!("exec/read.sh"),
+    "\n",
+    include_str!("exec/env.sh"),
+    "\n",
+    include_str!("exec/watch.sh"),
+    "\n",
+    include_str!("exec/run.sh")
+);
 
 /// A shell that has the command in its arguments.
-pub(super) const WORD: &str =
-    concat!(include_str!("exec/word.sh"), "\n", include_str!("exec/watch.sh"), "\n", include_str!("exec/run.sh"));
+pub(super) const WORD: &str = concat!(
+    include_str!("exec/word.sh"),
+    "\n",
+    include_str!("exec/env.sh"),
+    "\n",
+    include_str!("exec/watch.sh"),
+    "\n",
+    include_str!("exec/run.sh")
+);
 
 /// The watcher of both.
 pub(super) const WATCHER: &str = include_str!("exec/watcher.sh");
@@ -124,15 +138,24 @@ pub enum CommandEnd {
     Lost,
 }
 
-/// Runs `command` in the login shell, through sudo if enabled, with `input` (in base64) as its standard input, or none.
-/// It is stopped after `time`, and when `give_up` completes.
+/// A command for a node.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodeCommand<'a> {
+    /// Text for the login shell.
+    pub text: &'a str,
+    /// Its standard input, in base64; empty for none.
+    pub input: &'a str,
+    /// Variables for its environment, by name. They are sent as data, and never become part of the text.
+    pub environment: &'a [(&'static str, String)],
+}
+
+/// Runs `command` in the login shell, through sudo if enabled. It is stopped after `time`, and when `give_up` completes.
 ///
 /// # Errors
 /// [`RunError`] if it did not run. A connection lost later is a [`CommandEnd`].
 pub async fn run<S: Session>(
     session: &S,
-    command: &str,
-    input: &str,
+    command: NodeCommand<'_>,
     sudo: &Sudo,
     time: Duration,
     give_up: impl Future<Output = ()>,
@@ -148,14 +171,14 @@ pub async fn run<S: Session>(
     let passage = SudoPrompt::new();
     let mark = format!("ctl-out-{:032x}", rand::random::<u128>());
     let mut gathered = GatheredOutput::new(&mark);
-    let start = CommandStart::new(command, input.len(), sudo, &passage, time, &mark);
+    let start = CommandStart::new(command, sudo, &passage, time, &mark);
     let mut running = tokio::select! {
         // Until the node has all of the input, a stop means that nothing ran.
         started = session.start(&start.line) => started?,
         how = &mut stop => return Err(not_started(&how, time)),
     };
     let sent = tokio::select! {
-        sent = send(&mut running, sudo, &passage, time, [&start.read, input]) => sent,
+        sent = send(&mut running, sudo, &passage, time, [&start.read, command.input]) => sent,
         // The script reads all of its input before it starts the command, so nothing was started.
         how = &mut stop => {
             running.close().await;
@@ -249,21 +272,31 @@ struct CommandStart {
 }
 
 impl CommandStart {
-    fn new(command: &str, input: usize, sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str) -> Self {
+    fn new(command: NodeCommand<'_>, sudo: &Sudo, passage: &SudoPrompt, time: Duration, mark: &str) -> Self {
+        let input = command.input.len();
         // The mark is not the last argument: a login shell that echoes its command then prints no line that ends with
         // the mark.
         let words = format!("ctl-exec {} {mark} {input} {}", node_limit(time), quoted(WATCHER));
-        match word(command) {
+        let environment = environment_words(command.environment);
+        match word(command.text) {
             // sshd accepts data for a command only after its start, so nothing to read saves a round trip.
-            Some(word) if input == 0 && !sudo.is_on() => {
-                Self { line: format!("exec /bin/sh -c {} {words} {word}", quoted(WORD)), read: String::new() }
-            }
+            Some(word) if input == 0 && !sudo.is_on() => Self {
+                line: format!("exec /bin/sh -c {} {words} {word}{environment}", quoted(WORD)),
+                read: String::new(),
+            },
             _ => Self {
-                line: shell_line(sudo, passage, &words),
-                read: format!("{}\n{}\n", one_line(READ), escaped(command)),
+                // In place of the command, which is read.
+                line: shell_line(sudo, passage, &format!("{words} -{environment}")),
+                read: format!("{}\n{}\n", one_line(READ), escaped(command.text)),
             },
         }
     }
+}
+
+/// The variables as words behind the command. One that does not fit into a word is left out; callers bound theirs.
+fn environment_words(environment: &[(&'static str, String)]) -> String {
+    let words = environment.iter().filter_map(|(name, value)| word(&format!("{name}={value}")));
+    words.map(|word| format!(" {word}")).collect()
 }
 
 /// A command as one word to every login shell; none if it is too long, or contains a NUL character.
@@ -530,19 +563,34 @@ mod tests {
     #[test]
     fn a_command_is_one_line_of_any_text() {
         assert_eq!(escaped("a\\n\nb"), "a\\\\n\\nb");
-        let line = |command: &str, input, sudo: &Sudo| {
-            CommandStart::new(command, input, sudo, &SudoPrompt::new(), Duration::from_secs(9), "MARK")
+        let line = |text: &str, input, sudo: &Sudo| {
+            let command = NodeCommand { text, input, environment: &[] };
+            CommandStart::new(command, sudo, &SudoPrompt::new(), Duration::from_secs(9), "MARK")
         };
         // A command without input is in the line; any other is read.
-        let start = line("a\nb", 0, &Sudo::No);
+        let start = line("a\nb", "", &Sudo::No);
         assert!(start.read.is_empty() && start.line.ends_with(" '%a\\0012b'"), "{}", start.line);
         let long = "x".repeat(WORD_LIMIT);
-        for (command, input, sudo) in [("a\nb", 4, &Sudo::No), ("a\nb", 0, &Sudo::Plain), (&long, 0, &Sudo::No)] {
+        for (command, input, sudo) in [("a\nb", "eHh4", &Sudo::No), ("a\nb", "", &Sudo::Plain), (&long, "", &Sudo::No)]
+        {
             let start = line(command, input, sudo);
             assert!(start.read.ends_with(&format!("\n{}\n", escaped(command))), "{}", start.read);
             assert_eq!(start.read.lines().count(), 2);
         }
         assert_eq!(word("a\0"), None);
+    }
+
+    /// The environment arrives as it was given, whatever is in it, and nothing of it is run.
+    #[test]
+    fn an_environment_is_data() {
+        let value = "a'b \"$(touch /nowhere/x)\" \\n `id` !x\n\ttwo ü".to_owned();
+        let words = environment_words(&[("CTL_REASON", value.clone()), ("CTL_NODE", "a6s01".to_owned())]);
+        let script = quoted(&format!("{}\nprintf %s \"$CTL_NODE:$CTL_REASON\"", include_str!("exec/env.sh")));
+        for shell in ["dash", "bash"] {
+            let line = format!("{shell} -c {script} ctl-exec 1 2 3 4 '=true'{words}");
+            let output = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("a6s01:{value}"), "{line}");
+        }
     }
 
     /// The words as a shell of the node gets them.

@@ -12,7 +12,7 @@ use crate::node::context::{NodeContext, within};
 use crate::node::lock::NodeLock;
 use crate::node::signals::wait_until_set;
 use ctl_event::{CommandRun, Failure, FailureKind, Outcome, Stage, TargetResult};
-use ctl_guard::command::{self, CommandEnd, CommandOutput, RunError};
+use ctl_guard::command::{self, CommandEnd, CommandOutput, NodeCommand, RunError};
 use ctl_plan::CommandInput;
 use ctl_remote::NOT_RUN;
 use ctl_transport::Transport;
@@ -47,7 +47,11 @@ pub(crate) async fn act<T: Transport>(
     let ended = match lock.take_staged() {
         // It waits on the node, and has the lock.
         Some(staged) => staged.run(give_up).await,
-        None => run(&node.connection, command, input, &access, give_up).await,
+        None => {
+            let input = input.map(CommandInput::base64).unwrap_or_default();
+            let command = NodeCommand { text: command, input, environment: &[] };
+            run(&node.connection, command, &access, give_up).await
+        }
     };
     let mut result = judged(node.results.empty(node_batch, Outcome::Changed), ended, &access);
     result.duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
@@ -58,18 +62,20 @@ pub(crate) async fn act<T: Transport>(
 /// Runs a command within the node's time.
 pub(crate) async fn run<T: Transport>(
     link: &NodeConnection<T>,
-    line: &str,
-    input: Option<&CommandInput>,
+    command: NodeCommand<'_>,
     access: &NodeAccess,
     give_up: impl Future<Output = ()>,
 ) -> Result<CommandOutput, RunError> {
     let session = link.session().await?;
-    let input = input.map(CommandInput::base64).unwrap_or_default();
-    command::run(session.as_ref(), line, input, &access.sudo, access.timeout, give_up).await
+    command::run(session.as_ref(), command, &access.sudo, access.timeout, give_up).await
 }
 
 /// The result of a command that was run.
-fn judged(mut result: TargetResult, ended_with: Result<CommandOutput, RunError>, access: &NodeAccess) -> TargetResult {
+pub(crate) fn judged(
+    mut result: TargetResult,
+    ended_with: Result<CommandOutput, RunError>,
+    access: &NodeAccess,
+) -> TargetResult {
     let output = match ended_with {
         Ok(output) => output,
         Err(error) => {

@@ -9,7 +9,7 @@ use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
 use crate::node::signals::wait_until_set;
 use ctl_event::{Failure, FailureKind, Outcome, Stage};
-use ctl_guard::command::{CommandEnd, CommandOutput, RunError};
+use ctl_guard::command::{CommandEnd, CommandOutput, NodeCommand, RunError};
 use ctl_transport::Transport;
 
 /// Runs the check, and sends whether it was passed.
@@ -31,7 +31,8 @@ async fn run<T: Transport>(node: &NodeContext<T>, node_batch: NodeBatch, command
     let failed = |message: String| Failure::new(Stage::Verify, FailureKind::Gate, message).with_hint(hint);
     let mut stop_waiting = node.signals.stop_waiting.clone();
     let access = node.access_for(node_batch);
-    match exec::run(&node.connection, command, None, &access, wait_until_set(&mut stop_waiting)).await {
+    let command = NodeCommand { text: command, ..NodeCommand::default() };
+    match exec::run(&node.connection, command, &access, wait_until_set(&mut stop_waiting)).await {
         // A check that a signal cut short says nothing against the node, and its batch is done: no further one starts.
         Ok(CommandOutput { end: CommandEnd::Exited(0) | CommandEnd::GivenUp, .. }) | Err(RunError::GivenUp) => Ok(()),
         Ok(output) => {
