@@ -271,7 +271,14 @@ fn say_how_to_continue(recorder: &EventRecorder, head: &RunHead, is_open: bool, 
 /// be refused again, and a resume does not run a command again.
 fn is_final(result: &TargetResult) -> bool {
     let mistaken = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
-    mistaken || is_unknown_command(result) || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+    // What a failed item kept from running waits for a retry.
+    let is_behind_failure = result.item.is_some()
+        && result.outcome == Outcome::NotStarted
+        && result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Gate);
+    mistaken
+        || is_behind_failure
+        || is_unknown_command(result)
+        || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
 }
 
 /// Whether it is unknown how a command of `exec` ended. A copy is not among them: it can be repeated.

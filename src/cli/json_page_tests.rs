@@ -24,9 +24,9 @@ use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsA
 use ctl_args::settings::OutputSettings;
 use ctl_connections::KeptConnection;
 use ctl_event::{
-    CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, Ledger, LogLines,
-    LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope, Stage,
-    SupervisorFacts, TargetResult, Via,
+    CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, ItemLabel, Ledger,
+    LogLines, LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope,
+    Stage, SupervisorFacts, TargetResult, Via,
 };
 use ctl_inventory::{Inventory, PathEnvironment, parse};
 use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
@@ -130,6 +130,7 @@ impl Checker {
         let mut headings = [besides, &["Result"]].concat();
         headings.extend(result.get("truncated").map(|_| "Result of `exec`"));
         headings.extend(result.get("lines").map(|_| "Result of `logs`"));
+        headings.extend(result.get("item").map(|_| "Result of a sequence"));
         self.object(result, &headings);
         self.nullable(&result["failure"], "Failure");
         self.nullable(&result["evidence"], "Evidence");
@@ -183,6 +184,7 @@ impl Checker {
         for step in items(&plan["steps"]) {
             self.object(step, &["Step"]);
             items(&step["caps"]).iter().for_each(|cap| self.object(cap, &["Cap"]));
+            items(&step["items"]).iter().for_each(|item| self.object(item, &["Sequence item"]));
         }
         if !plan["live"].is_null() {
             self.live(&plan["live"]);
@@ -357,6 +359,7 @@ fn result() -> TargetResult {
         via: Some(Via::Rpc),
         batch: Some(1),
         duration_ms: Some(9),
+        item: None,
         command: None,
     }
 }
@@ -368,6 +371,7 @@ fn results() -> Vec<TargetResult> {
         Some(CommandRun { exit_status, signal, stdout: text("out"), stderr: text("err"), truncated: Some(false) })
     };
     let evidence = FailureEvidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
+    let label = ItemLabel { item_number: 1, item: "drain".to_owned() };
     vec![
         result(),
         TargetResult { failure: Some(failure), evidence: Some(evidence), ..TargetResult::new("a2", Outcome::Failed) },
@@ -375,6 +379,7 @@ fn results() -> Vec<TargetResult> {
         TargetResult { command: ran(Some(1), None), ..TargetResult::new("a4", Outcome::Failed) },
         TargetResult { command: ran(None, text("KILL")), ..TargetResult::new("a5", Outcome::Failed) },
         TargetResult { command: Some(CommandRun::NOT_STARTED), ..TargetResult::new("a6", Outcome::Unreachable) },
+        TargetResult { item: Some(label), ..TargetResult::new("a7", Outcome::Changed) },
     ]
 }
 
@@ -569,7 +574,7 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     page.run(&parsed(&written(LogJsonSink::new, events(logs))));
 
     let inventory = fleet();
-    for action in [Action::Restart, Action::Exec] {
+    for action in [Action::Restart, Action::Exec, Action::Sequence] {
         let plan = planned(&inventory, action);
         for live in [None, Some(live(&plan))] {
             page.plan(&in_a_file(|output| {
@@ -619,7 +624,7 @@ fn the_examples_have_every_field() {
         for example in examples(text, "json").into_iter().map(parsed) {
             match heading {
                 "Run" => page.run(&example),
-                "Result of `exec`" | "Result of `logs`" => page.result(&example, &[]),
+                "Result of `exec`" | "Result of `logs`" | "Result of a sequence" => page.result(&example, &[]),
                 "Evidence" => page.object(&example, &["Evidence"]),
                 "Node" => page.node(&example, &[]),
                 "Plan" => page.plan(&example),

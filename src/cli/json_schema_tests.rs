@@ -33,6 +33,9 @@ const FILE: &str = "docs/schema/ctl-1.json";
 /// The page's section of the fields that only results of `exec` have.
 const EXEC: &str = "Result of `exec`";
 
+/// The page's section of the fields that only results of a sequence have.
+const ITEM: &str = "Result of a sequence";
+
 /// The objects by name, and the sections of the page that have their fields.
 const OBJECTS: &[(&str, &[&str])] = &[
     ("Cap", &["Cap"]),
@@ -51,18 +54,19 @@ const OBJECTS: &[(&str, &[&str])] = &[
     ("InventoryShowDocument", &["Inventory node", "Inventory show"]),
     ("KeptConnection", &["Connection"]),
     ("LivePlan", &["Live plan"]),
-    ("LogResult", &["Result", EXEC, "Result of `logs`"]),
+    ("LogResult", &["Result", EXEC, ITEM, "Result of `logs`"]),
     ("Node", &["Node"]),
     ("Origin", &["Origin"]),
     ("PendingUpdate", &["Pending update"]),
     ("Plan", &["Steps"]),
     ("PlanDocument", &["Plan document"]),
     ("RecordedRun", &["Recorded run"]),
-    ("Result", &["Result", EXEC]),
+    ("Result", &["Result", EXEC, ITEM]),
     ("Run", &["Run"]),
     ("RunListDocument", &["List of runs"]),
     ("RunStarted", &["`run_started`"]),
     ("Selection", &["Selection"]),
+    ("SequenceItem", &["Sequence item"]),
     ("SnapshotDiff", &["Snapshot diff"]),
     ("Step", &["Step"]),
     ("Summary", &["Summary"]),
@@ -83,7 +87,7 @@ fn event_sections(event: &str, is_watched: bool) -> &'static [&'static str] {
     match event {
         "run_started" => &["`run_started`"],
         "batch_started" => &["`batch_started`"],
-        "result" => &["Result", EXEC],
+        "result" => &["Result", EXEC, ITEM],
         "node" => &["Node"],
         "log" => &["`log`"],
         "gate" => &["`gate`"],
@@ -165,11 +169,15 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// The fields of a command are there all or none, and all in a run of `exec`; results of `logs` have their lines.
+/// The fields of a command are there all or none, and all in a run of `exec`, as are those of a sequence; results of `logs` have their lines.
 fn require_command_fields(definitions: &mut Map<String, Value>, log_result: &Value) {
     let names: Vec<&str> = fields(sections()[EXEC]).into_iter().map(|field| field.name).collect();
-    let others = |name: &&str| names.iter().filter(|other| *other != name).copied().collect::<Vec<_>>();
-    let all_or_none: BTreeMap<&str, Vec<&str>> = names.iter().map(|name| (*name, others(name))).collect();
+    let of_item: Vec<&str> = fields(sections()[ITEM]).into_iter().map(|field| field.name).collect();
+    let others = |names: &Vec<&'static str>| {
+        let of = |name: &&'static str| names.iter().filter(|other| *other != name).copied().collect::<Vec<_>>();
+        names.iter().map(|name| (*name, of(name))).collect::<Vec<_>>()
+    };
+    let all_or_none: BTreeMap<&str, Vec<&str>> = [others(&names), others(&of_item)].concat().into_iter().collect();
     for result in ["Result", "LogResult"] {
         definitions[result]["dependentRequired"] = json!(all_or_none);
     }

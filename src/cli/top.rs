@@ -286,6 +286,7 @@ async fn end_of_log(pool: &mut WorkerPool<NodeTransport>, head: &RunHead) -> Vec
                 | EventKind::Inspected { .. }
                 | EventKind::NodeFacts(_)
                 | EventKind::Notice { .. }
+                | EventKind::Item(_)
                 | EventKind::Gate { .. }
                 | EventKind::Progress { .. }
                 | EventKind::NodeFinished { .. }

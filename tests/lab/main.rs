@@ -40,6 +40,7 @@ mod releases;
 mod rolling;
 mod rollouts;
 mod selection;
+mod sequences;
 mod signals;
 mod silent;
 mod snapshots;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelReason, EventKind, NodeFacts, Outcome, RunEvent, RunHead, TargetResult, standby};
+use super::{CancelReason, EventKind, ItemLabel, NodeFacts, Outcome, RunEvent, RunHead, TargetResult, standby};
 
 /// An event that contradicts the state of the run.
 ///
@@ -118,6 +118,7 @@ struct LedgerKey<'a> {
     role: Option<&'a str>,
     supervisor: Option<&'a str>,
     service: Option<&'a str>,
+    item: Option<&'a ItemLabel>,
 }
 
 impl<'a> From<&'a TargetResult> for LedgerKey<'a> {
@@ -128,6 +129,7 @@ impl<'a> From<&'a TargetResult> for LedgerKey<'a> {
             role: result.role.as_deref(),
             supervisor: result.supervisor.as_deref(),
             service: result.service.as_deref(),
+            item: result.item.as_ref(),
         }
     }
 }
@@ -170,6 +172,7 @@ impl Ledger {
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
             | EventKind::Result(_)
+            | EventKind::Item(_)
             | EventKind::NodeFinished { .. }
             // `max`, since each controller of a resumed run starts its clock at 0.
             | EventKind::CancelBegan { .. } => self.elapsed.max(event.elapsed),
@@ -292,6 +295,7 @@ impl Ledger {
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
+            | EventKind::Item(_)
             | EventKind::Progress { .. } => {}
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
@@ -371,7 +375,8 @@ impl Ledger {
                 let place = places.get(&(batch, result.node.as_str())).copied().unwrap_or(usize::MAX);
                 // Together with the batch, this is the whole key of a target, so the order never depends on the
                 // arrival.
-                let target = (&result.node, &result.supervisor, &result.service, &result.role);
+                // The items of a sequence come in their order, which is that of their labels.
+                let target = (&result.node, &result.item, &result.supervisor, &result.service, &result.role);
                 ((batch, place, target), index)
             })
             .collect();

@@ -6,6 +6,7 @@
 
 mod facts;
 mod functional;
+mod item;
 pub mod ledger;
 mod log;
 mod phase;
@@ -17,6 +18,7 @@ mod string_enum;
 
 pub use self::facts::{FindingKind, NodeFacts, NodeFinding, PendingUpdate, SupervisorFacts};
 pub use self::functional::FunctionalStatus;
+pub use self::item::{ItemEvent, ItemLabel, ItemState};
 pub use self::ledger::{Ledger, Summary};
 pub use self::log::{FailureEvidence, LogLines, LogStream};
 pub use self::phase::{ActivityPhase, PhaseKind};

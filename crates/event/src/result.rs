@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::functional::FunctionalStatus;
+use super::item::ItemLabel;
 use super::log::FailureEvidence;
 use super::string_enum::string_enum;
 
@@ -49,6 +50,9 @@ pub struct TargetResult {
     pub batch: Option<u32>,
     /// Time spent on this target, in milliseconds.
     pub duration_ms: Option<u64>,
+    /// The item of a sequence; none for everything else.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub item: Option<ItemLabel>,
     /// The command of `exec`; none for every other action.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandRun>,
@@ -100,6 +104,7 @@ impl TargetResult {
             via: None,
             batch: None,
             duration_ms: None,
+            item: None,
             command: None,
         }
     }
@@ -130,6 +135,12 @@ impl TargetResult {
         self.functional_reason = Some("ended as expected".to_owned());
         self.message = "ended as expected".to_owned();
         self
+    }
+
+    /// The name of the target for people: its service, or the item of a sequence that is not about services.
+    #[must_use]
+    pub fn target_name(&self) -> Option<&str> {
+        self.service.as_deref().or(self.item.as_ref().map(|label| label.item.as_str()))
     }
 
     /// The command of `exec`, if it was started: only then it has an output, which may be empty.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{NodeFacts, PendingUpdate};
+use super::item::ItemEvent;
 use super::log::LogLines;
 use super::phase::ActivityPhase;
 use super::result::{ProcessState, TargetResult};
@@ -89,6 +90,8 @@ pub enum EventKind {
     },
     /// The result of one target. There is exactly one for each (node, supervisor, service) of a batch.
     Result(TargetResult),
+    /// A node has come further in its sequence.
+    Item(ItemEvent),
     /// All results of a node in this batch are complete.
     NodeFinished {
         /// Number of the batch.

@@ -29,6 +29,7 @@ mod record;
 pub mod resume;
 mod rows;
 mod schema;
+mod sequence;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::sequence::{NodeSequence, SequenceRest};
 use ctl_event::{
     CommandRun, EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
 };
@@ -17,6 +18,8 @@ struct RunHistory {
     results: BTreeMap<(u32, String), Vec<TargetResult>>,
     /// Nodes that started and did not finish, with their earlier states.
     in_flight: BTreeMap<(u32, String), Vec<TargetState>>,
+    /// How far each node came in the sequence of a step.
+    sequences: BTreeMap<(u32, String), NodeSequence>,
     last_batch: u32,
 }
 
@@ -46,6 +49,11 @@ impl RunHistory {
                     // again.
                     if let Some(step) = result.batch.and_then(|batch| steps.get(&batch)) {
                         history.results.entry((*step, result.node.clone())).or_default().push(result.clone());
+                    }
+                }
+                EventKind::Item(event) => {
+                    if let Some(step) = steps.get(&event.batch) {
+                        history.sequences.entry((*step, event.node.clone())).or_default().note(event);
                     }
                 }
                 EventKind::NodeFinished { batch, node } => {
@@ -108,6 +116,28 @@ fn reduce(
             let results = history.results.get(&key).map(Vec::as_slice).unwrap_or_default();
             let kept: Vec<&TargetResult> = results.iter().filter(|result| stands(result)).collect();
             let in_flight = history.in_flight.get(&key);
+            if let Work::Sequence(sequence) = &task.work {
+                let empty = NodeSequence::default();
+                let node_sequence = history.sequences.get(&key).unwrap_or(&empty);
+                let left = match (resumes, in_flight.is_some() || !results.is_empty()) {
+                    (_, false) => return true,
+                    (true, true) => node_sequence.resume(sequence, results, in_flight),
+                    (false, true) => node_sequence.retry(sequence, results),
+                };
+                return match left {
+                    SequenceRest::Ended(results) => {
+                        let address = plan.nodes.get(*node).map(|selected| selected.node.address.clone());
+                        let of_node = |result| TargetResult { node: key.1.clone(), address: address.clone(), ..result };
+                        rest.results.extend(results.into_iter().map(of_node));
+                        false
+                    }
+                    SequenceRest::GoesOn(progress, results) => {
+                        rest.results.extend(results);
+                        task.progress.insert(key.1, progress);
+                        true
+                    }
+                };
+            }
             let name = key.1;
             rest.results.extend(kept.iter().map(|result| (*result).clone()));
             // An unknown result is as dangerous as no result: the command may have done its work.

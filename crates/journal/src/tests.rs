@@ -17,8 +17,8 @@ use tempfile::TempDir;
 
 use super::{Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, open, schema};
 use ctl_event::{
-    ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, Outcome, ProcessState, RunEvent,
-    RunHead, RunScope, Stage, TargetResult, Via,
+    ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, ItemEvent, ItemLabel, ItemState,
+    Outcome, ProcessState, RunEvent, RunHead, RunScope, Stage, TargetResult, Via,
 };
 
 const RUN: &str = "20261123-002634-muat";
@@ -623,6 +623,10 @@ fn kind() -> impl Strategy<Value = EventKind> {
             ..full_result()
         })),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeFinished { batch, node }),
+        (any::<u32>(), node(), prop::sample::select(ItemState::ALL)).prop_map(|(batch, item, state)| {
+            let (node, label) = (item.clone(), ItemLabel { item_number: batch, item });
+            EventKind::Item(ItemEvent { batch, node, label, state })
+        }),
         Just(EventKind::CancelBegan { reason: CancelReason::HungUp }),
         any::<u64>().prop_map(|elapsed_ms| EventKind::RunFinished { elapsed_ms }),
     ]

@@ -26,6 +26,8 @@ pub enum Action {
     Wait,
     /// Show the log of a service.
     Logs,
+    /// Do the items of a sequence.
+    Sequence,
 }
 
 impl Action {
@@ -43,6 +45,7 @@ impl Action {
             Self::Copy => "cp",
             Self::Wait => "wait",
             Self::Logs => "logs",
+            Self::Sequence => "sequence",
         }
     }
 
@@ -51,7 +54,7 @@ impl Action {
     pub const fn changes(self) -> bool {
         match self {
             // A command may change anything.
-            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec | Self::Copy => true,
+            Self::Start | Self::Stop | Self::Restart | Self::Update | Self::Exec | Self::Copy | Self::Sequence => true,
             Self::Status | Self::Ping | Self::Wait | Self::Logs => false,
         }
     }

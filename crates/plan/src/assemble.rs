@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::amount::CapPolicy;
-use super::{IndexVec, Plan, PlanStep, RoleCap, Task, TaskIndex, TaskSpec, Work};
+use super::{IndexVec, Plan, PlanStep, RoleCap, ServiceVerb, Task, TaskIndex, TaskSpec, Work};
 use ctl_event::Via;
 use ctl_inventory::{Inventory, ROLE_ORDER, Role};
 use ctl_select::{SelectedNode, catalogue_roles};
@@ -69,11 +69,16 @@ fn role_rank(role: &str) -> usize {
 }
 
 fn steps(index: TaskIndex, task: &Task, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
-    let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
     // Only changes of services follow the order of the roles.
     if task.work.verb().is_none() {
-        return vec![step(None, meant.iter().map(|(index, _)| *index).collect())];
+        return vec![PlanStep { task: index, role: None, nodes: meant.iter().map(|(index, _)| *index).collect() }];
     }
+    steps_by_role(index, meant)
+}
+
+/// One step for each role of the nodes, in their order.
+pub(super) fn steps_by_role(index: TaskIndex, meant: &[(usize, &SelectedNode)]) -> Vec<PlanStep> {
+    let step = |role: Option<&str>, nodes: Vec<usize>| PlanStep { task: index, role: role.map(str::to_owned), nodes };
     let mut roles: Vec<&str> = ROLE_ORDER.to_vec();
     // Roles that only the inventory has come last, in the order of the nodes.
     for role in meant.iter().flat_map(|(_, node)| &node.roles) {
@@ -98,6 +103,9 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
         Work::Service { verb, .. } => verb.takes_down(),
         // A command may take down anything, and a file that is copied may be reread.
         Work::Exec { .. } | Work::Copy(_) => true,
+        Work::Sequence(sequence) => {
+            sequence.verbs().any(ServiceVerb::takes_down) || matches!(task.policy.caps, CapPolicy::Each(_))
+        }
         Work::Status { .. } | Work::Wait { .. } | Work::Logs { .. } | Work::Ping => false,
     };
     if !takes_down || task.policy.caps == CapPolicy::Off {
@@ -119,7 +127,7 @@ fn cap(plan: &mut Plan, task_index: TaskIndex, task: &Task, meant: &[(usize, &Se
         let amount = match (task.policy.caps, role.max_unavailable) {
             (CapPolicy::Each(amount), _) => amount,
             // Nothing shows that a command takes a service of the role down, so only an explicit cap limits it.
-            (CapPolicy::Inventory, Some(cap)) if task.work.verb().is_some() => cap.into(),
+            (CapPolicy::Inventory, Some(cap)) if task.work.verbs().any(ServiceVerb::takes_down) => cap.into(),
             (CapPolicy::Inventory | CapPolicy::Off, _) => continue,
         };
         let expected = touched.is_empty() || touched.contains(&role.name);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::batch;
 use super::live::{LiveState, LiveView};
-use super::{Plan, PlanStep, ServiceVerb, Task, Work};
+use super::{ItemPlace, Plan, PlanStep, Sequence, SequenceItem, ServiceVerb, Task, Work};
 use ctl_inventory::Supervisor;
 
 /// The plan in the form of `--dry-run -o json`.
@@ -37,6 +37,8 @@ pub struct StepView {
     pub services: Vec<String>,
     /// The command, for `exec`.
     pub command: Option<String>,
+    /// The items done on each node, in order; empty for a step without a sequence.
+    pub items: Vec<ItemView>,
     /// Names of the nodes in each batch, in order.
     pub batches: Vec<Vec<String>>,
     /// Nodes that are skipped because they are in maintenance.
@@ -49,6 +51,22 @@ pub struct StepView {
     pub caps: Vec<CapView>,
     /// Services whose stop makes a node manager restart its whole instance: there the whole node is affected.
     pub cascades: Vec<String>,
+}
+
+/// An item of a step's sequence.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SequenceItem"))]
+pub struct ItemView {
+    /// Its name.
+    pub name: String,
+    /// Where it runs: `node` or `controller`.
+    pub on: &'static str,
+    /// What it does: the action on its services, `exec`, `check` or `wait`.
+    pub action: &'static str,
+    /// The services, as typed.
+    pub services: Vec<String>,
+    /// The command, for `exec` and `check`.
+    pub command: Option<String>,
 }
 
 /// A cap in a step.
@@ -102,7 +120,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     // Several nodes have the same instances.
     cascades.dedup();
     // Only stopping a program makes its node manager act.
-    if !task.work.verb().is_some_and(ServiceVerb::takes_down) {
+    if !task.work.verbs().any(ServiceVerb::takes_down) {
         cascades.clear();
     }
     Some(StepView {
@@ -111,6 +129,11 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
         action: task.work.action().as_str(),
         services: task.work.services().iter().map(|service| service.as_str().to_owned()).collect(),
         command: if let Work::Exec { command, .. } = &task.work { Some(command.clone()) } else { None },
+        items: task
+            .work
+            .sequence()
+            .map(|sequence| sequence.items().iter().map(view_item).collect())
+            .unwrap_or_default(),
         batches: batches.iter().map(|batch| batch.iter().filter_map(name).collect()).collect(),
         skipped: skipped.iter().filter_map(name).collect(),
         caps: caps
@@ -129,6 +152,16 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
         not_started: if live.is_some() { left(&nodes, &batches).iter().filter_map(name).collect() } else { Vec::new() },
         cascades,
     })
+}
+
+fn view_item(item: &SequenceItem) -> ItemView {
+    ItemView {
+        name: item.name.clone(),
+        on: item.place.as_str(),
+        action: item.work.as_str(),
+        services: item.work.services().iter().map(|service| service.as_str().to_owned()).collect(),
+        command: item.work.command().map(str::to_owned),
+    }
 }
 
 /// Why no node of a step would be started in the present state, if so.
@@ -198,6 +231,9 @@ fn explain_step(
     let what = match (&view.command, view.services.as_slice()) {
         (Some(command), _) => format!("exec: {command}"),
         (None, []) if let Work::Copy(copy) = &task.work => format!("copy {}", copy.description()),
+        (None, _) if !view.items.is_empty() => {
+            format!("{} on each node", count(view.items.len(), "item", "items"))
+        }
         (None, []) => format!("{} all services", view.action),
         (None, services) => format!("{} {}", view.action, services.join(" ")),
     };
@@ -224,6 +260,10 @@ fn explain_step(
     let roleless = roleless(plan, step, task);
     if !roleless.is_empty() {
         writeln!(text, "  fails: the inventory gives {} no role, so no supervisord is asked", fold(&roleless))?;
+    }
+    for (number, item) in (1..).zip(task.work.sequence().into_iter().flat_map(Sequence::items)) {
+        let place = if item.place == ItemPlace::Node { "" } else { " (on the controller)" };
+        writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
     }
     for line in requests(plan, step, task) {
         writeln!(text, "  request: {line}")?;

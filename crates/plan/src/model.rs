@@ -8,6 +8,7 @@ use super::amount::NodeAmount;
 use super::batch::{DownBudget, next_batch};
 use super::index::{IndexVec, StepIndex, TaskIndex};
 use super::input::CommandInput;
+use super::sequence::{ItemWork, Sequence};
 use super::targets::TargetFilter;
 use super::task::{Task, Work};
 use ctl_event::{RunScope, TargetResult, Via};
@@ -96,7 +97,8 @@ impl Plan {
     /// Whether any task stops services for a moment to start them again.
     #[must_use]
     pub fn restarts(&self) -> bool {
-        self.tasks.iter().any(|task| matches!(task.work.verb(), Some(ServiceVerb::Restart | ServiceVerb::Update)))
+        let stops = |verb| matches!(verb, ServiceVerb::Restart | ServiceVerb::Update);
+        self.tasks.iter().any(|task| task.work.verbs().any(stops))
     }
 
     /// The standard input of its commands, if they have one.
@@ -263,6 +265,11 @@ impl Plan {
             if after_change {
                 task.may_be_new = task.work.services().iter().map(|service| service.as_str().to_owned()).collect();
             }
+            if let Work::Sequence(sequence) = &task.work {
+                let (names, changed) = new_names_within(sequence, after_change);
+                task.may_be_new = names;
+                after_change = changed;
+            }
             after_change |= matches!(task.work, Work::Exec { .. } | Work::Service { verb: ServiceVerb::Update, .. });
         }
     }
@@ -299,4 +306,18 @@ impl Plan {
             })
             .collect()
     }
+}
+
+/// The names of a sequence's services that an earlier item may bring, and whether its items may bring new ones to the
+/// tasks after it. `after_change`: an earlier task may have brought any.
+fn new_names_within(sequence: &Sequence, mut after_change: bool) -> (BTreeSet<String>, bool) {
+    let mut names = BTreeSet::new();
+    for item in sequence.items() {
+        after_change |=
+            matches!(item.work, ItemWork::Exec { .. } | ItemWork::Service { verb: ServiceVerb::Update, .. });
+        if after_change {
+            names.extend(item.work.services().iter().map(|service| service.as_str().to_owned()));
+        }
+    }
+    (names, after_change)
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::Policy;
+use super::sequence::{Sequence, SequenceProgress};
 use super::{Action, CommandInput, FileCopy, ServiceVerb, TargetFilter};
+#[cfg(any(test, feature = "test-util"))]
+use super::{ItemPlace, ItemWork, SequenceItem};
 use ctl_event::{LogStream, TargetState};
 use ctl_select::{SelectedNode, Selection, ServicePattern};
 use ctl_snapshot::Snapshot;
@@ -57,6 +60,8 @@ pub enum Work {
     },
     /// Check whether the node and its supervisords can be reached.
     Ping,
+    /// Do the items of a sequence, in order.
+    Sequence(Arc<Sequence>),
 }
 
 impl Work {
@@ -83,6 +88,7 @@ impl Work {
             Self::Wait { .. } => Action::Wait,
             Self::Logs { .. } => Action::Logs,
             Self::Ping => Action::Ping,
+            Self::Sequence(_) => Action::Sequence,
         }
     }
 
@@ -90,6 +96,17 @@ impl Work {
     #[must_use]
     pub const fn verb(&self) -> Option<ServiceVerb> {
         if let Self::Service { verb, .. } = self { Some(*verb) } else { None }
+    }
+
+    /// The changes of services that it makes, those of the items of a sequence included.
+    pub fn verbs(&self) -> impl Iterator<Item = ServiceVerb> {
+        self.verb().into_iter().chain(self.sequence().into_iter().flat_map(Sequence::verbs))
+    }
+
+    /// The sequence that it does, if it does one.
+    #[must_use]
+    pub fn sequence(&self) -> Option<&Sequence> {
+        if let Self::Sequence(sequence) = self { Some(sequence) } else { None }
     }
 
     /// Whether it changes a node.
@@ -112,6 +129,7 @@ impl Work {
             | Self::Status { services, .. }
             | Self::Wait { services, .. }
             | Self::Logs { services, .. } => services,
+            Self::Sequence(sequence) => sequence.services(),
             Self::Exec { .. } | Self::Copy(_) | Self::Ping => &[],
         }
     }
@@ -119,8 +137,8 @@ impl Work {
     /// Whether it means every service.
     #[must_use]
     pub fn means_all_services(&self) -> bool {
-        // A command and a copy concern no services, so their empty list does not mean all of them.
-        self.services().is_empty() && !matches!(self, Self::Exec { .. } | Self::Copy(_))
+        // A command, a copy and a sequence of such items concern no services, so their empty list does not mean all of them.
+        self.services().is_empty() && !matches!(self, Self::Exec { .. } | Self::Copy(_) | Self::Sequence(_))
     }
 
     /// Services of which it reports what an update would change.
@@ -159,6 +177,20 @@ impl Work {
                 name: "hosts".to_owned(),
                 directory: "copies".into(),
             })),
+            Action::Sequence => {
+                let item = |work: ItemWork, name: &str| SequenceItem {
+                    name: name.to_owned(),
+                    place: ItemPlace::Node,
+                    work,
+                    timeout: None,
+                };
+                let mut items = vec![item(ItemWork::Exec { command: "uptime".to_owned() }, "look")];
+                if !services.is_empty() {
+                    let verb = ServiceVerb::Restart;
+                    items.push(item(ItemWork::Service { verb, services, policy: Policy::default() }, "restart"));
+                }
+                Self::Sequence(Arc::new(Sequence::new(items)))
+            }
             Action::Wait => {
                 let limit = Duration::from_secs(60);
                 let goal = WaitGoal { condition: WaitCondition::Running, stable: Duration::ZERO, limit };
@@ -240,6 +272,8 @@ pub struct Task {
     pub continue_on_failure: bool,
     /// Which of the targets that are found are meant.
     pub targets: TargetFilter,
+    /// How far an earlier controller, or the run that is retried, came with the sequence of each node.
+    pub progress: BTreeMap<String, SequenceProgress>,
     /// The targets in flight when an earlier controller of this run ended, by the node's name, as they were before: a target
     /// that has another state now is done.
     pub in_flight: BTreeMap<String, Vec<TargetState>>,
@@ -260,6 +294,7 @@ impl Task {
             snapshot: None,
             continue_on_failure: false,
             targets: TargetFilter::All,
+            progress: BTreeMap::new(),
             in_flight: BTreeMap::new(),
         }
     }

@@ -4,14 +4,15 @@
 //! command line; the journal is an observer of the events. Invariants: every selected node ends with results,
 //! whatever is thrown at the run; nothing is started after the first signal, nor before its intent was recorded. No two
 //! files below use each other, directly or through others. Start at [`run`] in
-//! `engine/pool.rs`: `engine/dispatcher.rs` decides, `node/worker.rs` hands each work item to a file of `action/` or
-//! `gate/`.
+//! `engine/pool.rs`: `engine/dispatcher.rs` decides, `node/worker.rs` hands each work item to a file of `action/`,
+//! `gate/` or `sequence/`.
 
 mod action;
 mod engine;
 mod gate;
 mod node;
 mod results;
+mod sequence;
 mod verdict;
 
 pub use self::engine::message::NameCensus;

@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use super::engine::message::NodeBatch;
+use super::engine::message::{ItemVisit, NodeBatch};
 use super::node::connection::LiveInstance;
 use super::verdict::{ActionVerdict, InitVerdict};
-use ctl_event::{CommandRun, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult, Via};
+use ctl_event::{CommandRun, Failure, FailureKind, ItemLabel, Outcome, ProcessState, Stage, TargetResult, Via};
 use ctl_inventory::{Role, Supervisor};
-use ctl_plan::{Action, Plan, StepIndex, Task, Work};
+use ctl_plan::{Action, ItemWork, Plan, Sequence, StepIndex, Task, Work};
 use ctl_select::ServicePattern;
 use ctl_supervisor::ProcessInfo;
 use ctl_transport::Transport;
@@ -39,7 +39,23 @@ pub(super) fn of_node(
     result
 }
 
-/// One result for each service of a step as it was typed.
+/// The label of an item in its sequence.
+pub(super) fn item_label(sequence: &Sequence, item: usize) -> Option<ItemLabel> {
+    let name = sequence.items().get(item)?.name.clone();
+    Some(ItemLabel { item_number: u32::try_from(item + 1).unwrap_or(u32::MAX), item: name })
+}
+
+/// A result of an item of a node's sequence.
+pub(super) fn of_item(plan: &Plan, ItemVisit { visit, item }: ItemVisit, outcome: Outcome) -> TargetResult {
+    let mut result = of_node(plan, visit.step, Some(visit.batch), visit.node, outcome);
+    let sequence = plan.task_of(visit.step).and_then(|task| task.work.sequence());
+    result.item = sequence.and_then(|sequence| item_label(sequence, item));
+    let work = sequence.and_then(|sequence| sequence.items().get(item)).map(|item| &item.work);
+    result.command = matches!(work, Some(ItemWork::Exec { .. })).then_some(CommandRun::NOT_STARTED);
+    result
+}
+
+/// One result for each service of a step as it was typed; one for a whole sequence.
 pub(super) fn as_requested(
     plan: &Plan,
     step: StepIndex,
@@ -47,7 +63,8 @@ pub(super) fn as_requested(
     index: usize,
     outcome: Outcome,
 ) -> Vec<TargetResult> {
-    let services = plan.task_of(step).map(|task| task.work.services()).unwrap_or_default();
+    let task = plan.task_of(step).filter(|task| task.work.sequence().is_none());
+    let services = task.map(|task| task.work.services()).unwrap_or_default();
     let names: Vec<Option<String>> = if services.is_empty() {
         vec![None]
     } else {

@@ -18,7 +18,13 @@ struct OutputGroup<'a> {
 /// The output of all commands, in the order of the results; empty if there was no command. `each`: one group per node.
 pub(super) fn printed(results: &[TargetResult], each: bool) -> String {
     let mut groups: Vec<OutputGroup<'_>> = Vec::new();
-    for (result, run) in results.iter().filter_map(|result| Some((result, result.started_command()?))) {
+    let commands = results.iter().filter_map(|result| Some((result, result.started_command()?)));
+    // The table has every item of a sequence, so that one without output need not stand here too.
+    let is_shown = |result: &TargetResult, run: &CommandRun| {
+        result.item.is_none()
+            || [&run.stdout, &run.stderr].into_iter().any(|stream| shown_lines(stream).next().is_some())
+    };
+    for (result, run) in commands.filter(|(result, run)| is_shown(result, run)) {
         let ended = ended(result, run);
         // Compare the visible lines: groups that differ only in hidden characters would look like a mistake.
         let same = |group: &&mut OutputGroup<'_>| !each && group.ended == ended && look_alike(group.run, run);
@@ -46,12 +52,14 @@ fn shown_lines(output: &Option<String>) -> impl Iterator<Item = &str> {
 }
 
 fn ended(result: &TargetResult, run: &CommandRun) -> String {
-    match (run.exit_status, run.signal.as_deref()) {
+    let item = result.item.as_ref().map(|label| format!("{}: ", text::visible(&label.item))).unwrap_or_default();
+    let ended = match (run.exit_status, run.signal.as_deref()) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some("UNKNOWN")) => "killed by a signal".to_owned(),
         (None, Some(signal)) => format!("killed by SIG{}", text::visible(signal)),
         (None, None) => result.outcome.to_string(),
-    }
+    };
+    item + &ended
 }
 
 impl OutputGroup<'_> {

@@ -156,6 +156,7 @@ impl Sink for JsonlSink {
             | EventKind::PendingUpdate(_)
             | EventKind::Inspected { .. }
             | EventKind::Notice { .. }
+            | EventKind::Item(_)
             | EventKind::NodeFinished { .. }
             | EventKind::CancelBegan { .. } => Ok(()),
         }

@@ -88,6 +88,7 @@ impl Sink for LogSink {
             | EventKind::NodeFacts(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
+            | EventKind::Item(_)
             | EventKind::Gate { .. }
             | EventKind::Progress { .. }
             | EventKind::Result(_)

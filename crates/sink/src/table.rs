@@ -134,8 +134,10 @@ struct TableContent<'a> {
 impl<'a> TableContent<'a> {
     fn new(ledger: &'a Ledger, options: TableOptions) -> Self {
         let reading = ledger.head().and_then(|head| head.action.as_deref()).is_none_or(|action| action == "status");
-        // The output of a successful command is above the table; list only commands that failed.
-        let is_told = |result: &TargetResult| result.command.is_some() && result.outcome == Outcome::Changed;
+        // The output of a successful command is above the table; list only commands that failed. A sequence is shown whole.
+        let is_told = |result: &TargetResult| {
+            result.command.is_some() && result.item.is_none() && result.outcome == Outcome::Changed
+        };
         let shown =
             |result: &&TargetResult| options.wide || (result.outcome != Outcome::NotConfigured && !is_told(result));
         let results: Vec<&TargetResult> = ledger.results().iter().filter(shown).collect();
@@ -247,7 +249,7 @@ impl<'a> TableRow<'a> {
             TableColumn::Address => self.common(|result| result.address.clone()),
             TableColumn::Role => self.common(|result| result.role.clone()),
             TableColumn::Supervisor => self.common(|result| result.supervisor.clone()),
-            TableColumn::Service => self.common(|result| result.service.clone()),
+            TableColumn::Service => self.common(|result| result.target_name().map(str::to_owned)),
             TableColumn::Outcome => GridCell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
             TableColumn::State => self.state(),
             TableColumn::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),
@@ -307,7 +309,9 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
         // The hint names its node: compare it without, so that nodes with the same advice fold.
         let hint = hint.map(|hint| hint::of_any_target(hint, &result.node, None));
         let says = (result.outcome, result.state, result.functional.as_ref(), message(result), hint);
-        let place = *places.entry((result.role.as_deref(), result.service.as_deref(), says)).or_insert(rows.len());
+        let place = *places
+            .entry((result.role.as_deref(), result.item.as_ref(), result.service.as_deref(), says))
+            .or_insert(rows.len());
         match rows.get_mut(place) {
             Some(row) => row.results.push(result),
             None => rows.push(TableRow::new(result)),

@@ -265,6 +265,7 @@ impl From<ResultRow> for TargetResult {
             via: row.via.and_then(|word| known(&word)),
             batch: row.batch,
             duration_ms: row.duration_ms,
+            item: None,
             command: None,
         }
     }

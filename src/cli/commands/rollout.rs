@@ -1,6 +1,7 @@
 //! `ctl rollout FILE`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::cli::execute::execute;
 use crate::cli::job::{CliJob, StatusDisplay};
@@ -88,6 +89,7 @@ fn task(step: RolloutStep, selection: Selection) -> TaskSpec {
     let work = match step.what {
         StepAction::Service { verb, .. } => Work::Service { verb, services: selection.services },
         StepAction::Exec { command } => Work::Exec { command, input: None },
+        StepAction::Each(sequence) => Work::Sequence(Arc::new(sequence)),
     };
     let task = Task {
         name: Some(step.name),

@@ -203,6 +203,7 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
         | EventKind::NodeFacts(_)
         | EventKind::LogLines(_)
         | EventKind::Notice { .. }
+        | EventKind::Item(_)
         | EventKind::Gate { .. }
         | EventKind::Progress { .. } => true,
     };

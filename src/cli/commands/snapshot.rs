@@ -188,6 +188,7 @@ mod tests {
             via: Some(Via::Supervisorctl),
             batch: Some(1),
             duration_ms: Some(9),
+            item: None,
             command: None,
         };
         let supervisor = SupervisorFacts {

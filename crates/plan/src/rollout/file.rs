@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use super::action;
 use super::model::{Rollout, RolloutError, RolloutStep};
 use super::reader::RolloutReader;
 use super::settings::{self, RolloutSettings};
@@ -119,7 +120,7 @@ fn whole(work: &mut RolloutReader<'_>, root: &RawValue, given: &[(String, String
         values::wrong_value(&mut work.reader, field, "the number 1");
     }
     let vars = RolloutVariables::read(work, find("vars"), given, !meant.contains(&"vars"));
-    let name = find("name").and_then(|field| step::title(work, &vars, field));
+    let name = find("name").and_then(|field| action::title(work, &vars, field));
     let defaults = find("defaults").map(|field| settings::defaults(work, &vars, field)).unwrap_or_default();
     let steps = match find("steps") {
         Some(field) => steps(work, &vars, &defaults, field),

@@ -12,10 +12,12 @@
 //! - No text leads to a panic, and there are limits: 1 MiB, [`MAX_STEPS`] steps, and what a variable can blow a value
 //!   up to.
 //!
-//! Start reading in `model.rs` for the types, and in `file.rs` for the reader, which uses `variables.rs`, `settings.rs`
-//! and `step.rs`. `docs/rollout.md` describes the format.
+//! Start reading in `model.rs` for the types, and in `file.rs` for the reader, which uses `variables.rs`, `settings.rs`,
+//! `step.rs`, `item.rs` and `action.rs`. `docs/rollout.md` describes the format.
 
+mod action;
 mod file;
+mod item;
 mod model;
 mod reader;
 mod settings;

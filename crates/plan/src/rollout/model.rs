@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::action::ServiceVerb;
 use crate::policy::Policy;
+use crate::sequence::Sequence;
 use ctl_inventory::InventoryProblem;
 use ctl_inventory::problem::write_lines;
 
@@ -50,6 +51,8 @@ pub enum StepAction {
         /// How they change.
         verb: ServiceVerb,
     },
+    /// Items that are done on each node of a batch, in order (`each`).
+    Each(Sequence),
     /// A command.
     Exec {
         /// Text for the login shell: not empty, and without a NUL.

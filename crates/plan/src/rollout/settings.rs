@@ -18,6 +18,9 @@ use ctl_inventory::values::{self, FieldEntry};
 /// The keys that are no policy options.
 const OWN_KEYS: [&str; 2] = ["timeout", "on_failure"];
 
+/// The gates of each service, which an item of a sequence may set too.
+pub(super) const GATES: [&str; 3] = ["gate", "stable", "gate_timeout"];
+
 /// Keys that people know from other tools, and ours.
 pub(super) const SYNONYMS: [(&str, &str); 12] = [
     ("batch", "serial"),
@@ -83,6 +86,23 @@ pub(super) fn read(
         }
     }
     settings
+}
+
+/// The gates of each service among the fields of an item: its own, else those of its step.
+pub(super) fn gates(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    fields: &[FieldEntry<'_>],
+    of_step: &Policy,
+) -> Policy {
+    let Policy { gate, stable, gate_timeout, .. } = of_step.clone();
+    let mut policy = Policy { gate, stable, gate_timeout, ..Policy::default() };
+    for field in fields.iter().copied().filter(|field| GATES.contains(&field.name)) {
+        if let Some(option) = POLICY_OPTIONS.iter().find(|option| option.key == field.name) {
+            set(work, vars, field, option.set, &mut policy);
+        }
+    }
+    policy
 }
 
 /// Puts the value of a field into a policy, unless there is something wrong with it, which is reported.

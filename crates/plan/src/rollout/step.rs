@@ -3,22 +3,22 @@
 //! Here lives [`read`]. It uses `select` to verify the selection of the step. Invariants: a parsed step selects at least
 //! one node of the inventory, and does one thing. Start reading at [`read`].
 
-use std::collections::HashSet;
 use std::ops::Range;
 
+use super::action::{ACTIONS, command, service_names, title};
+use super::item;
 use super::model::{RolloutStep, StepAction};
 use super::reader::RolloutReader;
 use super::settings::{self, RolloutSettings};
 use super::variables::RolloutVariables;
-use crate::ServiceVerb;
 use ctl_inventory::problem::{Diagnostic, quoted};
 use ctl_inventory::raw::{RawValue, Value};
 use ctl_inventory::values::{self, FieldEntry};
-use ctl_select::{NodeQuery, SelectError, ServicePattern, select};
+use ctl_select::{NodeQuery, SelectError, select};
 
 /// Keys of a step apart from its settings.
-pub(super) const OWN_KEYS: [&str; 7] = ["name", "role", "nodes", "exclude", "exec", "services", "action"];
-const OWN_SYNONYMS: [(&str, &str); 12] = [
+pub(super) const OWN_KEYS: [&str; 8] = ["name", "role", "nodes", "exclude", "exec", "services", "action", "each"];
+const OWN_SYNONYMS: [(&str, &str); 15] = [
     ("roles", "role"),
     ("hosts", "nodes"),
     ("node", "nodes"),
@@ -31,13 +31,9 @@ const OWN_SYNONYMS: [(&str, &str); 12] = [
     ("service", "services"),
     ("programs", "services"),
     ("state", "action"),
-];
-
-const ACTIONS: [(&str, ServiceVerb); 4] = [
-    ("restart", ServiceVerb::Restart),
-    ("start", ServiceVerb::Start),
-    ("stop", ServiceVerb::Stop),
-    ("update", ServiceVerb::Update),
+    ("items", "each"),
+    ("tasks", "each"),
+    ("sequence", "each"),
 ];
 
 /// The name of a step with its place, if it could be read.
@@ -69,8 +65,8 @@ pub(super) fn read(
         work.reader.fault(fault.help("such as `name: restart the collectors`"));
     }
     let targets = targets(work, vars, &step);
-    let what = what(work, vars, &step);
     let settings = settings::read(work, vars, &fields, defaults);
+    let what = what(work, vars, &step, &settings);
     let whole = name.clone().zip(targets).zip(what).map(|(((name, _), targets), what)| RolloutStep {
         name,
         roles: targets.roles,
@@ -82,18 +78,6 @@ pub(super) fn read(
         policy: settings.policy,
     });
     Some((name, whole))
-}
-
-/// A one-line name of the rollout or of a step.
-pub(super) fn title(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
-    let title = settings::text(work, vars, field, "a name")?;
-    let title = title.trim();
-    if title.contains(char::is_control) {
-        let message = format!("the name {} has a control character in it", quoted(title));
-        work.reader.fault(Diagnostic::new(field.value.place(), message).label("a name must be one line"));
-        return None;
-    }
-    Some(title.to_owned())
 }
 
 /// The content of a step's mapping.
@@ -198,8 +182,22 @@ fn selects(work: &mut RolloutReader<'_>, targets: &StepTargets, place: Range<usi
     false
 }
 
-fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields<'_, '_>) -> Option<StepAction> {
+fn what(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    step: &StepFields<'_, '_>,
+    settings: &RolloutSettings,
+) -> Option<StepAction> {
     let (exec, services, action) = (step.find("exec"), step.find("services"), step.find("action"));
+    if let Some(each) = step.find("each") {
+        if let Some(other) = exec.or(services).or(action) {
+            let message = format!("`each` cannot be combined with {}", quoted(other.name));
+            let fault = Diagnostic::new(other.key.span.clone(), message).label("second thing to do");
+            let fault = fault.related(each.key.span.clone(), "first thing to do");
+            work.reader.fault(fault.help("make it an item of `each`"));
+        }
+        return item::sequence(work, vars, &settings.policy, each).map(StepAction::Each);
+    }
     if let Some(exec) = exec {
         if let Some(other) = services.or(action) {
             let message = format!("`exec` cannot be combined with {}", quoted(other.name));
@@ -207,9 +205,11 @@ fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields
             let fault = fault.related(exec.key.span.clone(), "first thing to do");
             work.reader.fault(fault.help("split it into two steps"));
         }
-    } else if !step.has("services") && !step.has("action") && !step.has("exec") {
-        let fault = Diagnostic::new(step.item.place(), "the step does nothing: it has neither `exec` nor `services`");
-        work.reader.fault(fault.label("this step").help("give it a command, or services and an `action`"));
+    } else if !["services", "action", "exec", "each"].into_iter().any(|key| step.has(key)) {
+        let message = "the step does nothing: it has neither `exec`, `services` nor `each`";
+        let fault = Diagnostic::new(step.item.place(), message);
+        work.reader
+            .fault(fault.label("this step").help("give it a command, services and an `action`, or a list of items"));
     } else if let Some(action) = action.filter(|_| !step.has("services")) {
         let fault = Diagnostic::new(action.key.span.clone(), "the step has an `action` but no `services`");
         work.reader.fault(fault.help("such as `services: contrail-collector`, or `services: all`"));
@@ -226,76 +226,4 @@ fn what(work: &mut RolloutReader<'_>, vars: &RolloutVariables, step: &StepFields
         (None, Some(services), Some(action)) => Some(StepAction::Service { services: services?, verb: action? }),
         _ => None,
     }
-}
-
-/// A text is a command as it is; each item of a list is quoted as one argument.
-fn command(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<String> {
-    let Value::List(items) = &field.value.value else {
-        return settings::command(work, vars, field, "a command");
-    };
-    let mut words = Vec::with_capacity(items.len());
-    let mut is_right = true;
-    for value in items {
-        // An argument may be empty.
-        if value.as_text().is_some_and(str::is_empty) && !words.is_empty() {
-            words.push(String::new());
-            continue;
-        }
-        match settings::command(work, vars, FieldEntry { value, ..field }, "a word of a command") {
-            Some(word) => words.push(word),
-            None => is_right = false,
-        }
-    }
-    if items.is_empty() {
-        work.reader.fault(Diagnostic::new(field.value.place(), "`exec` is an empty list").label("no command"));
-    }
-    if !is_right || words.is_empty() {
-        return None;
-    }
-    // Quoting fails only for a NUL.
-    shlex::try_join(words.iter().map(String::as_str)).ok()
-}
-
-fn service_names(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<Vec<String>> {
-    let items = match &field.value.value {
-        Value::List(items) => items.as_slice(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
-            std::slice::from_ref(field.value)
-        }
-    };
-    if items.is_empty() {
-        let fault = Diagnostic::new(field.value.place(), "`services` is an empty list").label("no service");
-        work.reader.fault(fault.help("`services: all` selects everything the nodes have"));
-        return None;
-    }
-    let mut names: Vec<String> = Vec::with_capacity(items.len());
-    let mut known = HashSet::new();
-    let mut is_right = true;
-    for value in items {
-        let name = settings::text(work, vars, FieldEntry { value, ..field }, "the name of a service");
-        match name.filter(|name| service_is_right(work, value, name)) {
-            Some(name) => {
-                if known.insert(name.clone()) {
-                    names.push(name);
-                }
-            }
-            None => is_right = false,
-        }
-    }
-    is_right.then_some(names)
-}
-
-fn service_is_right(work: &mut RolloutReader<'_>, value: &RawValue, name: &str) -> bool {
-    let is_several = name.contains([',', ' ']);
-    let invalid = |reason: &str| format!("{} is not a valid service name: {reason}", quoted(name));
-    let message = match ServicePattern::parse(name) {
-        Err(SelectError::Service { reason, .. }) => invalid(&reason),
-        Err(error) => error.to_string(),
-        Ok(_) if is_several => invalid("a service name cannot contain commas"),
-        Ok(_) => return true,
-    };
-    let fault = Diagnostic::new(value.place(), message);
-    let help = is_several.then(|| "write several services as a list: `[contrail-api, contrail-schema]`".to_owned());
-    work.reader.fault(fault.help_if(help));
-    false
 }

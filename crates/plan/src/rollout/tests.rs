@@ -9,6 +9,7 @@ use super::*;
 use crate::ServiceVerb;
 use crate::amount::{CapPolicy, FailureLimit, NodeAmount};
 use crate::policy::{GateLevel, Policy};
+use crate::sequence::{ItemWork, MAX_ITEMS, SequenceItem};
 use ctl_inventory::{Inventory, PathEnvironment, ROLE_ORDER, parse};
 
 const INVENTORY: &str = "
@@ -307,7 +308,7 @@ fn a_step_as_a_whole() {
         (
             "version: 1\nvars: {v: a}\nsteps:\n  - {name: a, role: database}\n  - {name: '{{ v }}', role: config, exec: date}\n",
             &[
-                "4:5: the step does nothing: it has neither `exec` nor `services` (give it a command, or services and an `action`)",
+                "4:5: the step does nothing: it has neither `exec`, `services` nor `each` (give it a command, services and an `action`, or a list of items)",
                 "5:12: two steps are named `a` (give each step a name of its own)",
             ],
         ),
@@ -367,7 +368,7 @@ fn the_action_of_a_step() {
         (
             "role: database",
             &[
-                "3:5: the step does nothing: it has neither `exec` nor `services` (give it a command, or services and an `action`)",
+                "3:5: the step does nothing: it has neither `exec`, `services` nor `each` (give it a command, services and an `action`, or a list of items)",
             ],
         ),
         (
@@ -663,6 +664,95 @@ fn the_documented_ones_are_right() {
     for key in settings::keys().into_iter().chain(step::OWN_KEYS) {
         assert!(docs.contains(&format!("| `{key}` |")), "docs/rollout.md does not have {key}");
     }
+    let (_, of_items) = docs.split_once("## A node's own sequence").expect("the section");
+    for key in item::KEYS {
+        assert!(of_items.contains(&format!("| `{key}` |")), "docs/rollout.md does not have {key} of an item");
+    }
+    let sequence = good(blocks[1], &[]).steps.remove(0).what;
+    assert!(matches!(sequence, StepAction::Each(sequence) if sequence.items().len() == 4));
+}
+
+/// The items of a step whose only key besides is `each`.
+#[track_caller]
+fn items_of(each: &str, besides: &str) -> Vec<SequenceItem> {
+    let text = format!("version: 1\nsteps:\n- name: roll\n  role: config\n{besides}  each:\n{each}\n");
+    let StepAction::Each(sequence) = good(&text, &[]).steps.remove(0).what else { panic!("no sequence in\n{text}") };
+    sequence.items().to_vec()
+}
+
+#[test]
+fn items_do_what_a_step_can_do() {
+    let items = items_of(
+        "  - {name: drain, on: controller, exec: [drain, 'a b'], timeout: 10s}\n\
+         \x20 - {name: quiet, check: 'test -e /quiet', until: 1m}\n\
+         \x20 - {name: settle, wait: 5s}\n\
+         \x20 - {name: restart, services: [contrail-api, contrail-schema], action: restart, stable: 0}\n\
+         \x20 - {name: again, check: 'true', interval: 3s}",
+        "  gate: active\n  stable: 9s\n  serial: 1\n",
+    );
+    let works: Vec<String> = items.iter().map(|item| format!("{} {}", item.place.as_str(), item.work)).collect();
+    assert_eq!(
+        works,
+        [
+            "controller exec: drain 'a b'",
+            "node check: test -e /quiet (every 1s, for up to 1m)",
+            "node wait 5s",
+            "node restart contrail-api contrail-schema",
+            "node check: true"
+        ]
+    );
+    assert_eq!(items[0].timeout, Some(Duration::from_secs(10)));
+    // An item has the gates of its step, unless it sets its own; batches are the step's alone.
+    let ItemWork::Service { policy, .. } = &items[3].work else { panic!("{items:?}") };
+    assert_eq!(
+        (policy.gate, policy.stable, policy.serial.clone()),
+        (Some(GateLevel::Active), Some(Duration::ZERO), None)
+    );
+}
+
+#[test]
+fn items_that_are_wrong() {
+    let in_step = |each: &str| format!("version: 1\nsteps:\n- name: a\n  role: config\n  each: {each}\n");
+    for (each, expected) in [
+        (
+            "[]",
+            "5:3: `each` is an empty list (such as `each: [{name: restart, services: contrail-api, action: restart}]`)",
+        ),
+        ("restart", "5:9: `each` must be a list of items, each with a `-`, not text"),
+        ("[restart]", "5:10: an item must be a mapping with a `name`, not text"),
+        ("[{exec: date}]", "5:10: the item has no `name` (such as `name: drain`)"),
+        (
+            "[{name: b}]",
+            "5:10: the item does nothing: it has neither `exec`, `services`, `check` nor `wait` (give it a command, services and an `action`, a check, or a time to wait)",
+        ),
+        ("[{name: b, exec: date, wait: 1s}]", "5:32: `exec` cannot be combined with `wait` (split it into two items)"),
+        (
+            "[{name: b, exec: date}, {name: b, exec: id}]",
+            "5:40: two items are named `b` (give each item of a step a name of its own)",
+        ),
+        ("[{name: b, services: x}]", "5:20: the item has `services` but no `action` (such as `action: restart`)"),
+        (
+            "[{name: b, action: stop}]",
+            "5:20: the item has an `action` but no `services` (such as `services: contrail-collector`, or `services: all`)",
+        ),
+        ("[{name: b, exec: date, on: lb1}]", "5:36: invalid value `lb1` for `on`: expected node or controller"),
+        (
+            "[{name: b, services: x, action: stop, on: controller}]",
+            "5:51: services are changed on the node that the sequence is of",
+        ),
+        ("[{name: b, exec: date, until: 5s}]", "5:32: `until` needs `check`"),
+        ("[{name: b, exec: date, gate: none}]", "5:32: `gate` needs `services`"),
+        ("[{name: b, wait: 1s, timeout: 5s}]", "5:30: a `wait` has no `timeout`"),
+        ("[{name: b, wait: 0}]", "5:26: `wait` must be more than 0 and at most 7 days"),
+    ] {
+        assert_eq!(faults(&in_step(each), &[]).first().map(String::as_str), Some(expected), "{each}");
+    }
+    let unknown = faults(&in_step("[{name: b, exec: date, undo: id}]"), &[]);
+    assert!(unknown[0].starts_with("5:32: unknown key `undo` in an item"), "{unknown:?}");
+    let both = faults("version: 1\nsteps:\n- {name: a, role: config, exec: date, each: [{name: b, exec: id}]}\n", &[]);
+    assert_eq!(both, ["3:27: `each` cannot be combined with `exec` (make it an item of `each`)"]);
+    let many = vec!["{name: b, wait: 1s}"; MAX_ITEMS + 1].join(", ");
+    assert!(faults(&in_step(&format!("[{many}]")), &[])[0].contains("a step may have at most 100"));
 }
 
 /// Fragments of rollout files.

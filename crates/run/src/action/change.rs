@@ -248,6 +248,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
             | Action::Ping
             | Action::Exec
             | Action::Copy
+            | Action::Sequence
             | Action::Wait
             | Action::Logs => {
                 // No batch of these acts on a process, and if one did, reading changes nothing.
@@ -340,6 +341,12 @@ fn doing(action: Action) -> &'static str {
         Action::Stop => "stopping",
         Action::Restart => "restarting",
         Action::Update => "updating",
-        Action::Status | Action::Ping | Action::Exec | Action::Copy | Action::Wait | Action::Logs => "reading",
+        Action::Status
+        | Action::Ping
+        | Action::Exec
+        | Action::Copy
+        | Action::Sequence
+        | Action::Wait
+        | Action::Logs => "reading",
     }
 }

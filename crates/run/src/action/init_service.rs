@@ -50,6 +50,7 @@ impl<T: Transport> InitTarget<'_, T> {
             | Action::Update
             | Action::Exec
             | Action::Copy
+            | Action::Sequence
             | Action::Wait
             | Action::Logs => {
                 return Some(self.verdict(Outcome::Ok, &before, None));

@@ -7,7 +7,9 @@
 //!
 //! A run that changes nodes goes through the stages of [`RunStage`] in order; one that only reads begins with the steps.
 
+mod ending;
 mod preparation;
+mod sequence;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,11 +17,14 @@ use std::time::Duration;
 
 use crate::engine::effect::{DispatcherInput, Effect};
 use crate::engine::limits::RunLimits;
-use crate::engine::message::{NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
-use crate::engine::missing_results::{ItemProgress, defect, interrupted, is_down, missing_results};
+use crate::engine::message::{
+    ItemVisit, NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
+};
+use crate::engine::missing_results::{ItemProgress, defect, is_down, missing_results};
 use crate::engine::names::{MissingName, NameBook};
+use crate::engine::sequence::SequenceRun;
 use crate::results;
-use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
+use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, ItemState, Outcome, PhaseKind, TargetResult};
 use ctl_plan::batch::BatchQueue;
 use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 
@@ -83,6 +88,8 @@ pub(crate) struct Dispatcher<'a> {
     mistakes: BTreeMap<TaskIndex, BTreeMap<String, Failure>>,
     /// Nodes that are shown as waited for, since another run holds their locks.
     lock_waits: BTreeSet<usize>,
+    /// The nodes that are in the middle of their sequences.
+    sequences: BTreeMap<NodeBatch, SequenceRun>,
     /// Results that wait for the check of their batch.
     held: BTreeMap<NodeBatch, Vec<TargetResult>>,
     pausing: bool,
@@ -129,6 +136,7 @@ impl<'a> Dispatcher<'a> {
             names: NameBook::new(plan),
             mistakes: BTreeMap::new(),
             lock_waits: BTreeSet::new(),
+            sequences: BTreeMap::new(),
             held: BTreeMap::new(),
             pausing: false,
             outdated: false,
@@ -175,10 +183,10 @@ impl<'a> Dispatcher<'a> {
             WorkerUpdate::Silent(true) => drop(self.silent.insert(message.item)),
             WorkerUpdate::Silent(false) => drop(self.silent.remove(&message.item)),
             WorkerUpdate::Gate { service, met, waiting_for } => {
-                let batch = if let WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) = message.item {
-                    node_batch.batch
-                } else {
-                    0
+                let batch = match message.item {
+                    WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) => node_batch.batch,
+                    WorkItem::Item(item) => item.visit.batch,
+                    WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => 0,
                 };
                 effects.push(Effect::Record(EventKind::Gate { batch, node, service, met, waiting_for }));
             }
@@ -200,7 +208,7 @@ impl<'a> Dispatcher<'a> {
             WorkerUpdate::Result(result) => {
                 // The first one counts. An early end may report a target again whose result was already on its way.
                 if progress.ended.insert(TargetKey::of(&result)) {
-                    self.result(message.item, *result, effects);
+                    self.target_ended(message.item, *result, effects);
                 }
             }
         }
@@ -249,6 +257,13 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
+    fn target_ended(&mut self, item: WorkItem, result: TargetResult, effects: &mut Vec<Effect>) {
+        let WorkItem::Item(ItemVisit { visit, .. }) = item else { return self.result(item, result, effects) };
+        let Some(mut progress) = self.running.remove(&item) else { return };
+        self.item_result(visit, &mut progress, result, effects);
+        self.running.insert(item, progress);
+    }
+
     fn has_check(&self, step: StepIndex) -> bool {
         self.task(step).is_some_and(|task| task.work.changes() && !task.policy.node_gates().is_empty())
     }
@@ -266,16 +281,21 @@ impl<'a> Dispatcher<'a> {
                     self.show_idle([node], effects);
                 }
             }
+            WorkItem::Item(item) => self.item_ended(item, progress, end, effects),
+            WorkItem::Batch(node_batch)
+                if end == WorkItemEnd::Done
+                    && self.cancel.is_none()
+                    && let Some(sequence) = self.sequence(node_batch.step) =>
+            {
+                self.begin_sequence(node_batch, sequence, effects);
+            }
             WorkItem::Batch(node_batch) => {
                 let is_lost = matches!(end, WorkItemEnd::Lost(..) | WorkItemEnd::Broken);
                 let misses = self.report_missing(node_batch, &progress, &end, effects);
                 // A node whose work was cut short counts as down until it is read again.
                 self.limits.note_down(node_batch, progress.down || misses || is_lost);
                 if let WorkItemEnd::Lost(outcome, failure) = &end {
-                    // The results of this task stand; the node is lost for the tasks that follow.
-                    self.limits.mark_down(node_batch.node);
-                    let task = self.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
-                    self.lose(node_batch.node, task.next(), *outcome, failure, effects);
+                    self.lose_after(node_batch, *outcome, failure, effects);
                 }
                 // A node whose results wait for a check ends with that check.
                 if !self.held.contains_key(&node_batch) {
@@ -291,6 +311,13 @@ impl<'a> Dispatcher<'a> {
                 self.release(node_batch, failure.as_ref(), effects);
             }
         }
+    }
+
+    /// A node that is lost for the tasks after that of a batch; the results of this one stand.
+    fn lose_after(&mut self, node_batch: NodeBatch, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
+        self.limits.mark_down(node_batch.node);
+        let task = self.plan.steps.get(node_batch.step).map_or_else(TaskIndex::default, |step| step.task);
+        self.lose(node_batch.node, task.next(), outcome, failure, effects);
     }
 
     /// A node that is not worked on any more. Results of earlier tasks stand; it counts as failed in each task from `task` on.
@@ -398,38 +425,6 @@ impl<'a> Dispatcher<'a> {
         self.finish_node(node_batch, effects);
     }
 
-    fn signal(&mut self, reason: CancelReason, effects: &mut Vec<Effect>) {
-        self.signals += 1;
-        match self.signals {
-            1 => {
-                self.stop(reason, effects);
-                // Work that only reads ends at once. Before the first change the workers end by themselves, and keep
-                // their guards to be released.
-                if !self.running.keys().any(|item| self.has_to_finish(*item)) {
-                    self.abandon(effects);
-                }
-            }
-            2 => {
-                // Workers give up by themselves and report their last readings: nothing is dropped yet.
-                effects.push(Effect::Record(EventKind::CancelBegan { reason: CancelReason::GivenUp }));
-                effects.push(Effect::GiveUp);
-            }
-            // A third signal exits at once. The guards on the nodes start the services that were stopped.
-            _ => self.abandon(effects),
-        }
-    }
-
-    /// Whether a first signal lets a work item finish: it may have changed something or hold a lock, or its results are
-    /// complete at any moment (logs).
-    fn has_to_finish(&self, item: WorkItem) -> bool {
-        match item {
-            WorkItem::Batch(node_batch) | WorkItem::Check(node_batch) => {
-                self.task(node_batch.step).is_some_and(|task| task.work.changes() || task.work.tail().is_some())
-            }
-            WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => true,
-        }
-    }
-
     /// Gives every target of an ended item that has no result yet the one that is true of it. Whether one of them may be
     /// down.
     fn report_missing(
@@ -451,36 +446,6 @@ impl<'a> Dispatcher<'a> {
             }
         }
         misses
-    }
-
-    /// Drops the running work; its targets get the results that are true now.
-    fn abandon(&mut self, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Abandon);
-        // Taken out of the table first: an update of a dropped worker that still comes in finds no work item, so no target
-        // gets a second result.
-        self.silent.clear();
-        for (item, progress) in std::mem::take(&mut self.running) {
-            match item {
-                WorkItem::Batch(node_batch) => {
-                    let misses = self.report_missing(node_batch, &progress, &WorkItemEnd::Done, effects);
-                    self.limits.note_down(node_batch, progress.down || misses);
-                    if !self.held.contains_key(&node_batch) {
-                        self.finish_node(node_batch, effects);
-                    }
-                }
-                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
-                WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
-            }
-        }
-    }
-
-    /// Nothing new is started from here on.
-    fn stop(&mut self, reason: CancelReason, effects: &mut Vec<Effect>) {
-        self.cancel = self.cancel.max(Some(reason));
-        // The pause belongs to a batch that will not start any more.
-        self.pausing = false;
-        effects.push(Effect::Record(EventKind::CancelBegan { reason }));
-        effects.push(Effect::StopWaiting);
     }
 
     fn advance(&mut self, effects: &mut Vec<Effect>) {
@@ -507,34 +472,6 @@ impl<'a> Dispatcher<'a> {
     /// answer after all.
     fn lent(&self) -> usize {
         self.silent.len().min(self.forks / 4)
-    }
-
-    /// Why nothing new is started; none if it is.
-    fn early_end(&self) -> Option<Failure> {
-        if self.cancel.is_some() { Some(interrupted()) } else { self.halted.clone() }
-    }
-
-    /// Drops the work that waited for a fork when the run was given up.
-    fn drop_what_waits(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
-        for item in std::mem::take(&mut self.waiting) {
-            match item {
-                WorkItem::Batch(node_batch) => {
-                    for mut result in results::as_requested(
-                        self.plan,
-                        node_batch.step,
-                        Some(node_batch.batch),
-                        node_batch.node,
-                        Outcome::NotStarted,
-                    ) {
-                        result.failure = Some(failure.clone());
-                        effects.push(Effect::Record(EventKind::Result(result)));
-                    }
-                    self.finish_node(node_batch, effects);
-                }
-                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
-                WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
-            }
-        }
     }
 
     /// Everything that was started has ended: the next stage.
@@ -576,6 +513,9 @@ impl<'a> Dispatcher<'a> {
         if let WorkItem::Batch(node_batch) = item {
             let node = results::node_name(self.plan, node_batch.node);
             effects.push(Effect::Record(EventKind::NodeStarted { batch: node_batch.batch, node }));
+        }
+        if let WorkItem::Item(item) = item {
+            self.note_item(item, ItemState::Started, effects);
         }
         self.running.insert(item, ItemProgress::default());
         effects.push(Effect::Start(item));

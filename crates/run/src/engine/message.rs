@@ -18,6 +18,15 @@ pub(crate) struct NodeBatch {
     pub(crate) batched: bool,
 }
 
+/// An item of the sequence of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ItemVisit {
+    /// The batch's work on the node.
+    pub(crate) visit: NodeBatch,
+    /// The place of the item in the sequence.
+    pub(crate) item: usize,
+}
+
 /// One piece of work for a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum WorkItem {
@@ -29,6 +38,8 @@ pub(crate) enum WorkItem {
     Inspect(usize),
     /// Act.
     Batch(NodeBatch),
+    /// Do an item of its sequence.
+    Item(ItemVisit),
     /// Run the check on it.
     Check(NodeBatch),
 }
@@ -39,6 +50,7 @@ impl WorkItem {
         match self {
             Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
             Self::Batch(node_batch) | Self::Check(node_batch) => node_batch.node,
+            Self::Item(item) => item.visit.node,
         }
     }
 }
@@ -51,6 +63,7 @@ impl std::fmt::Display for WorkItem {
             Self::Lock(_) => f.write_str("lock"),
             Self::Inspect(_) => f.write_str("read before the first change"),
             Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
+            Self::Item(item) => write!(f, "item {} in batch {}", item.item + 1, item.visit.batch),
             Self::Check(node_batch) => write!(f, "check of batch {}", node_batch.batch),
         }
     }
@@ -92,6 +105,19 @@ pub(crate) struct NodeInspection {
     pub(crate) names: Vec<NameCensus>,
     /// Why it must not be changed although it was read: a service stopped there could not be started again.
     pub(crate) refusal: Option<(Outcome, Failure)>,
+}
+
+impl NodeInspection {
+    /// Adds what was read for an item of a task's sequence.
+    pub(crate) fn add_item(&mut self, task: TaskIndex, of_item: Self) {
+        for target in of_item.targets {
+            // Several items may mean the same target.
+            if !self.targets.contains(&target) {
+                self.targets.push(target);
+            }
+        }
+        self.down.extend(of_item.down.into_iter().map(|(_, role)| (task, role)));
+    }
 }
 
 /// The typed names that a node has.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::message::{NodeBatch, TargetKey, WorkItemEnd};
+use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItemEnd};
 use crate::results;
 use ctl_event::{CancelReason, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use ctl_plan::Plan;
@@ -21,6 +21,8 @@ pub(crate) struct ItemProgress {
     pub(crate) ended: BTreeSet<TargetKey>,
     /// Whether something did not end up RUNNING.
     pub(crate) down: bool,
+    /// Whether a result of it is bad.
+    pub(crate) is_bad: bool,
     /// Whether a phase of it was shown.
     pub(crate) is_shown: bool,
 }
@@ -66,6 +68,42 @@ pub(crate) fn missing_results(
         }
     }
     missing
+}
+
+/// A result for each target of an ended item of a sequence that has none yet; for an item without results, its own.
+pub(crate) fn missing_item_results(
+    plan: &Plan,
+    item: ItemVisit,
+    progress: &ItemProgress,
+    end: &WorkItemEnd,
+    cancel: Option<CancelReason>,
+) -> Vec<TargetResult> {
+    let has_begun = !progress.begun.is_empty();
+    let (outcome, failure) = match end {
+        WorkItemEnd::Broken => (if has_begun { Outcome::Unknown } else { Outcome::Failed }, defect()),
+        WorkItemEnd::Lost(outcome, failure) => (*outcome, failure.clone()),
+        WorkItemEnd::Done | WorkItemEnd::Held(..) | WorkItemEnd::Inspected(_) if has_begun => {
+            (Outcome::Unknown, given_up(true))
+        }
+        WorkItemEnd::Done | WorkItemEnd::Held(..) | WorkItemEnd::Inspected(_) => {
+            (Outcome::NotStarted, if cancel.is_some() { interrupted() } else { defect() })
+        }
+    };
+    let of_item = |outcome| results::of_item(plan, item, outcome);
+    if progress.found.is_empty() {
+        let missing = progress.ended.is_empty().then(|| TargetResult { failure: Some(failure), ..of_item(outcome) });
+        return missing.into_iter().collect();
+    }
+    let missing = progress.found.iter().filter(|key| !progress.ended.contains(key));
+    missing
+        .map(|key| {
+            let begun = progress.begun.contains(key);
+            let outcome = if begun { Outcome::Unknown } else { Outcome::NotStarted };
+            let TargetKey { role, supervisor, service } = key.clone();
+            let failure = if matches!(end, WorkItemEnd::Broken) { defect() } else { given_up(begun) };
+            TargetResult { role, supervisor, service, failure: Some(failure), ..of_item(outcome) }
+        })
+        .collect()
 }
 
 /// Whether a result says that something is down.

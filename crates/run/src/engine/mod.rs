@@ -13,3 +13,4 @@ pub(super) mod missing_results;
 pub(super) mod names;
 pub(super) mod pool;
 pub(super) mod recorder;
+pub(super) mod sequence;

@@ -6,6 +6,8 @@
 //! plan; nothing is decided here. Start reading at [`NodeContext`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +19,7 @@ use crate::node::access::NodeAccess;
 use crate::node::connection::NodeConnection;
 use crate::node::signals::RunSignals;
 use crate::results::{ResultBuilder, node_name};
-use ctl_event::{ActivityPhase, TargetResult};
+use ctl_event::{ActivityPhase, ItemLabel, TargetResult};
 use ctl_plan::{Plan, TaskIndex};
 use ctl_transport::{ProxyRoute, Transport};
 
@@ -36,6 +38,19 @@ pub(crate) struct NodeContext<T: Transport> {
     pub(crate) updates: mpsc::Sender<WorkerMessage>,
     /// The signals of the run.
     pub(crate) signals: RunSignals,
+    /// As which item it reports, if an item of a sequence has a plan of its own.
+    reporter: Option<ItemReporter>,
+}
+
+/// How the work on an item that has a plan of its own is reported: as that item of the run's plan.
+#[derive(Clone)]
+pub(crate) struct ItemReporter {
+    /// The item.
+    pub(crate) item: WorkItem,
+    /// Its label, for its results.
+    pub(crate) label: Option<ItemLabel>,
+    /// Set once one of its results is bad.
+    pub(crate) is_bad: Arc<AtomicBool>,
 }
 
 impl<T: Transport> NodeContext<T> {
@@ -49,7 +64,7 @@ impl<T: Transport> NodeContext<T> {
         signals: RunSignals,
     ) -> Self {
         let connection = Arc::new(NodeConnection::new(transport, &access));
-        Self { results: ResultBuilder { plan, index }, connection, access, updates, signals }
+        Self { results: ResultBuilder { plan, index }, connection, access, updates, signals, reporter: None }
     }
 
     /// The same node in a plan that reads all that is meant there, over the same connection. It reports to `updates`.
@@ -61,6 +76,19 @@ impl<T: Transport> NodeContext<T> {
             access: NodeAccess { timeout: timeout.min(self.access.timeout), ..self.access.clone() },
             updates,
             signals: self.signals.clone(),
+            reporter: None,
+        }
+    }
+
+    /// The same node in the plan of an item, over the same connection.
+    pub(crate) fn of_item(&self, results: ResultBuilder, reporter: ItemReporter) -> Self {
+        Self {
+            results,
+            connection: Arc::clone(&self.connection),
+            access: self.access.clone(),
+            updates: self.updates.clone(),
+            signals: self.signals.clone(),
+            reporter: Some(reporter),
         }
     }
 
@@ -115,7 +143,14 @@ impl<T: Transport> NodeContext<T> {
     }
 
     /// Sends an update to the dispatcher. It waits while the dispatcher has too much to read.
-    pub(crate) async fn send(&self, item: WorkItem, update: WorkerUpdate) {
+    pub(crate) async fn send(&self, mut item: WorkItem, mut update: WorkerUpdate) {
+        if let Some(reporter) = &self.reporter {
+            item = reporter.item;
+            if let WorkerUpdate::Result(result) = &mut update {
+                result.item.clone_from(&reporter.label);
+                reporter.is_bad.fetch_or(result.outcome.is_bad(), Relaxed);
+            }
+        }
         if self.updates.send(WorkerMessage { item, update }).await.is_err() {
             // The receiver is gone only once the run is over, and the work ends by itself then.
             debug!("the run no longer listens");

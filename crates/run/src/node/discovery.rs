@@ -120,6 +120,16 @@ impl<T: Transport> DiscoveredNode<T> {
         Self { link: Arc::clone(link), instances, rows, via }
     }
 
+    /// The same reading for another plan of the node.
+    pub(crate) fn in_plan(&self, rows: ResultBuilder) -> Self {
+        let instances = self.instances.iter().map(|own| DiscoveredInstance {
+            role: Arc::clone(&own.role),
+            supervisor: own.supervisor.clone(),
+            reached: own.reached.clone(),
+        });
+        Self { link: Arc::clone(&self.link), instances: instances.collect(), rows, via: self.via }
+    }
+
     /// A failure that shows that the connection ended while the supervisords were queried.
     pub(crate) fn connection_lost(&self) -> Option<&Failure> {
         let failures = self.instances.iter().filter_map(|found| found.reached.as_ref().err());

@@ -217,6 +217,22 @@ impl NodeLock {
         ended.map_err(not_started)
     }
 
+    /// The run that has the lock.
+    pub(crate) fn owner(&self) -> &LockHolder {
+        &self.policy.owner
+    }
+
+    /// Connects to a node that is in the middle of its sequence, and takes its lock, if either was lost. No signal ends
+    /// that: the sequence goes on to its end.
+    pub(crate) async fn keep_ready<T: Transport>(
+        &mut self,
+        node: &NodeContext<T>,
+        item: WorkItem,
+    ) -> Result<(), WorkItemEnd> {
+        node.connect(item).await?;
+        self.take(node, item).await.map_err(not_started)
+    }
+
     /// Connects to the node again and takes its lock, after both were lost.
     pub(crate) async fn retake<T: Transport>(
         &mut self,

@@ -24,6 +24,8 @@ use crate::node::context::{NodeContext, within};
 use crate::node::discovery::DiscoveredNode;
 use crate::node::lock::{LockPolicy, NodeLock};
 use crate::node::signals::{RunSignals, wait_until_set};
+use crate::results::ResultBuilder;
+use crate::sequence;
 use ctl_event::{Failure, FailureKind, Outcome, Stage};
 use ctl_plan::{Plan, TaskIndex, Work};
 use ctl_transport::Transport;
@@ -54,6 +56,7 @@ impl<T: Transport> NodeWorker<T> {
         match item {
             // A batch may have changed something, so it handles the signals itself.
             WorkItem::Batch(node_batch) => self.batch(node_batch).await,
+            WorkItem::Item(item) => sequence::act(&self.node, item, &mut self.lock).await,
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) | WorkItem::Check(_) => {
                 // Before the first change there is nothing to finish, so the first signal drops the work. A check
                 // handles that one itself, and only the second signal drops it.
@@ -84,7 +87,7 @@ impl<T: Transport> NodeWorker<T> {
                 }
             }
             WorkItem::Check(node_batch) => gate::wait_at_node_gates(node, node_batch).await,
-            WorkItem::Batch(_) => WorkItemEnd::Done,
+            WorkItem::Batch(_) | WorkItem::Item(_) => WorkItemEnd::Done,
         }
     }
 
@@ -97,6 +100,7 @@ impl<T: Transport> NodeWorker<T> {
             Some(Work::Wait { goal, .. }) => wait::run(node, node_batch, *goal).await,
             Some(Work::Logs { tail, .. }) => logs::run(node, node_batch, *tail).await,
             Some(Work::Service { .. }) => change::change(node, node_batch, &mut memory.discovery, lock).await,
+            Some(Work::Sequence(_)) => sequence::prepare(node, node_batch, lock).await,
             Some(Work::Status { .. } | Work::Ping) | None => {
                 status::read(node, node_batch, memory, lock.is_guarded()).await
             }
@@ -123,7 +127,13 @@ impl<T: Transport> NodeWorker<T> {
             return Err(WorkItemEnd::of_failure(failure.clone()));
         }
         let mut inspection = found.inspect(&node.connection).await;
-        match self.lock.rehearse(node, &found.rescues(&node.connection)).await {
+        let mut rescues = found.rescues(&node.connection);
+        for (task, of_item) in self.item_plans() {
+            let of_item = found.in_plan(ResultBuilder { plan: Arc::new(of_item), index: 0 });
+            rescues.extend(of_item.rescues(&node.connection));
+            inspection.add_item(task, of_item.inspect(&node.connection).await);
+        }
+        match self.lock.rehearse(node, &rescues).await {
             Ok(()) => {}
             // The state that was read holds: its services may be up whatever its guard can do.
             Err(WorkItemEnd::Lost(outcome @ (Outcome::Failed | Outcome::TimedOut), failure)) => {
@@ -136,6 +146,21 @@ impl<T: Transport> NodeWorker<T> {
         let first = results.plan.steps.iter().find(|step| step.nodes.contains(&results.index));
         self.memory.discovery.set(first.map_or_else(TaskIndex::default, |step| step.task), found);
         Ok(inspection)
+    }
+
+    /// The plans of all items that change services of this node, each with the task of its sequence.
+    fn item_plans(&self) -> Vec<(TaskIndex, Plan)> {
+        let ResultBuilder { plan, index } = &self.node.results;
+        let tasks = plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
+        // A node that only counts towards the cap of a sequence is read for it too.
+        let is_meant = |task: TaskIndex| {
+            plan.steps.iter().any(|step| step.task == task && step.nodes.contains(index))
+                || plan.caps.iter().any(|cap| cap.task == task && cap.members.contains(index))
+        };
+        let items = tasks.filter(|(task, _)| is_meant(*task)).flat_map(|(task, sequence)| {
+            (0..sequence.items().len()).filter_map(move |item| Some((task, plan.of_item(task, item, *index)?)))
+        });
+        items.collect()
     }
 
     /// Takes nothing for granted that was read before, but for the versions of packages; the connection is kept.

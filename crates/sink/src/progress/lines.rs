@@ -59,6 +59,7 @@ impl ActivityBoard {
             | EventKind::NodeStarted { .. }
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
+            | EventKind::Item(_)
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }

@@ -121,6 +121,7 @@ impl Sink for ProgressSink {
             | EventKind::Progress { .. }
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
+            | EventKind::Item(_)
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Gate { .. }

@@ -119,6 +119,7 @@ impl Sink for PlainProgressSink {
             | EventKind::NodeStarted { .. }
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
+            | EventKind::Item(_)
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }

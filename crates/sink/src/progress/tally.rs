@@ -85,6 +85,7 @@ impl RunTally {
             EventKind::NodeStarted { .. }
             | EventKind::Inspected { .. }
             | EventKind::NodeFacts(_)
+            | EventKind::Item(_)
             | EventKind::LogLines(_)
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }

@@ -1,0 +1,217 @@
+//! What is left of a node's sequence, by the record of a run.
+//!
+//! Pure. Invariants: an item that is done and changes something is never done again; a command that was in flight, or
+//! whose end nobody saw, never runs again in a resumed run; services that were in flight are read first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ctl_event::{
+    CommandRun, Failure, FailureKind, ItemEvent, ItemLabel, ItemState, Outcome, Stage, TargetResult, TargetState,
+};
+use ctl_plan::{InFlightItem, ItemWork, Sequence, SequenceProgress};
+
+/// How far a node came in its sequence, and what is kept of that.
+#[derive(Debug, Default)]
+pub(super) struct NodeSequence {
+    /// The last state of each item, by its place.
+    states: BTreeMap<usize, ItemState>,
+}
+
+/// What is to be done about a sequence that did not come to its end.
+#[derive(Debug)]
+pub(super) enum SequenceRest {
+    /// It is done, or must not go on.
+    Ended(Vec<TargetResult>),
+    /// It goes on after this, and these results stand.
+    GoesOn(SequenceProgress, Vec<TargetResult>),
+}
+
+impl NodeSequence {
+    /// Takes in a record.
+    pub(super) fn note(&mut self, event: &ItemEvent) {
+        if let Some(item) = place(&event.label) {
+            self.states.insert(item, event.state);
+        }
+    }
+
+    /// Items that are done and must not be done again. Checks and waits are: they hold for what comes right after them.
+    fn done(&self, sequence: &Sequence) -> BTreeSet<usize> {
+        let acts = |item: usize| sequence.items().get(item).is_some_and(|item| item.work.acts());
+        let done = self.states.iter().filter(|(_, state)| **state == ItemState::Done).map(|(item, _)| *item);
+        done.filter(|item| acts(*item)).collect()
+    }
+
+    /// For a resumed run. `in_flight`: the targets of the node as they were before, if its controller was gone before the
+    /// node was finished.
+    pub(super) fn resume(
+        &self,
+        sequence: &Sequence,
+        results: &[TargetResult],
+        in_flight: Option<&Vec<TargetState>>,
+    ) -> SequenceRest {
+        let own = |item: usize| results.iter().filter(move |result| number(result) == Some(item));
+        let is_started = |(item, state): (&usize, &ItemState)| {
+            // Of services that were given up, too, the node knows what became of them.
+            let is_open = own(*item).any(|result| result.outcome == Outcome::Unknown);
+            (*state == ItemState::Started || is_open).then_some(*item)
+        };
+        let started = self.states.iter().find_map(is_started);
+        let was_cut = results.iter().any(|result| {
+            // What a failed item kept from running is final; what an interruption kept from running is not.
+            let kind = result.failure.as_ref().map(|failure| failure.kind);
+            result.outcome == Outcome::NotStarted && kind != Some(FailureKind::Gate)
+        });
+        if in_flight.is_none() && started.is_none() && !was_cut {
+            return SequenceRest::Ended(results.to_vec());
+        }
+        let mut progress = SequenceProgress { done: self.done(sequence), in_flight: None };
+        let is_kept = |result: &&TargetResult| {
+            let is_done = number(result).is_some_and(|item| progress.done.contains(&item) || Some(item) == started);
+            is_done && !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+        };
+        let mut kept: Vec<TargetResult> = results.iter().filter(is_kept).cloned().collect();
+        if let Some(item) = started {
+            match sequence.items().get(item).map(|item| &item.work) {
+                Some(ItemWork::Exec { .. }) => {
+                    kept.push(not_known(sequence, item, results));
+                    return SequenceRest::Ended(kept);
+                }
+                Some(ItemWork::Service { .. }) => {
+                    let done = own(item).filter(|result| result.outcome != Outcome::Unknown);
+                    let done = done.map(|result| (result.role.clone(), result.service.clone())).collect();
+                    progress.in_flight =
+                        Some(InFlightItem { item, done, before: in_flight.cloned().unwrap_or_default() });
+                }
+                Some(ItemWork::Check { .. } | ItemWork::Wait(_)) | None => {}
+            }
+        }
+        SequenceRest::GoesOn(progress, kept)
+    }
+
+    /// For another attempt, of which the results do not matter.
+    pub(super) fn retry(&self, sequence: &Sequence, results: &[TargetResult]) -> SequenceRest {
+        if !results.is_empty() && results.iter().all(|result| !result.outcome.is_bad()) {
+            return SequenceRest::Ended(results.to_vec());
+        }
+        SequenceRest::GoesOn(SequenceProgress { done: self.done(sequence), in_flight: None }, Vec::new())
+    }
+}
+
+/// The place of an item in its sequence.
+fn place(label: &ItemLabel) -> Option<usize> {
+    usize::try_from(label.item_number).ok()?.checked_sub(1)
+}
+
+fn number(result: &TargetResult) -> Option<usize> {
+    place(result.item.as_ref()?)
+}
+
+/// The result of a command that was in flight when its controller ended.
+fn not_known(sequence: &Sequence, item: usize, results: &[TargetResult]) -> TargetResult {
+    let own = results.iter().find(|result| number(result) == Some(item)).cloned();
+    let message = "it was running when its controller ended, and is not run again";
+    let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
+        .with_hint("it may have done some or all of its work; check the node");
+    own.unwrap_or_else(|| TargetResult {
+        failure: Some(failure),
+        command: Some(CommandRun::NOT_STARTED),
+        item: sequence
+            .items()
+            .get(item)
+            .map(|own| ItemLabel { item_number: u32::try_from(item + 1).unwrap_or(u32::MAX), item: own.name.clone() }),
+        ..TargetResult::new(String::new(), Outcome::Unknown)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ctl_plan::{ItemPlace, SequenceItem, ServiceVerb};
+    use ctl_select::ServicePattern;
+
+    /// drain, a check, a restart, and the return.
+    fn sequence() -> Sequence {
+        let item = |(name, work): (&str, ItemWork)| SequenceItem {
+            name: name.to_owned(),
+            place: ItemPlace::Node,
+            work,
+            timeout: None,
+        };
+        let exec = || ItemWork::Exec { command: "true".to_owned() };
+        let services = vec![ServicePattern::parse("x").expect("a name")];
+        let restart = ItemWork::Service { verb: ServiceVerb::Restart, services, policy: Default::default() };
+        let check =
+            ItemWork::Check { command: "true".to_owned(), until: None, interval: std::time::Duration::from_secs(1) };
+        Sequence::new([("drain", exec()), ("quiet", check), ("restart", restart), ("return", exec())].map(item).into())
+    }
+
+    fn label(item: usize) -> ItemLabel {
+        let name = sequence().items()[item].name.clone();
+        ItemLabel { item_number: u32::try_from(item).expect("a small number") + 1, item: name }
+    }
+
+    fn states(states: &[ItemState]) -> NodeSequence {
+        let mut node = NodeSequence::default();
+        for (item, state) in states.iter().enumerate() {
+            node.note(&ItemEvent { batch: 1, node: "n".to_owned(), label: label(item), state: *state });
+        }
+        node
+    }
+
+    fn result(item: usize, outcome: Outcome, kind: Option<FailureKind>) -> TargetResult {
+        let failure = kind.map(|kind| Failure::new(Stage::Act, kind, "x"));
+        TargetResult { item: Some(label(item)), failure, ..TargetResult::new("n", outcome) }
+    }
+
+    const DONE: ItemState = ItemState::Done;
+    const STARTED: ItemState = ItemState::Started;
+
+    fn goes_on(rest: SequenceRest) -> (SequenceProgress, Vec<TargetResult>) {
+        let SequenceRest::GoesOn(progress, kept) = rest else { panic!("{rest:?}") };
+        (progress, kept)
+    }
+
+    #[test]
+    fn what_is_done_is_not_repeated_but_checks_are() {
+        let results = [result(0, Outcome::Changed, None), result(1, Outcome::Ok, None)];
+        let rest = states(&[DONE, DONE]).resume(&sequence(), &results, Some(&Vec::new()));
+        let (progress, kept) = goes_on(rest);
+        assert_eq!(progress, SequenceProgress { done: BTreeSet::from([0]), in_flight: None });
+        assert_eq!(kept, results[..1]);
+    }
+
+    #[test]
+    fn services_in_flight_are_read_and_a_command_is_not_run_again() {
+        let mut done = result(2, Outcome::Changed, None);
+        done.service = Some("x:0".to_owned());
+        let (progress, kept) =
+            goes_on(states(&[DONE, DONE, STARTED]).resume(&sequence(), &[done.clone()], Some(&Vec::new())));
+        let in_flight = progress.in_flight.expect("an item in flight");
+        assert_eq!((in_flight.item, in_flight.done.len(), kept), (2, 1, vec![done]));
+        let ended = states(&[DONE, DONE, DONE, STARTED]).resume(&sequence(), &[], Some(&Vec::new()));
+        let SequenceRest::Ended(kept) = ended else { panic!("{ended:?}") };
+        assert_eq!(
+            kept.iter().map(|own| (own.outcome, own.item.clone())).collect::<Vec<_>>(),
+            [(Outcome::Unknown, Some(label(3)))]
+        );
+    }
+
+    #[test]
+    fn a_failure_is_final_for_a_resume_and_not_for_a_retry() {
+        let failed = [
+            result(0, Outcome::Changed, None),
+            result(1, Outcome::Failed, Some(FailureKind::Gate)),
+            result(2, Outcome::NotStarted, Some(FailureKind::Gate)),
+        ];
+        let node = states(&[DONE, ItemState::Failed]);
+        assert!(matches!(node.resume(&sequence(), &failed, None), SequenceRest::Ended(kept) if kept == failed));
+        let (progress, _) = goes_on(node.retry(&sequence(), &failed));
+        assert_eq!(progress.done, BTreeSet::from([0]));
+        // What a lost journal kept from running goes on.
+        let cut = [result(0, Outcome::Changed, None), result(1, Outcome::NotStarted, Some(FailureKind::Interrupted))];
+        let (progress, _) = goes_on(states(&[DONE]).resume(&sequence(), &cut, None));
+        assert_eq!(progress.done, BTreeSet::from([0]));
+        let all = [result(0, Outcome::Changed, None)];
+        assert!(matches!(states(&[DONE]).retry(&sequence(), &all), SequenceRest::Ended(_)));
+    }
+}

@@ -1,0 +1,201 @@
+//! A node's own sequence, as data: what `each:` of a rollout step lists.
+//!
+//! Here live [`Sequence`] and [`SequenceItem`]. Pure. Invariants: the names of the items of a rollout file's sequence
+//! differ, and there is at least one. An item that changes services is done as a step of services is: `item_plan.rs` makes
+//! the plan for that.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::action::ServiceVerb;
+use super::policy::Policy;
+use super::targets::TargetName;
+use ctl_event::TargetState;
+use ctl_select::ServicePattern;
+
+/// Most items of a sequence.
+pub const MAX_ITEMS: usize = 100;
+
+/// What is done on one node, in order, before it counts as done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    items: Vec<SequenceItem>,
+    /// The services of all items.
+    services: Vec<ServicePattern>,
+}
+
+impl Sequence {
+    /// A sequence of these items.
+    #[must_use]
+    pub fn new(items: Vec<SequenceItem>) -> Self {
+        let mut services: Vec<ServicePattern> = Vec::new();
+        for service in items.iter().flat_map(|item| item.work.services()) {
+            if !services.contains(service) {
+                services.push(service.clone());
+            }
+        }
+        Self { items, services }
+    }
+
+    /// Its items, in order.
+    #[must_use]
+    pub fn items(&self) -> &[SequenceItem] {
+        &self.items
+    }
+
+    /// The services of all items.
+    #[must_use]
+    pub fn services(&self) -> &[ServicePattern] {
+        &self.services
+    }
+
+    /// The verbs of its items.
+    pub fn verbs(&self) -> impl Iterator<Item = ServiceVerb> {
+        self.items.iter().filter_map(
+            |item| {
+                if let ItemWork::Service { verb, .. } = item.work { Some(verb) } else { None }
+            },
+        )
+    }
+}
+
+/// One item of a sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceItem {
+    /// Its name, in one line; unique in the sequence.
+    pub name: String,
+    /// Where it runs.
+    pub place: ItemPlace,
+    /// What it does.
+    pub work: ItemWork,
+    /// Its time; none leaves it to the step, the node and the program.
+    pub timeout: Option<Duration>,
+}
+
+/// Where an item runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ItemPlace {
+    /// On the node that the sequence is of.
+    #[default]
+    Node,
+    /// On the machine that `ctl` runs on.
+    Controller,
+}
+
+impl ItemPlace {
+    /// Its name in a rollout file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Controller => "controller",
+        }
+    }
+}
+
+/// What an item does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemWork {
+    /// Change services of the node.
+    Service {
+        /// How.
+        verb: ServiceVerb,
+        /// Which; at least one.
+        services: Vec<ServicePattern>,
+        /// Its gates.
+        policy: Policy,
+    },
+    /// Run a command once.
+    Exec {
+        /// Text for the shell.
+        command: String,
+    },
+    /// Run a command until it exits 0.
+    Check {
+        /// Text for the shell.
+        command: String,
+        /// For how long; none runs it once.
+        until: Option<Duration>,
+        /// Between two attempts.
+        interval: Duration,
+    },
+    /// Wait.
+    Wait(Duration),
+}
+
+impl ItemWork {
+    /// Its name in a plan.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Service { verb, .. } => verb.as_str(),
+            Self::Exec { .. } => "exec",
+            Self::Check { .. } => "check",
+            Self::Wait(_) => "wait",
+        }
+    }
+
+    /// Whether it changes something, so that it must not be repeated once it is done. The others only hold up what comes
+    /// after them.
+    #[must_use]
+    pub const fn acts(&self) -> bool {
+        matches!(self, Self::Service { .. } | Self::Exec { .. })
+    }
+
+    /// The services that it changes.
+    #[must_use]
+    pub fn services(&self) -> &[ServicePattern] {
+        if let Self::Service { services, .. } = self { services } else { &[] }
+    }
+
+    /// The command that it runs.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        match self {
+            Self::Exec { command } | Self::Check { command, .. } => Some(command),
+            Self::Service { .. } | Self::Wait(_) => None,
+        }
+    }
+}
+
+/// How far a node came in its sequence before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SequenceProgress {
+    /// Items that are done, and must not be done again.
+    pub done: BTreeSet<usize>,
+    /// An item that changes services and was in flight: what it has done is read from the node.
+    pub in_flight: Option<InFlightItem>,
+}
+
+/// An item that was in flight when its controller ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlightItem {
+    /// Its place in the sequence.
+    pub item: usize,
+    /// Its targets that have a result.
+    pub done: BTreeSet<TargetName>,
+    /// Its targets as they were before.
+    pub before: Vec<TargetState>,
+}
+
+impl fmt::Display for ItemWork {
+    /// As a plan shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service { verb, services, .. } => {
+                f.write_str(verb.as_str())?;
+                services.iter().try_for_each(|service| write!(f, " {}", service.as_str()))
+            }
+            Self::Exec { command } => write!(f, "exec: {command}"),
+            Self::Check { command, until: None, .. } => write!(f, "check: {command}"),
+            Self::Check { command, until: Some(until), interval } => {
+                let (until, interval) = (format_duration(*until), format_duration(*interval));
+                write!(f, "check: {command} (every {interval}, for up to {until})")
+            }
+            Self::Wait(time) => write!(f, "wait {}", format_duration(*time)),
+        }
+    }
+}

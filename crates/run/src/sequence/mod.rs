@@ -1,0 +1,192 @@
+//! One item of a node's sequence, done by the worker of the node.
+//!
+//! Here lives [`act`]; `command.rs` runs the commands of items, on the node or on the controller (`local.rs`), with what
+//! `environment.rs` gives them. An item that changes services is a batch of its own on this node (`action/change.rs`).
+//! Invariants: the node is locked while an item runs; a command runs once, a check until it exits 0; the dispatcher has
+//! recorded the start of an item before it comes here. Start reading at [`act`].
+
+mod command;
+mod environment;
+mod local;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use self::command::ItemCommand;
+use crate::action::{change, exec};
+use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerUpdate};
+use crate::node::context::{ItemReporter, NodeContext, within};
+use crate::node::discovery::DiscoveryCache;
+use crate::node::lock::NodeLock;
+use crate::node::signals::wait_until_set;
+use crate::results::{self, ResultBuilder};
+use ctl_event::{ActivityPhase, CommandRun, Failure, FailureKind, Outcome, PhaseKind, Stage, TargetResult};
+use ctl_plan::{ItemWork, Plan, SequenceItem};
+use ctl_transport::Transport;
+
+/// Makes a node ready for its sequence: connected to, and locked.
+pub(crate) async fn prepare<T: Transport>(
+    node: &NodeContext<T>,
+    node_batch: NodeBatch,
+    lock: &mut NodeLock,
+) -> WorkItemEnd {
+    let item = WorkItem::Batch(node_batch);
+    let Err(end) = lock.make_ready(node, item).await else { return WorkItemEnd::Done };
+    if let WorkItemEnd::Lost(outcome, failure) = &end {
+        node.send_results(item, node.results.as_requested(node_batch, *outcome, failure)).await;
+    }
+    end
+}
+
+/// Does an item. What it sends no result for, the dispatcher has one for.
+pub(crate) async fn act<T: Transport>(node: &NodeContext<T>, visit: ItemVisit, lock: &mut NodeLock) -> WorkItemEnd {
+    let plan = Arc::clone(&node.results.plan);
+    let task = plan.task_of(visit.visit.step);
+    let sequence = task.and_then(|task| task.work.sequence());
+    let Some(own) = sequence.and_then(|sequence| sequence.items().get(visit.item)) else { return WorkItemEnd::Broken };
+    // A connection that was lost between two items took the lock with it. A sequence that has started goes on after a
+    // first signal, so that one does not end this.
+    if let Err(end) = lock.keep_ready(node, WorkItem::Item(visit)).await {
+        return end;
+    }
+    let work = ItemRun { node, visit, own, lock: &*lock, plan: &plan };
+    match &own.work {
+        ItemWork::Exec { command } => work.exec(command).await,
+        ItemWork::Check { command, until, interval } => work.check(command, *until, *interval).await,
+        ItemWork::Wait(time) => work.wait(*time).await,
+        ItemWork::Service { .. } => return services(node, visit, lock, &plan).await,
+    }
+    WorkItemEnd::Done
+}
+
+/// An item that is running.
+struct ItemRun<'a, T: Transport> {
+    node: &'a NodeContext<T>,
+    visit: ItemVisit,
+    own: &'a SequenceItem,
+    lock: &'a NodeLock,
+    plan: &'a Plan,
+}
+
+impl<T: Transport> ItemRun<'_, T> {
+    fn item(&self) -> WorkItem {
+        WorkItem::Item(self.visit)
+    }
+
+    fn result(&self, outcome: Outcome) -> TargetResult {
+        results::of_item(self.plan, self.visit, outcome)
+    }
+
+    /// Time for one run of its command.
+    fn time(&self) -> Duration {
+        self.own.timeout.unwrap_or(self.node.timeout(self.visit.visit))
+    }
+
+    async fn send(&self, began: Instant, mut result: TargetResult) {
+        result.duration_ms = u64::try_from(began.elapsed().as_millis()).ok();
+        self.node.send_results(self.item(), [result]).await;
+    }
+
+    /// From here on it may have changed something.
+    async fn begin(&self) {
+        let key = TargetKey::of(&self.result(Outcome::Ok));
+        self.node.send(self.item(), WorkerUpdate::Begun(key)).await;
+    }
+
+    fn command<'b>(&'b self, text: &'b str) -> ItemCommand<'b, T> {
+        let environment = environment::of(self.node, self.visit.visit, self.lock.owner());
+        ItemCommand { node: self.node, place: self.own.place, text, environment, time: self.time() }
+    }
+
+    async fn exec(&self, text: &str) {
+        let began = Instant::now();
+        self.begin().await;
+        self.node.show(self.item(), within(self.own.name.as_str(), self.time())).await;
+        let mut give_up = self.node.signals.give_up.clone();
+        let command = self.command(text);
+        let ended = command.run(wait_until_set(&mut give_up)).await;
+        let mut result = self.result(Outcome::Changed);
+        match ended {
+            Ok(ended) => result = exec::judged(result, ended, &command.access()),
+            Err(failure) => (result.outcome, result.failure) = (Outcome::Failed, Some(failure)),
+        }
+        result.command.get_or_insert(CommandRun::NOT_STARTED);
+        self.send(began, result).await;
+    }
+
+    /// Runs a check until it exits 0, its time is over, or the run gives up.
+    async fn check(&self, text: &str, until: Option<Duration>, interval: Duration) {
+        let began = Instant::now();
+        let limit = until.unwrap_or_default();
+        self.begin().await;
+        self.node.show(self.item(), within(self.own.name.as_str(), until.unwrap_or(self.time()))).await;
+        let mut give_up = self.node.signals.give_up.clone();
+        let command = self.command(text);
+        let said = loop {
+            let Some(said) = command.failure(wait_until_set(&mut give_up)).await else {
+                return self.send(began, self.result(Outcome::Ok)).await;
+            };
+            // The last attempt may begin when the time is over, but none after it.
+            if began.elapsed() >= limit || *self.node.signals.give_up.borrow() {
+                break said;
+            }
+            let phase = ActivityPhase::wait(PhaseKind::Gate, said).within(began.elapsed(), limit);
+            self.node.show(self.item(), phase).await;
+            tokio::select! {
+                () = sleep(interval.min(limit.saturating_sub(began.elapsed()))) => {}
+                () = wait_until_set(&mut give_up) => {}
+            }
+        };
+        let tried = until.map(|_| format!(" for {:.1} s", began.elapsed().as_secs_f64())).unwrap_or_default();
+        let message = format!("{said}{}", if tried.is_empty() { tried } else { format!(" (tried{tried})") });
+        let failure = Failure::new(Stage::Verify, FailureKind::Gate, message)
+            .with_hint("check the node, or run the check by hand; `until` gives it more time");
+        self.send(began, TargetResult { failure: Some(failure), ..self.result(Outcome::Failed) }).await;
+    }
+
+    async fn wait(&self, time: Duration) {
+        let began = Instant::now();
+        let phase = ActivityPhase::wait(PhaseKind::Pause, self.own.name.as_str()).within(Duration::ZERO, time);
+        self.node.show(self.item(), phase).await;
+        let mut give_up = self.node.signals.give_up.clone();
+        let result = tokio::select! {
+            () = sleep(time) => self.result(Outcome::Ok),
+            () = wait_until_set(&mut give_up) => {
+                let failure = Failure::new(Stage::Act, FailureKind::Interrupted, "the run was interrupted while it waited");
+                TargetResult { failure: Some(failure), ..self.result(Outcome::Unknown) }
+            }
+        };
+        self.send(began, result).await;
+    }
+}
+
+/// Changes services as a batch does, one role after the other.
+async fn services<T: Transport>(
+    node: &NodeContext<T>,
+    visit: ItemVisit,
+    lock: &mut NodeLock,
+    whole: &Plan,
+) -> WorkItemEnd {
+    let NodeBatch { step, batch, node: index, batched } = visit.visit;
+    let task = whole.steps.get(step).map(|step| step.task).unwrap_or_default();
+    let Some(plan) = whole.of_item(task, visit.item, index).map(Arc::new) else { return WorkItemEnd::Broken };
+    let label = results::of_item(whole, visit, Outcome::Ok).item;
+    let is_bad = Arc::new(AtomicBool::new(false));
+    let reporter = ItemReporter { item: WorkItem::Item(visit), label, is_bad: Arc::clone(&is_bad) };
+    // The item's plan has this node alone.
+    let own = node.of_item(ResultBuilder { plan: Arc::clone(&plan), index: 0 }, reporter);
+    // The items before it may have changed what the supervisords list.
+    let mut discovery = DiscoveryCache::default();
+    for step in plan.steps.indexed().map(|(step, _)| step) {
+        let end = change::change(&own, NodeBatch { step, batch, node: 0, batched }, &mut discovery, lock).await;
+        // The next role depends on the one before it.
+        if end != WorkItemEnd::Done || is_bad.load(Relaxed) {
+            return end;
+        }
+    }
+    WorkItemEnd::Done
+}
