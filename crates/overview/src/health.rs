@@ -1,5 +1,7 @@
 //! The health of one target.
 
+use std::borrow::Cow;
+
 use ctl_event::{Failure, FailureKind, FunctionalStatus, Outcome, ProcessState, TargetResult};
 
 /// The health of a target, from healthy to worst.
@@ -147,7 +149,8 @@ impl HealthReason {
 
     /// The same reason with different details.
     pub(super) fn with(&self, why: &str) -> String {
-        match (self.kind, why) {
+        // Only now: reasons that differ in the time alone are one before.
+        match (self.kind, with_clock(why).as_ref()) {
             _ if self.word.is_empty() => why.to_owned(),
             (None, "") => self.word.clone(),
             (None, why) => format!("{} ({why})", self.word),
@@ -161,6 +164,19 @@ impl std::fmt::Display for HealthReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.with(&self.why))
     }
+}
+
+/// The months as supervisord writes them.
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A time that supervisord wrote (`Mar 01 07:12 AM`), with whose clock that is: it has no zone, and the node's may be
+/// another than that of the reader. Any other text as it is.
+#[must_use]
+pub fn with_clock(message: &str) -> Cow<'_, str> {
+    let words: Vec<&str> = message.split(' ').collect();
+    let is_time = matches!(words.as_slice(), [month, day, time, half]
+        if MONTHS.contains(month) && day.parse::<u8>().is_ok() && time.contains(':') && matches!(*half, "AM" | "PM"));
+    if is_time { Cow::Owned(format!("{message} on the node's clock")) } else { Cow::Borrowed(message) }
 }
 
 /// Strips the instance's name from the front of a message, since the output already shows it.
@@ -256,7 +272,7 @@ mod tests {
             (with(S::Starting, Some("initializing")), "STARTING"),
             (
                 TargetResult { message: "Mar 01 07:12 AM".to_owned(), ..with(S::Stopped, None) },
-                "STOPPED (Mar 01 07:12 AM)",
+                "STOPPED (Mar 01 07:12 AM on the node's clock)",
             ),
             (why(TargetResult { message: "x".to_owned(), ..with(S::Stopped, None) }, ""), "STOPPED (x)"),
             (

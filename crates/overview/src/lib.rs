@@ -17,7 +17,7 @@ mod roles;
 mod tests;
 
 pub use self::fold::Overview;
-pub use self::health::{TargetHealth, reason};
+pub use self::health::{TargetHealth, reason, with_clock};
 pub use self::issue::ClusterIssue;
 pub use self::outliers::{Oddity, Outlier};
 pub use self::roles::{NodeRoles, RoleSummary};

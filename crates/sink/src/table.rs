@@ -15,7 +15,7 @@ use super::footer::notes;
 use super::grid::{CellPaint, Grid, GridCell};
 use super::{Sink, SinkError, hint, text};
 use ctl_event::{FunctionalStatus, Ledger, Outcome, ProcessState, RunEvent, TargetResult};
-use ctl_overview::TargetHealth;
+use ctl_overview::{TargetHealth, with_clock};
 
 /// Folding starts above this number of rows, unless the user decides otherwise.
 const FOLD_PAST: usize = 32;
@@ -325,7 +325,8 @@ fn message(result: &TargetResult) -> String {
     let failure = result.failure.as_ref().map(|failure| format!("{}: {}", failure.kind, failure.message));
     // A result may have its reason as its message, too, such as one that ended as expected.
     let reason = result.functional_reason.as_ref().filter(|reason| **reason != result.message);
-    let told = [failure.as_ref(), reason, Some(&result.message)].into_iter().flatten();
+    let own = with_clock(&result.message).into_owned();
+    let told = [failure.as_ref(), reason, Some(&own)].into_iter().flatten();
     let told: Vec<&str> = told.map(String::as_str).filter(|words| !words.is_empty()).collect();
     text::single_line(&told.join("; "))
 }
@@ -462,7 +463,7 @@ mod tests {
         insta::assert_snapshot!(show(TableOptions::default(), &events), @"
         NODE   ROLE       SERVICE             STATE                   PID   UPTIME  MESSAGE
         a6s02  analytics  contrail-collector  RUNNING                 4711  3d02h
-        a6s01  analytics  contrail-collector  EXITED                  -     -       Mar 01 07:12 AM
+        a6s01  analytics  contrail-collector  EXITED                  -     -       Mar 01 07:12 AM on the node's clock
         a6s02  analytics  contrail-api:0      RUNNING (initializing)  300   2h05m
         ---
         3 nodes, 4 results: 3 ok, 1 not_configured (0.8 s)
