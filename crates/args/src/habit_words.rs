@@ -97,7 +97,23 @@ pub(crate) fn without_kind_word(mut rest: Vec<String>) -> Vec<String> {
 
 /// Ansible's host pattern as a node set.
 pub(crate) fn node_pattern(pattern: &str) -> String {
-    pattern.replace(":!", "!").replace(":&", "&").replace(':', ",")
+    let parts = pattern.replace(":!", "!").replace(":&", "&").replace(':', ",");
+    parts.split(',').map(|part| glob_of_regex(part).unwrap_or_else(|| part.to_owned())).collect::<Vec<_>>().join(",")
+}
+
+/// The glob that means the same as a regular expression of Ansible's (`~web.*`), which holds from the start of a name; none
+/// for one that no glob can express.
+fn glob_of_regex(pattern: &str) -> Option<String> {
+    let regex = pattern.strip_prefix('~')?;
+    let (regex, end) = match regex.strip_suffix('$') {
+        Some(regex) => (regex, ""),
+        None => (regex, "*"),
+    };
+    let glob = regex.trim_start_matches('^').replace(".*", "*").replace("\\.", "\0");
+    // A single dot is any character, and the other signs are beyond globs.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_*\0".contains(c);
+    let glob = glob.chars().all(is_plain).then(|| glob.replace('\0', "."))?;
+    Some(format!("{}{end}", glob.trim_end_matches(if end.is_empty() { '\0' } else { '*' })))
 }
 
 /// `USER@NODE`, with the user split off if it is that of all nodes.
@@ -134,5 +150,26 @@ pub(crate) fn split_option(word: &str) -> (&str, Option<&str>) {
     match word.char_indices().nth(2) {
         Some((end, _)) if word.starts_with('-') && !is_whole => (&word[..end], Some(&word[end..])),
         _ => (word, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_of_ansible_becomes_a_node_set() {
+        for (typed, expected) in [
+            ("web:&rack1:!w3", "web&rack1!w3"),
+            ("~web", "web*"),
+            ("~^web.*", "web*"),
+            ("~web.*1$", "web*1"),
+            ("~web\\.example\\.com$,db", "web.example.com,db"),
+            // Beyond globs: the node set is refused with what there is instead.
+            ("~(web|db).*", "~(web|db).*"),
+            ("~web.", "~web."),
+        ] {
+            assert_eq!(node_pattern(typed), expected, "{typed}");
+        }
     }
 }

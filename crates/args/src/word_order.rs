@@ -18,13 +18,26 @@ pub(crate) struct CommandWords<'c> {
 
 /// The words, without the program's name, in the order that the parser expects. `cli` has been built.
 pub fn arrange(cli: &Command, mut words: Vec<OsString>) -> Vec<OsString> {
-    let Some(found) = find_command(cli, &mut words) else { return words };
+    let Some(found) = find_command(cli, &mut words) else { return with_command_first(cli, words) };
     if found.command.get_name() == "exec"
         && let Some(start) = first_argument(found.command, &words, found.names)
         // An option behind the first word could belong to either side, so only plain words are taken for the command.
         && !words[start..].iter().any(|word| is_option(word))
     {
         words.insert(start, "--".into());
+    }
+    words
+}
+
+/// The words with the command before options that it does not have, but `status` has: the parser then says which command
+/// lacks which option. It refuses them either way.
+fn with_command_first(cli: &Command, mut words: Vec<OsString>) -> Vec<OsString> {
+    let Some(status) = cli.find_subcommand("status") else { return words };
+    let mut names = (0..words.len()).take_while(|at| words[*at] != "--");
+    if let Some(at) = names.find(|at| cli.find_subcommand(&words[*at]).is_some() && are_options(status, &words[..*at]))
+    {
+        let name = words.remove(at);
+        words.insert(0, name);
     }
     words
 }
@@ -161,6 +174,10 @@ mod tests {
             ("-w a exec uptime", "exec -w a -- uptime"),
             ("exec -y uname", "exec -y -- uname"),
             ("exec -- uptime -p", "exec -- uptime -p"),
+            // Refused with the name of the command.
+            ("-o json init x", "init -o json x"),
+            ("-w a nodeset fold b", "nodeset -w a fold b"),
+            ("--output=json man", "man --output=json"),
             // Left to the parser.
             ("--json status", "--json status"),
             ("-w status", "-w status"),

@@ -175,10 +175,19 @@ impl From<SshConfigError> for CliError {
     }
 }
 
+/// The hint for a pattern of Ansible's that begins with `~`.
+const NO_REGEX: &str = "a regular expression (`~`) is no node set: use a glob such as 'web*', node[01-40], or @GROUP";
+
 impl From<SelectError> for CliError {
     fn from(error: SelectError) -> Self {
         match &error {
+            SelectError::Pattern { option, pattern, error } if error.hint().is_none() && pattern.starts_with('~') => {
+                Self { hint: Some(NO_REGEX.to_owned()), ..pattern_error(option, pattern, error) }
+            }
             SelectError::Pattern { option, pattern, error } => pattern_error(option, pattern, error),
+            SelectError::Nodes { nodes, hint: None, .. } if nodes.starts_with('~') => {
+                Self::usage(error.to_string()).with_hint(NO_REGEX)
+            }
             SelectError::Role { hint, .. } => Self::usage(error.to_string()).with_hint(hint),
             SelectError::Nodes { hint, .. } => Self::usage(error.to_string())
                 .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned())),

@@ -103,6 +103,10 @@ fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliErro
                 // Two letters apart at most: anything else is probably a service.
                 ACTIONS.into_iter().min_by_key(distance).filter(|verb| distance(verb) <= 2)
             });
+            if words.iter().any(|word| word == "signal") {
+                return Err(CliError::usage("`signal` is no action here: supervisord delivers signals only since 3.2")
+                    .with_hint("`ctl signal HUP NAME` shows how to use the supervisorctl of the nodes"));
+            }
             let error = CliError::usage(format!("no action given: expected one of {actions} after the services"));
             Err(match near {
                 Some(verb) => error.with_hint(format!("did you mean {}?", name(verb))),

@@ -214,7 +214,9 @@ fn runs(start: &str, is_wanted: impl Fn(&RunSummary) -> bool) -> Vec<CompletionC
     let mut all: Vec<_> = (wanted.iter())
         .filter(|run| run.run.starts_with(start))
         .map(|run| {
-            let what = run.services.iter().map(String::as_str).chain(run.action.as_deref());
+            // Of a command without services, the action is its name.
+            let action = run.action.as_deref().filter(|action| *action != run.command);
+            let what = run.services.iter().map(String::as_str).chain(action);
             let what = what.fold(run.command.clone(), |all, word| format!("{all} {word}"));
             candidate("", &run.run, &text::single_line(&format!("{what} ({})", run.state.as_str())), "run")
         })
