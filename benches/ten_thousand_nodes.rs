@@ -203,7 +203,7 @@ fn access(nodes: usize) -> Vec<NodeAccess> {
             min_rsa_bits: 1024,
         }),
         algorithms: Arc::default(),
-        keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
+        keepalive: Keepalive { interval: Duration::from_secs(10), count: 3, when_idle: false },
         connect_timeout: Duration::from_secs(5),
         retries: 0,
         keep: None,

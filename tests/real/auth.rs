@@ -78,7 +78,7 @@ fn endpoint(cluster: &Cluster, login: LoginSettings) -> Endpoint {
             min_rsa_bits: 1024,
         }),
         algorithms: Arc::default(),
-        keepalive: Keepalive { interval: Duration::ZERO, count: 0 },
+        keepalive: Keepalive { interval: Duration::ZERO, count: 0, when_idle: false },
         connect_timeout: Duration::from_secs(30),
         retries: 0,
         keep: None,

@@ -431,7 +431,7 @@ impl Fixture {
             },
             host_keys: Arc::new(settings),
             algorithms: Arc::new(AlgorithmLists::default()),
-            keepalive: Keepalive { interval: Duration::from_secs(15), count: 3 },
+            keepalive: Keepalive { interval: Duration::from_secs(15), count: 3, when_idle: false },
             connect_timeout: Duration::from_secs(30),
             retries: 0,
             keep: None,

@@ -95,7 +95,7 @@ fn endpoint(cluster: &Cluster, node: &str, allowed: Allowed<'_>) -> Endpoint {
             macs: list(allowed.macs),
             accepted: None,
         }),
-        keepalive: Keepalive { interval: Duration::ZERO, count: 0 },
+        keepalive: Keepalive { interval: Duration::ZERO, count: 0, when_idle: false },
         connect_timeout: Duration::from_secs(60),
         retries: 0,
         keep: None,

@@ -14,24 +14,35 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 /// The longest message in JSON, in bytes.
 const LONGEST_MESSAGE: u32 = 16 << 20;
 
-/// Room for most messages, so that they are not copied as they grow.
-const USUAL_MESSAGE: usize = 16 << 10;
-
 /// The longest piece of a command's streams, in bytes.
 pub(crate) const LONGEST_PIECE: usize = 64 << 10;
 
 /// Sends a message.
 pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_MESSAGE));
-    bytes.extend([0; 4]);
-    serde_json::to_writer(&mut *bytes, message)?;
-    let length = u32::try_from(bytes.len() - 4).ok().filter(|&length| length <= LONGEST_MESSAGE);
+    // Counted first: bytes that grow are copied, and leave a copy of the secret in them behind.
+    let mut counted = ByteCount(0);
+    serde_json::to_writer(&mut counted, message)?;
+    let length = u32::try_from(counted.0).ok().filter(|&length| length <= LONGEST_MESSAGE);
     let length = length.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a message is too long"))?;
     // One write, so that the other end wakes up once.
-    for (place, byte) in bytes.iter_mut().zip(length.to_be_bytes()) {
-        *place = byte;
-    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(counted.0 + 4));
+    bytes.extend(length.to_be_bytes());
+    serde_json::to_writer(&mut *bytes, message)?;
     stream.write_all(&bytes).await
+}
+
+/// Counts what is written.
+struct ByteCount(usize);
+
+impl io::Write for ByteCount {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Receives a message; none if the other end has closed the stream. Not to be dropped before it is done.

@@ -244,18 +244,22 @@ impl ConnectionHolder {
         };
         let (session, is_reused) = (Arc::clone(&kept.session), kept.is_reused);
         let (uses, in_use) = watch::channel(());
-        let attached = AttachedSession { opened_before: session.channels_opened(), kept, in_use };
+        let attached = Arc::new(AttachedSession { opened_before: session.channels_opened(), kept, in_use });
         let number = self.number();
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(attached));
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::clone(&attached));
         let ended = match send(&mut stream, &HolderReply::Attached { session: number, is_reused }).await {
             Ok(()) => {
                 tokio::select! {
                     () = session.ended() => send(&mut stream, &HolderReply::Failed(session.loss())).await,
+                    () = attached.kept.watch(endpoint.keepalive) => {
+                        send(&mut stream, &HolderReply::Failed(session.loss())).await
+                    }
                     () = closed(&mut stream) => Ok(()),
                 }
             }
             Err(error) => Err(error),
         };
+        drop(attached);
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         // The channels of this command over the connection end with it.
         drop(uses);

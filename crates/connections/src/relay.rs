@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use ctl_transport::{OutputPiece, RemoteCommand, Session, SshCommand, SshSession, TransportError};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -16,6 +16,9 @@ use crate::protocol::{ChannelRequest, HolderReply, piece};
 
 /// Pieces of input that wait for the node to take them.
 const INPUT_AHEAD: usize = 4;
+
+/// The most that is read at once: several answers of a supervisord. A buffer for each direction of each channel.
+const READ_AT_ONCE: usize = 4 << 10;
 
 /// How long a node may take to take the input of a command that nobody waits for any longer.
 const LAST_INPUT: Duration = Duration::from_secs(3);
@@ -63,25 +66,30 @@ pub(crate) async fn channel(
 async fn carry_bytes(opened: impl AsyncRead + AsyncWrite, stream: &mut UnixStream) -> io::Result<()> {
     let (mut from_node, mut to_node) = tokio::io::split(opened);
     let (mut from_command, mut to_command) = stream.split();
-    let mut sending = Box::pin(tokio::io::copy(&mut from_command, &mut to_node));
+    let mut from_command = BufReader::with_capacity(READ_AT_ONCE, &mut from_command);
+    let mut sending = Box::pin(tokio::io::copy_buf(&mut from_command, &mut to_node));
     tokio::select! {
         sent = &mut sending => {
             drop(sending);
             end_stream(&mut from_node, &mut to_node).await;
             return sent.map(drop);
         }
-        received = tokio::io::copy(&mut from_node, &mut to_command) => received?,
+        received = receive_all(&mut from_node, &mut to_command) => received?,
     };
     to_command.shutdown().await?;
     // Closing a stream with unread bytes in it would take away what the other end has not read yet.
     sending.await.map(drop)
 }
 
+async fn receive_all(from_node: impl AsyncRead + Unpin, to_command: &mut (impl AsyncWrite + Unpin)) -> io::Result<u64> {
+    tokio::io::copy_buf(&mut BufReader::with_capacity(READ_AT_ONCE, from_node), to_command).await
+}
+
 /// Ends the command's side and lets the node close the channel, if it does so soon: see [`SshCommand::finish`].
 async fn end_stream(from_node: &mut (impl AsyncRead + Unpin), to_node: &mut (impl AsyncWrite + Unpin)) {
     let ended = async {
         to_node.shutdown().await?;
-        tokio::io::copy(from_node, &mut tokio::io::sink()).await
+        receive_all(from_node, &mut tokio::io::sink()).await
     };
     if let Ok(Ok(_)) = tokio::time::timeout(LAST_INPUT, ended).await {
         // The end of the stream comes right before the close of the channel, which the library reads meanwhile.

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ctl_transport::{
-    BastionSource, ConnectFurther, Endpoint, KeepSettings, ProxyRoute, Session, SshSession, Transport, TransportError,
+    BastionSource, ConnectFurther, Endpoint, KeepSettings, Keepalive, ProxyRoute, Session, SshSession, Transport,
+    TransportError,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -49,6 +50,16 @@ fn without_patience(endpoint: &Endpoint) -> Endpoint {
     Endpoint { proxy, connect_timeout: Duration::ZERO, retries: 0, keep: None, ..endpoint.clone() }
 }
 
+/// The endpoint as the holder connects to it: without keepalives of the connection's own, unless the user has asked for
+/// them. One that nobody uses costs nothing then; one in use is watched by [`KeptSession::watch`].
+fn held(endpoint: &Endpoint) -> Endpoint {
+    let mut held = endpoint.clone();
+    if !held.keepalive.when_idle {
+        held.keepalive.interval = Duration::ZERO;
+    }
+    held
+}
+
 /// Why a connection is looked up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SessionLookup {
@@ -66,6 +77,21 @@ pub(crate) struct KeptSession {
 }
 
 impl KeptSession {
+    /// Closes the connection once its peer has died silently, and ends then.
+    pub(crate) async fn watch(&self, keepalive: Keepalive) {
+        let Keepalive { interval, count, when_idle } = keepalive;
+        // Without an interval nobody asks, and with `when_idle` the connection does it itself.
+        if interval.is_zero() || when_idle {
+            return std::future::pending().await;
+        }
+        // It is closed after `interval` × `count`, the silence before the question included; 0 is never, as with OpenSSH.
+        let patience = if count == 0 { Duration::MAX } else { interval.saturating_mul(count.saturating_sub(1).max(1)) };
+        while !self.session.is_dead() {
+            tokio::time::sleep(interval).await;
+            self.session.check(patience).await;
+        }
+    }
+
     /// Counts a channel until the result is dropped.
     pub(crate) fn count_channel(&self) -> impl Drop + use<> {
         self.entry.channels.fetch_add(1, Ordering::Relaxed);
@@ -161,7 +187,8 @@ impl ConnectionTable {
         let bastions = || -> Arc<dyn BastionSource> {
             Arc::new(KeptBastions { table: Arc::downgrade(self), client: Arc::downgrade(client) })
         };
-        let connected = async { client.transport(bastions).await?.connect(endpoint).await }.await;
+        let held = held(endpoint);
+        let connected = async { client.transport(bastions).await?.connect(&held).await }.await;
         let session = match connected {
             Ok(session) => session,
             Err(error) => {
@@ -374,7 +401,7 @@ impl TableEntry {
 
 /// The function that makes a further connection to the same node, with the secrets of a command that uses it.
 fn further_connection(table: &Arc<ConnectionTable>, entry: &Arc<TableEntry>, endpoint: &Endpoint) -> ConnectFurther {
-    let (table, entry, endpoint) = (Arc::downgrade(table), Arc::downgrade(entry), Arc::new(endpoint.clone()));
+    let (table, entry, endpoint) = (Arc::downgrade(table), Arc::downgrade(entry), Arc::new(held(endpoint)));
     Box::new(move || {
         let (client, table, endpoint) = (entry.upgrade()?.client()?, table.clone(), Arc::clone(&endpoint));
         let connecting = async move {

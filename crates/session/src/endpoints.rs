@@ -36,7 +36,7 @@ use ctl_transport::{
 const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that has died without a word is noticed after half a minute.
-const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(10), count: 3 };
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(10), count: 3, when_idle: false };
 /// More bastions on one way go round in a circle.
 const MOST_HOPS: usize = 8;
 /// So many refused keywords are shown.
@@ -559,6 +559,7 @@ fn keepalive(resolved: &ResolvedHost) -> Keepalive {
         // OpenSSH's default is never to ask, which would let a dead peer hold a run for hours.
         interval: if interval.origin == ConfigOrigin::Default { KEEPALIVE.interval } else { interval.value },
         count: if count.origin == ConfigOrigin::Default { KEEPALIVE.count } else { count.value },
+        when_idle: interval.origin != ConfigOrigin::Default,
     }
 }
 

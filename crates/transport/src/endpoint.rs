@@ -154,6 +154,8 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Unanswered keepalives after which it is given up.
     pub count: u32,
+    /// Whether a connection that is kept is asked also while no command uses it: where the user has set the interval.
+    pub when_idle: bool,
 }
 
 /// Endpoints for tests.
@@ -188,7 +190,7 @@ pub(super) mod fixtures {
                 min_rsa_bits: 1024,
             }),
             algorithms: Arc::default(),
-            keepalive: Keepalive { interval: Duration::from_secs(10), count: 3 },
+            keepalive: Keepalive { interval: Duration::from_secs(10), count: 3, when_idle: false },
             connect_timeout: Duration::from_millis(1500),
             retries: 1,
             keep: None,

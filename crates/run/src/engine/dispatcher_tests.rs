@@ -80,7 +80,13 @@ fn node(name: &str, roles: &[&str]) -> SelectedNode {
 }
 
 /// `steps` are the nodes of each role, in order.
-fn plan_of(nodes: usize, watched: usize, steps: &[(&str, Vec<usize>)], action: Action, policy: Policy) -> Plan {
+pub(super) fn plan_of(
+    nodes: usize,
+    watched: usize,
+    steps: &[(&str, Vec<usize>)],
+    action: Action,
+    policy: Policy,
+) -> Plan {
     let service = ServicePattern::parse("x").expect("a name");
     let of = |index: usize| {
         let roles: Vec<&str> = steps.iter().filter(|(_, own)| own.contains(&index)).map(|(role, _)| *role).collect();

@@ -12,5 +12,7 @@ pub(super) mod message;
 pub(super) mod missing_results;
 pub(super) mod names;
 pub(super) mod pool;
+#[cfg(test)]
+mod pool_tests;
 pub(super) mod recorder;
 pub(super) mod sequence;

@@ -341,8 +341,15 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
             self.drain_inbox();
         }
         self.decide(input);
-        // Whatever else has come in meanwhile is recorded together with it. At most one inbox full: workers that send
-        // faster than this reads must not keep the effects waiting.
+        // Whatever else has come in meanwhile is recorded together with it: what is durable at once costs one wait for the
+        // disk, not one for each node.
+        while let Some(joined) = self.running.try_join_next_with_id() {
+            self.drain_inbox();
+            if let Some(input) = self.ended(joined) {
+                self.decide(input);
+            }
+        }
+        // At most one inbox full: workers that send faster than this reads must not keep the effects waiting.
         for _ in 0..self.inbox.max_capacity() {
             let Ok(message) = self.inbox.try_recv() else { break };
             self.decide(DispatcherInput::Message(message));

@@ -43,7 +43,7 @@ pub(super) fn client_config(endpoint: &Endpoint, wanted: &HostKeyRequest) -> Res
     // As OpenSSH, at least 2048 bits: the library's own least, 3072, is more than nodes have that know a fixed group only.
     // The values are constants in the right order, so that the default never stands in.
     let gex = GexParams::new(2048, 3072, 8192).unwrap_or_default();
-    let Keepalive { interval, count } = endpoint.keepalive;
+    let Keepalive { interval, count, when_idle: _ } = endpoint.keepalive;
     let asks = !interval.is_zero();
     let (interval, count) = (interval.min(LONGEST_INTERVAL), count.min(MOST_KEEPALIVES));
     // The library gives up when one keepalive more than its number is due. The number 0 means never.

@@ -180,6 +180,9 @@ impl SshSession {
         let answered = timeout(patience, self.handle.send_ping()).await;
         if !matches!(answered, Ok(Ok(()))) || self.is_closed() {
             self.is_silent.store(true, Ordering::Relaxed);
+            let mut reason = self.lost.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            reason.get_or_insert_with(|| "it did not answer any more".to_owned());
+            drop(reason);
             self.hang_up();
         }
     }
