@@ -2,7 +2,7 @@
 
 A TUN device in the namespace of each process, 10.98.0.1 and 10.98.0.2; each packet is handed over after the delay, also
 acknowledgements and those of the TCP handshake. TRACE gets a line for each TCP packet with data and for each first one,
-as the near side sees them: seconds, `>` (sent) or `<` (received), bytes, and `S` for a first packet.
+as the near side sees them: seconds, `>` (sent) or `<` (received), bytes, and `S` for a first packet of a side.
 Prints "up" when the link works.
 """
 
@@ -41,12 +41,12 @@ def device(pid, own, peer):
 
 
 def described(packet):
-    """Bytes of data, and whether it opens a connection; none for what is not TCP."""
+    """Bytes of data, and whether it is the first packet of a side; none for what is not TCP."""
     if packet[0] >> 4 != 4 or packet[9] != 6:
         return None
     header = (packet[0] & 15) * 4
     data = len(packet) - header - (packet[header + 12] >> 4) * 4
-    return data, packet[header + 13] & 0x12 == 0x02
+    return data, bool(packet[header + 13] & 0x02)
 
 
 def main():

@@ -1,7 +1,7 @@
 """Runs commands in turn, and prints a Markdown table of what each costs.
 
 Wall time and the processor time of the client's processes are hyperfine's; processor time of the nodes is that of their
-sshds, with all that these have started, and of their supervisords. Memory is the peak of the proportional set size of
+control group, or else of their sshds with the children that these have waited for, and of their supervisords. Memory is the peak of the proportional set size of
 the client's processes, in a run of its own that also checks the answer: its exit code, and the pattern once for a node.
 Ratios are medians of the rounds' ratios to the first command, since the load of the machine differs between rounds.
 """
@@ -59,6 +59,7 @@ class Nodes:
 
     def __init__(self, arguments):
         self.sshds = [int(pid) for pid in text(arguments.sshds).split()]
+        self.usage = arguments.usage
         self.supervisords = [int(pid) for pid in text(arguments.supervisords).split()]
 
     def settle(self):
@@ -69,6 +70,10 @@ class Nodes:
 
     def cpu(self):
         """Processor time so far."""
+        if self.usage:
+            fields = text(self.usage).split()
+            # Nanoseconds of version 1; version 2 has "usage_usec" and microseconds first.
+            return int(fields[0]) / 1e9 if len(fields) == 1 else int(fields[1]) / 1e6
         return sum(seconds(pid, 0, 4) for pid in self.sshds) + sum(seconds(pid, 0, 2) for pid in self.supervisords)
 
 
@@ -146,6 +151,7 @@ def main():
         parser.add_argument(f"--{option}", type=int, required=True)
     for option in ("work", "answer", "sshds", "supervisords"):
         parser.add_argument(f"--{option}", required=True)
+    parser.add_argument("--usage")
     parser.add_argument("--raw")
     parser.add_argument("commands", nargs="+")
     arguments = parser.parse_args()

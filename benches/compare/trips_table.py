@@ -14,7 +14,7 @@ def connections(path):
     found = []
     for line in path.read_text(encoding="ascii").splitlines():
         moment, direction, _, first = line.split()
-        if first == "S":
+        if first == "S" and direction == ">":
             found.append([])
         if found:
             found[-1].append((float(moment), direction == ">"))
