@@ -24,4 +24,4 @@ pub use self::client::{HolderError, HolderProgram, close, list};
 pub use self::holder::hold;
 pub use self::place::{HolderPlace, PlaceError};
 pub use self::protocol::KeptConnection;
-pub use self::session::{NodeCommand, NodeSession, NodeStream, NodeTransport};
+pub use self::session::{ConnectionCommand, NodeSession, NodeStream, NodeTransport};

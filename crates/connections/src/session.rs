@@ -110,7 +110,7 @@ enum StreamKind {
 }
 
 /// A command that runs on a node.
-pub struct NodeCommand(CommandKind);
+pub struct ConnectionCommand(CommandKind);
 
 enum CommandKind {
     Direct(Box<SshCommand>),
@@ -209,10 +209,10 @@ impl KeptNode {
 
 impl Session for NodeSession {
     type Stream = NodeStream;
-    type Command = NodeCommand;
+    type Command = ConnectionCommand;
 
-    async fn start(&self, command: &str) -> Result<NodeCommand, TransportError> {
-        Ok(NodeCommand(match &self.0 {
+    async fn start(&self, command: &str) -> Result<ConnectionCommand, TransportError> {
+        Ok(ConnectionCommand(match &self.0 {
             SessionKind::Direct(session) => CommandKind::Direct(Box::new(session.start(command).await?)),
             SessionKind::Kept(node) => CommandKind::Kept(Box::new(node.command(command, false).await?)),
         }))
@@ -267,7 +267,7 @@ impl Session for NodeSession {
     }
 }
 
-impl RemoteCommand for NodeCommand {
+impl RemoteCommand for ConnectionCommand {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
         match &mut self.0 {
             CommandKind::Direct(command) => command.write(bytes).await,
