@@ -226,7 +226,7 @@ fn a_holder_that_was_killed_is_replaced_without_a_word() {
 #[test]
 fn a_connection_that_died_is_replaced_without_a_word() {
     let cluster = KeepingCluster::of(2, &spec());
-    let line = STATUS.replace("60s", "2s");
+    let line = STATUS.replace("60s", "5s");
     cluster.ctl(STATUS).expect(0);
     // One is closed by the node; the other is there and does not answer any longer.
     cluster.0.node("a1").cut_connections();
