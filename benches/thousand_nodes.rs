@@ -23,9 +23,12 @@ mod spread;
 #[path = "../tests/support/terminal.rs"]
 #[expect(dead_code, reason = "the tests use the other functions")]
 mod terminal;
+#[path = "support/used.rs"]
+mod used;
 
 use spread::report;
 use terminal::Terminal;
+use used::Used;
 
 const NODES: usize = 1000;
 const RUNS: usize = 5;
@@ -88,32 +91,4 @@ fn ctl(words: &[&str], lab: &Lab, home: &Path) -> Command {
     command.args(words).args(["--ssh-config", "none", "-i"]).arg(lab.inventory_path());
     command.arg("--known-hosts").arg(lab.known_hosts_path()).env("HOME", home);
     command
-}
-
-/// The resources that a process has used so far.
-#[derive(Default)]
-struct Used {
-    cpu: Duration,
-    /// In KiB.
-    memory: u64,
-}
-
-impl Used {
-    /// `None` if the process has ended.
-    fn by(process: u32) -> Option<Self> {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // After the name, which is in parentheses: utime and stime, in hundredths of a second (proc(5), on Linux).
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-        let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
-        Some(Self { cpu: Duration::from_millis(ticks * 10), memory })
-    }
-}
-
-impl std::fmt::Display for Used {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1?} of CPU, peak memory {} MiB", self.cpu, self.memory / 1024)
-    }
 }
