@@ -54,8 +54,9 @@ pub(crate) fn make_room(access: &[NodeAccess], forks: usize, keeps: bool) -> Res
         .with_hint(format!("run `ulimit -n {}` first, or select fewer nodes with -w", wanted.max(1024)))
     })?;
     if room.forks < forks.min(access.len()) {
+        let nodes = if room.forks == 1 { "node" } else { "nodes" };
         terminal::say(&format!(
-            "note: only {} nodes at a time: the limit on open files is {limit} (ulimit -n)",
+            "note: only {} {nodes} at a time: the limit on open files is {limit} (ulimit -n)",
             room.forks
         ));
     }
