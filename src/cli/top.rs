@@ -23,7 +23,7 @@ use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::signals::signals;
 use ctl_console::terminal;
-use ctl_event::{CancelReason, EventKind, LogStream, RunHead};
+use ctl_event::{CancelReason, EventKind, LogStream, RunEvent, RunHead};
 use ctl_inventory::Inventory;
 use ctl_plan::{Action, LogTail, TaskSpec, Work, plan};
 use ctl_run::{JournalAck, NodeAccess, WorkerPool};
@@ -31,7 +31,7 @@ use ctl_select::{NodeQuery, select};
 use ctl_session::limits::FileBudget;
 use ctl_session::read_only;
 use ctl_session::rounds::{ClusterState, NodeRounds};
-use ctl_session::session::RunSession;
+use ctl_session::session::{RunSession, run_round};
 use ctl_top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
 
 /// Lines of a log that are read.
@@ -271,7 +271,7 @@ async fn end_of_log(pool: &mut WorkerPool<NodeTransport>, head: &RunHead) -> Vec
     // No signal ever comes: the sender only keeps the receiver open until the round is over.
     let (_silent, mut signals) = mpsc::channel(1);
     let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
-    pool.run_round(head.clone(), &mut signals, |events| {
+    let mut observe = |events: &[RunEvent]| {
         for event in events {
             match &event.kind {
                 EventKind::LogLines(more) => match more.stream {
@@ -296,8 +296,8 @@ async fn end_of_log(pool: &mut WorkerPool<NodeTransport>, head: &RunHead) -> Vec
             }
         }
         JournalAck::Yes
-    })
-    .await;
+    };
+    run_round(pool, head.clone(), &mut signals, &mut observe).await;
     match (stderr.is_empty(), stdout.is_empty(), failure) {
         (false, ..) => stderr,
         (true, true, Some(failure)) => vec![failure.message],

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::limits::FileBudget;
 use crate::read_only;
+use crate::session::run_round;
 use ctl_args::settings::Settings;
 use ctl_connections::NodeTransport;
 use ctl_event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
@@ -350,11 +351,11 @@ async fn read(
     // Ending the view ends the runtime, so a round needs no signal.
     let (_silent, mut signals) = mpsc::channel(1);
     {
-        let observe = |events: &[RunEvent]| {
+        let mut observe = |events: &[RunEvent]| {
             events.iter().for_each(|event| apply(&mut ledger, event));
             JournalAck::Yes
         };
-        let mut round = Box::pin(pool.run_round(head, &mut signals, observe));
+        let mut round = run_round(&mut pool, head, &mut signals, &mut observe);
         tokio::select! {
             _ = &mut round => {}
             // Giving the fork back needs open files beyond the limit that the forks were counted for.

@@ -5,6 +5,7 @@
 //! except to ask for host keys that are not known.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -17,7 +18,7 @@ use ctl_connections::{HolderProgram, NodeTransport};
 use ctl_console::error::CliError;
 use ctl_event::{CancelReason, RunEvent, RunHead};
 use ctl_plan::Plan;
-use ctl_run::{JournalAck, LockPolicy, NodeAccess, RunSetup, run};
+use ctl_run::{JournalAck, LockPolicy, NodeAccess, RunSetup, WorkerPool, run};
 use ctl_select::SelectedNode;
 use ctl_transport::{RunSshSettings, SshTransport};
 
@@ -98,8 +99,24 @@ impl RunSession {
         plan: Plan,
         identity: RunIdentity,
         signals: impl FnOnce() -> Result<mpsc::Receiver<CancelReason>, CliError>,
-        observe: impl FnMut(&[RunEvent]) -> JournalAck,
+        mut observe: impl FnMut(&[RunEvent]) -> JournalAck,
     ) -> Result<Option<CancelReason>, CliError> {
+        // `signals` registers handlers with the runtime, so it must be called inside.
+        let signals = {
+            let _inside = self.runtime.enter();
+            signals()?
+        };
+        Ok(self.run_observed(plan, identity, signals, &mut observe))
+    }
+
+    /// Not generic: the engine, which is most of the program, is compiled here once and not in each caller's crate again.
+    fn run_observed(
+        self,
+        plan: Plan,
+        identity: RunIdentity,
+        signals: mpsc::Receiver<CancelReason>,
+        observe: &mut dyn FnMut(&[RunEvent]) -> JournalAck,
+    ) -> Option<CancelReason> {
         let RunIdentity { head, locks, first_seq, first_batch } = identity;
         let setup = RunSetup {
             plan: Arc::new(plan),
@@ -114,11 +131,10 @@ impl RunSession {
             first_seq,
             first_batch,
         };
-        // `signals` registers handlers with the runtime, so it must be called inside.
-        let cancel = self.runtime.block_on(async { Ok::<_, CliError>(run(setup, signals()?, observe).await) })?;
+        let cancel = self.runtime.block_on(run(setup, signals, observe));
         // A node that never answers must not keep the process.
         self.runtime.shutdown_background();
-        Ok(cancel)
+        cancel
     }
 }
 
@@ -132,4 +148,15 @@ fn holder() -> Option<HolderProgram> {
     let program = if itself.exists() { itself.to_owned() } else { own };
     let arguments = ["connections", "hold"].map(str::to_owned).to_vec();
     is_ctl.then_some(HolderProgram { program, arguments })
+}
+
+/// One round of a pool: [`WorkerPool::run_round`] for other crates, which would each compile the engine again if they
+/// called that.
+pub fn run_round<'a>(
+    pool: &'a mut WorkerPool<NodeTransport>,
+    head: RunHead,
+    signals: &'a mut mpsc::Receiver<CancelReason>,
+    observe: &'a mut (dyn FnMut(&[RunEvent]) -> JournalAck + Send),
+) -> Pin<Box<dyn Future<Output = Option<CancelReason>> + Send + 'a>> {
+    Box::pin(pool.run_round(head, signals, observe))
 }
