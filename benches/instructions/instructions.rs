@@ -30,8 +30,11 @@ const NODES: usize = 300;
 /// Work whose input is ready.
 type Prepared = Box<dyn FnMut()>;
 
+/// A name, and what prepares the work.
+type CountedCase = (&'static str, fn() -> Prepared);
+
 /// Every case: what is read or made for each node of a run.
-const CASES: &[(&str, fn() -> Prepared)] = &[
+const CASES: &[CountedCase] = &[
     ("xmlrpc_write", xmlrpc_write),
     ("xmlrpc_read", || xmlrpc_read(answer("RUNNING"))),
     // An escape that supervisord does not write: such an answer is left to the general parser.
