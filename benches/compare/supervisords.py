@@ -69,7 +69,7 @@ def restart(path):
 
 def compare(sockets, rounds, command):
     """Rounds of local restarts and the command."""
-    print(f"\n### restart, {len(sockets)} nodes\n")
+    print(f"\n### restart, {len(sockets)} node{'s' if len(sockets) > 1 else ''}\n")
     print("| round | slowest local restart | ctl | ratio | exit code | load |\n| --: | --: | --: | --: | --: | --: |")
     ratios = []
     for number in range(1, rounds + 1):
