@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::debug;
 
 use crate::action::obligations::TargetContext;
@@ -19,6 +19,10 @@ use ctl_transport::{Transport, TransportError};
 
 /// How often the state is read until the answer to an action comes.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// When it is read first. supervisord looks whether `startsecs` are over when a request wakes it, and one second after
+/// that: a request just before a whole second would make each start take a second longer.
+const FIRST_WATCH: Duration = Duration::from_millis(1200);
 
 /// How long a process may stay as it was before a request without a reply counts as not obeyed.
 pub(crate) const OBEYED: Duration = Duration::from_secs(1);
@@ -62,8 +66,10 @@ impl<T: Transport> ProcessTarget<'_, T> {
             return std::future::pending().await;
         }
         let mut seen = StateWatch::from(Instant::now());
+        let mut turns = interval_at(Instant::now() + FIRST_WATCH, WATCH);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sleep(WATCH).await;
+            turns.tick().await;
             if let Ok(now) = self.look().await {
                 self.show_state(now.process.state, &mut seen).await;
             }
