@@ -6,6 +6,7 @@
 //! environment. Start at [`run`]. Invariants: after the command was ended, nothing that the small shell started for it keeps running,
 //! background jobs included; requests that it sent to a supervisord stay in effect.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -99,6 +100,12 @@ pub(crate) fn of_word(word: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Variables that are words behind a command.
+pub(crate) fn variables(words: &[String]) -> HashMap<String, String> {
+    let decoded = words.iter().map(|word| of_word(word));
+    decoded.filter_map(|own| own.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+}
+
 /// The input of a command; `None` if its client disconnects before it is complete.
 async fn input(io: &Io, length: &str) -> Option<Bytes> {
     let encoded = io.read_exactly(length.parse().ok()?).await?;
@@ -114,10 +121,8 @@ pub(crate) async fn run(context: &Context, io: &Io, words: &[String]) -> i32 {
         io.err("ctl-exec: no limit, no mark or no length\n").await;
         return 2;
     };
-    let variables = command.iter().skip(1).map(|word| of_word(word));
-    let environment =
-        variables.filter_map(|own| own.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let context = &Context { environment: Arc::new(environment.collect()), ..context.clone() };
+    let environment = Arc::new(variables(command.get(1..).unwrap_or_default()));
+    let context = &Context { environment, ..context.clone() };
     if let Some(word) = command.first().filter(|word| *word != "-") {
         return start(context, io, limit, mark, &of_word(word), Bytes::new()).await;
     }

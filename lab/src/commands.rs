@@ -186,6 +186,7 @@ pub(crate) fn run<'a>(
                 supervisorctl::run(context, io, args).await
             }
             "ask" | "up" | "grp" | "init" if context.rescue.is_some() => rescue::run(context, io, name, args).await,
+            "undo" if context.rescue.is_some() => rescue::undo(context, io, args).await,
             "service" => init::service(context, io, args).await,
             "systemctl" => init::systemctl(context, io, args).await,
             _ if command.starts_with("/etc/init.d/") => {

@@ -157,7 +157,13 @@ impl Guard<'_> {
     }
 
     fn first_armed(&self) -> Option<(u64, String)> {
-        self.edit(|live| live.armed.first_key_value().map(|(number, code)| (*number, code.clone())))
+        // What a run did is taken back after every rescue, the last first.
+        let is_undo = |code: &String| code.starts_with("undo ");
+        self.edit(|live| {
+            let rescue = live.armed.iter().find(|(_, code)| !is_undo(code));
+            let next = rescue.or_else(|| live.armed.last_key_value());
+            next.map(|(number, code)| (*number, code.clone()))
+        })
     }
 
     /// The context of commands in a rescue. It does not count as an action of the guard's own command, so that a fault
@@ -168,7 +174,7 @@ impl Guard<'_> {
         Context { rescue: Some(Arc::new(settings)), acted, ..context.clone() }
     }
 
-    /// Runs the armed codes in the order of their numbers.
+    /// Runs the armed codes: rescues in the order of their numbers, then undos in the opposite order.
     async fn rescue(&self, context: &Context, io: &Io) {
         if self.first_armed().is_none() {
             return;

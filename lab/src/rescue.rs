@@ -4,14 +4,17 @@
 //! Start at [`run`]. Invariants: each function uses the node's own `supervisorctl` and `service`, with their usual
 //! privileges and faults; none takes longer than its limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::actions::split;
+use crate::bounded;
 use crate::commands::{self, Context};
 use crate::init;
+use crate::shell;
 use crate::streams::Io;
 
 /// The pause between two checks.
@@ -38,6 +41,29 @@ pub(crate) async fn run(context: &Context, io: &Io, verb: &str, args: &[String])
         }
     };
     tokio::time::timeout(limit, work).await.unwrap_or(if verb == "ask" { 137 } else { 1 })
+}
+
+/// Takes back what a run did: repeats a command until it exits 0. The arguments are a limit, a prefix for sudo, the
+/// shell's script, which the lab does not interpret, four words, the command, and its environment.
+pub(crate) async fn undo(context: &Context, io: &Io, args: &[String]) -> i32 {
+    let place = args.iter().position(|word| word == "ctl-undo");
+    let (Some([limit, ..]), Some([_, _, _, _, command, variables @ ..])) =
+        (Some(args), place.and_then(|place| args.get(place + 1..)))
+    else {
+        return 2;
+    };
+    let Some(limit) = limit.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()) else {
+        return 2;
+    };
+    let context = &Context { environment: Arc::new(bounded::variables(variables)), ..context.clone() };
+    let command = bounded::of_word(command);
+    let work = async {
+        while shell::run(context, io, &command).await != 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        0
+    };
+    tokio::time::timeout(limit, work).await.unwrap_or(1)
 }
 
 /// The command that a rescue uses.

@@ -294,7 +294,7 @@ impl CommandStart {
 }
 
 /// The variables as words behind the command. One that does not fit into a word is left out; callers bound theirs.
-fn environment_words(environment: &[(&'static str, String)]) -> String {
+pub(crate) fn environment_words(environment: &[(&'static str, String)]) -> String {
     let words = environment.iter().filter_map(|(name, value)| word(&format!("{name}={value}")));
     words.map(|word| format!(" {word}")).collect()
 }

@@ -100,14 +100,39 @@ init() {
   done
 }
 
+# undo LIMIT COMMAND...: takes back what a run did, with a command that may be repeated: until it exits 0, for LIMIT
+# seconds.
+undo() {
+  limit=$1
+  shift
+  now
+  end=$((t + limit))
+  while [ $t -lt $end ]; do
+    ask $((end - t)) - "$@" >/dev/null && return
+    sleep 1
+    now
+  done
+}
+
+# First the services are started again, all at once. Only then is the rest taken back, the last first: what was drained
+# must not get work before its services are up.
 save() {
-  rescues=
+  rescues= undos=
   for i in $armed; do
     eval "code=\$code_$i"
-    (eval "$code") </dev/null >/dev/null 2>&1 &
-    rescues="$rescues $!"
+    case $code in
+      "undo "*) undos="$i $undos" ;;
+      *)
+        (eval "$code") </dev/null >/dev/null 2>&1 &
+        rescues="$rescues $!"
+        ;;
+    esac
   done
   [ -z "$rescues" ] || wait $rescues
+  for i in $undos; do
+    eval "code=\$code_$i"
+    (eval "$code") </dev/null >/dev/null 2>&1
+  done
 }
 
 # Restarted after each line: after 20 s without one the connection is dead, and 10 s remain to start the stopped

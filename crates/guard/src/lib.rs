@@ -4,7 +4,8 @@
 //! shell scripts for the node (`lock.sh`, `guard.sh`; those in `exec/` run a user's command, `put.sh` and `get.sh` copy files). It uses `remote`, `transport`
 //! and the leaf `event`. Invariants: nothing is written to the node's disk but the files of [`copy`]; the lock ends with the guard, and the guard
 //! ends with the channel; armed targets are started again when the channel ends without a release, or is silent for 20
-//! s; nothing is armed unless the same command was tried before ([`Guard::arm`]).
+//! s; no restart is armed unless the same command was tried before ([`Guard::arm`]); what a run did is taken back only
+//! after every restart ([`Guard::arm_undo`]).
 //!
 //! The scripts are sent over standard input. Output of the login shell is ignored: the guard's lines start with a
 //! random mark.
@@ -16,6 +17,7 @@ mod holder;
 mod live;
 mod rescue;
 mod staged;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,6 +32,7 @@ use tracing::debug;
 
 pub use self::channel::TakeError;
 use self::channel::{GuardChannel, PATIENCE_WITH_SUDO};
+use self::command::NodeCommand;
 pub use self::holder::LockHolder;
 use self::live::LiveMark;
 pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, TrialJudge};
@@ -247,6 +250,18 @@ impl Guard {
         self.ask(GuardRequest::Arm(code, reply), answer, PATIENCE).await
     }
 
+    /// Once this returns, `command` runs if the channel ends, for up to `time` until it exits 0: after every rescue, and the
+    /// last one first. The returned number disarms it. Nothing is tried first, since an undo is an act.
+    ///
+    /// # Errors
+    /// [`ArmError`]; nothing is armed then.
+    pub async fn arm_undo(&self, command: NodeCommand<'_>, sudo: &Sudo, time: Duration) -> Result<u64, ArmError> {
+        let code = undo::code(command, sudo, time);
+        let code = code.ok_or_else(|| ArmError::Unable("the undo is too long".to_owned()))?;
+        let (reply, answer) = oneshot::channel();
+        self.ask(GuardRequest::Arm(code, reply), answer, PATIENCE).await
+    }
+
     /// Sends a request to the guard, and waits for its answer.
     async fn ask<A>(&self, ask: GuardRequest, answer: oneshot::Receiver<A>, patience: Duration) -> Result<A, ArmError> {
         let asked = async {
@@ -415,7 +430,7 @@ mod tests {
     /// csh leaves an exclamation mark alone before a blank, and fish takes two backslashes in quotes for one.
     #[test]
     fn the_other_scripts_are_one_word_each() {
-        for script in [command::WORD, command::WATCHER, staged::STAGE, staged::HOLD] {
+        for script in [command::WORD, command::WATCHER, staged::STAGE, staged::HOLD, undo::UNDO] {
             let word = ctl_remote::script::quoted(script);
             let inside = word.trim_matches('\'');
             assert!(!inside.contains(['\'', '\n']) && !inside.contains("\\\\"), "{word}");
