@@ -148,7 +148,8 @@ fn run(
     let mut recorder = recorder(&job, settings, &files.out, tail, stop);
     let saving = files.saved.as_ref().map(|saved| recorder.sinks.push(Box::new(JsonSink::new(saved.writer()))));
     // Results of the earlier part are shown again, so that the table is of the whole run.
-    recorder.carried = rest.map(|rest| rest.results).unwrap_or_default();
+    let rest = rest.map(|rest| (rest.results, rest.scopes));
+    (recorder.carried, recorder.carried_scopes) = rest.unwrap_or_default();
     recorder.journal = journal.map(|journal| (journal, head.run.clone()));
 
     // Both ways to the same end: a sink that meets a closed stdout, and the watch over it.

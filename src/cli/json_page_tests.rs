@@ -24,9 +24,9 @@ use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsA
 use ctl_args::settings::OutputSettings;
 use ctl_connections::KeptConnection;
 use ctl_event::{
-    CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, ItemLabel, Ledger,
-    LogLines, LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent, RunHead, RunScope,
-    Stage, SupervisorFacts, TargetResult, Via,
+    CommandRun, EventKind, Failure, FailureEvidence, FailureKind, FindingKind, InputDigest, ItemEvent, ItemLabel,
+    ItemState, Ledger, LogLines, LogStream, NodeFacts, NodeFinding, Outcome, PendingUpdate, ProcessState, RunEvent,
+    RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
 };
 use ctl_inventory::{Inventory, PathEnvironment, parse};
 use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
@@ -123,6 +123,7 @@ impl Checker {
         self.nullable(&document["selection"], "Selection");
         items(&document["results"]).iter().for_each(|result| self.result(result, &[]));
         items(&document["nodes"]).iter().for_each(|node| self.node(node, &[]));
+        items(&document["kept"]).iter().for_each(|item| self.object(item, &["Kept item"]));
         self.object(&document["summary"], &["Summary"]);
     }
 
@@ -163,6 +164,7 @@ impl Checker {
             "gate" => self.object(line, &[EVERY_LINE, "`gate`"]),
             "run_finished" => {
                 self.object(line, &[EVERY_LINE, "`run_finished`"]);
+                items(&line["kept"]).iter().for_each(|item| self.object(item, &["Kept item"]));
                 self.object(&line["summary"], &["Summary"]);
             }
             "watch_started" => self.object(line, &[EVERY_LINE, "`watch_started`"]),
@@ -371,7 +373,7 @@ fn results() -> Vec<TargetResult> {
         Some(CommandRun { exit_status, signal, stdout: text("out"), stderr: text("err"), truncated: Some(false) })
     };
     let evidence = FailureEvidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
-    let label = ItemLabel { item_number: 1, item: "drain".to_owned() };
+    let label = ItemLabel { undo: true, item_number: 1, item: "drain".to_owned() };
     vec![
         result(),
         TargetResult { failure: Some(failure), evidence: Some(evidence), ..TargetResult::new("a2", Outcome::Failed) },
@@ -424,6 +426,7 @@ fn events(head: RunHead) -> Vec<EventKind> {
         let (node, waiting_for) = ("a1".to_owned(), "RUNNING".to_owned());
         EventKind::Gate { batch: 1, node, service, met, waiting_for }
     };
+    let head_is_of_a_change = head.command != "logs";
     let mut events = vec![
         EventKind::RunStarted(head),
         batch(1, text("analytics")),
@@ -434,6 +437,11 @@ fn events(head: RunHead) -> Vec<EventKind> {
         log_lines(),
     ];
     events.extend(results().into_iter().map(EventKind::Result));
+    if head_is_of_a_change {
+        let label = ItemLabel { undo: false, item_number: 1, item: "drain".to_owned() };
+        let (node, state) = ("a1".to_owned(), ItemState::Kept);
+        events.push(EventKind::Item(ItemEvent { batch: 1, step: 0, node, label, state }));
+    }
     events.push(EventKind::RunFinished { elapsed_ms: 812 });
     events
 }

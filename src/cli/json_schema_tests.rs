@@ -53,6 +53,7 @@ const OBJECTS: &[(&str, &[&str])] = &[
     ("InventoryNode", &["Inventory node"]),
     ("InventoryShowDocument", &["Inventory node", "Inventory show"]),
     ("KeptConnection", &["Connection"]),
+    ("KeptItem", &["Kept item"]),
     ("LivePlan", &["Live plan"]),
     ("LogResult", &["Result", EXEC, ITEM, "Result of `logs`"]),
     ("Node", &["Node"]),
@@ -321,7 +322,7 @@ fn run_of(command: &str, fields: Value) -> Value {
     json!({
         "schema": "ctl/1", "run": "20260301-080000-abcd", "command": command, "action": command, "services": [],
         "selection": {"roles": [], "nodes": null, "exclude": null}, "started": "2026-03-01T08:00:00Z",
-        "elapsed_ms": 812, "exit_code": 0, "results": [result], "nodes": null, "summary": Summary::default(),
+        "elapsed_ms": 812, "exit_code": 0, "results": [result], "nodes": null, "kept": null, "summary": Summary::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use ctl_args::settings::OutputSettings;
 use ctl_console::exit::ExitStatus;
 use ctl_console::signals::StopTexts;
 use ctl_console::terminal::StderrMessages;
-use ctl_event::{CancelReason, EventKind, Ledger, RunEvent, TargetResult};
+use ctl_event::{CancelReason, EventKind, ItemEvent, Ledger, RunEvent, TargetResult};
 use ctl_journal::Journal;
 use ctl_plan::Plan;
 use ctl_run::JournalAck;
@@ -24,6 +24,8 @@ pub(super) struct EventRecorder {
     seq: u64,
     /// Results of an earlier part of the run that still hold.
     pub(super) carried: Vec<TargetResult>,
+    /// What is known of the scopes of its items.
+    pub(super) carried_scopes: Vec<ItemEvent>,
     /// The journal, and the run's ID in it.
     pub(super) journal: Option<(Journal, String)>,
     /// Whether the journal could not be written, which is reported once.
@@ -44,6 +46,7 @@ impl EventRecorder {
             ledger: Ledger::default(),
             seq: 0,
             carried: Vec::new(),
+            carried_scopes: Vec::new(),
             journal: None,
             journal_failed: false,
             messages,
@@ -83,6 +86,9 @@ impl EventRecorder {
             }
             // Earlier results follow the start: sinks need the head first.
             if matches!(event.kind, EventKind::RunStarted(_)) {
+                for scope in std::mem::take(&mut self.carried_scopes) {
+                    self.apply(RunEvent { kind: EventKind::Item(scope), ..event.clone() });
+                }
                 for result in std::mem::take(&mut self.carried) {
                     self.apply(RunEvent { kind: EventKind::Result(result), ..event.clone() });
                 }

@@ -199,3 +199,129 @@ fn a_signal_lets_a_sequence_come_to_its_end() {
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1), (2, 1)], "{resumed}");
     cluster.at_rest();
 }
+
+/// The items and the undos of each node, with their outcomes.
+fn with_undos(run: &Finished) -> Vec<String> {
+    let of = |(result, item): (&serde_json::Value, String)| {
+        if result["undo"] == true { format!("{item} (undo)") } else { item }
+    };
+    run.results().iter().zip(items(run)).map(of).collect()
+}
+
+/// A rollout in which `drain` and `quiet` are taken back, and the check passes on all nodes but n02.
+fn drained(notes: &std::path::Path, when: &str, undo: &str) -> String {
+    let note = |word: &str| format!("echo {word} $CTL_NODE >> {}", notes.display());
+    format!(
+        "- name: roll
+  role: analytics
+  serial: 1
+  stable: 0s
+  max_failures: 100%
+  each:
+  - {{name: drain, on: controller, exec: '{}', undo: '{}; {undo}', when: {when}, timeout: 3s}}
+  - {{name: quiet, on: controller, exec: '{}', undo: '{}'}}
+  - {{name: answers, check: 'test $CTL_NODE != n02'}}
+",
+        note("drain"),
+        note("return"),
+        note("quiet"),
+        note("loud"),
+    )
+}
+
+#[test]
+fn scopes_are_closed_in_reverse_order() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let run = roll(&cluster, &drained(&notes, "[success, failure, lost]", "true"), "-o json").expect(0);
+    assert_eq!(lines(&notes), ["drain n01", "quiet n01", "loud n01", "return n01"]);
+    assert_eq!(
+        with_undos(&run),
+        [
+            "n01 drain - changed",
+            "n01 quiet - changed",
+            "n01 answers - ok",
+            "n01 drain - changed (undo)",
+            "n01 quiet - changed (undo)"
+        ],
+        "{run}"
+    );
+    assert_eq!(run.document()["kept"], serde_json::json!([]));
+    cluster.at_rest();
+}
+
+/// A node that does not come up stays drained, is named, and can be taken back.
+#[test]
+fn what_is_kept_is_named_and_can_be_undone() {
+    let cluster = Cluster::start(uniform(2));
+    let notes = notes(&cluster);
+    let run = roll(&cluster, &drained(&notes, "[success, lost]", "true"), "-o json").expect(1);
+    let kept = serde_json::json!([{"node": "n02", "item_number": 1, "item": "drain", "reason": "kept"}]);
+    assert_eq!(run.document()["kept"], kept, "{run}");
+    assert!(!lines(&notes).contains(&"return n02".to_owned()) && lines(&notes).contains(&"loud n02".to_owned()));
+    let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);
+    let said = [shown.stdout.as_str(), shown.stderr.as_str()].concat();
+    assert!(said.contains("n02: drain: kept on purpose") && said.contains("ctl runs undo "), "{shown}");
+    let undone = Running::start(cluster.bare("runs undo last -o json")).finish().expect(0);
+    assert_eq!(with_undos(&undone), ["n02 drain - changed (undo)"], "{undone}");
+    assert_eq!(lines(&notes).last().map(String::as_str), Some("return n02"));
+    assert_eq!(undone.document()["kept"], serde_json::json!([]));
+    cluster.at_rest();
+}
+
+#[test]
+fn an_undo_that_fails_is_a_result_of_its_own() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let run = roll(&cluster, &drained(&notes, "success", "false"), "-o json").expect(1);
+    let of_undo: Vec<String> = with_undos(&run).into_iter().filter(|item| item.ends_with("(undo)")).collect();
+    assert_eq!(of_undo, ["n01 drain - failed (undo)", "n01 quiet - changed (undo)"], "{run}");
+    assert_eq!(run.document()["kept"][0]["reason"], "undo_failed");
+    let tries = lines(&notes).iter().filter(|line| *line == "return n01").count();
+    assert!(tries > 1, "it is tried again within its time: {tries}");
+    cluster.at_rest();
+}
+
+/// A controller that is killed leaves its scopes to the guard, and the journal knows which items are to be done again.
+#[test]
+fn a_resumed_sequence_takes_back_what_was_open_and_does_it_again() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let note = |word: &str| format!("echo {word} >> {}", notes.display());
+    let opened = cluster.path("opened");
+    let steps = format!(
+        "- name: roll
+  role: analytics
+  serial: 1
+  stable: 0s
+  each:
+  - {{name: silence, on: controller, exec: '{}', undo: '{}'}}
+  - {{name: leave, exec: 'true', undo: 'echo joined'}}
+  - {{name: restart, services: contrail-collector, action: restart}}
+  - {{name: answers, on: controller, check: '{}; test -e {}', until: 600s, interval: 20ms}}
+",
+        note("silence"),
+        note("speak"),
+        note("look"),
+        opened.display(),
+    );
+    let rollout = cluster.write("rollout.yaml", format!("version: 1\nsteps:\n{steps}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    eventually("the check runs", || lines(&notes).contains(&"look".to_owned()).then_some(()));
+    let armed = cluster.node("n01").guard().armed;
+    assert!(armed.len() == 1 && armed[0].1.contains("echo joined"), "{armed:?}");
+    running.signal("KILL");
+    drop(running.finish());
+    eventually("the guard", || (cluster.node("n01").guard().rescues == 1).then_some(()));
+    assert!(cluster.node("n01").guard().rescued[0].contains("echo joined"));
+    let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);
+    let said = [shown.stdout.as_str(), shown.stderr.as_str()].concat();
+    assert!(said.contains("n01: silence: not undone by this run"), "{shown}");
+    cluster.write("opened", "");
+    let resumed = Running::start(cluster.bare("runs resume last -o json")).finish().expect(0);
+    let acts: Vec<String> = lines(&notes).into_iter().filter(|line| line != "look").collect();
+    assert_eq!(acts, ["silence", "speak", "silence", "speak"], "what was open is undone, done again and undone");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1)], "the restart is not repeated");
+    assert_eq!(resumed.document()["kept"], serde_json::json!([]), "{resumed}");
+    cluster.at_rest();
+}

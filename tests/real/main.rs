@@ -46,6 +46,7 @@ mod output;
 mod questions;
 mod reach;
 mod selftest;
+mod sequences;
 mod shell;
 mod signals;
 mod snapshots;

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CancelReason, EventKind, ItemLabel, NodeFacts, Outcome, RunEvent, RunHead, TargetResult, standby};
+use super::{
+    CancelReason, EventKind, ItemLabel, ItemScopes, KeptItem, NodeFacts, Outcome, RunEvent, RunHead, TargetResult,
+    standby,
+};
 
 /// An event that contradicts the state of the run.
 ///
@@ -103,6 +106,8 @@ pub struct Ledger {
     /// The same as a list, built on demand. All there is once the run has finished.
     listed_facts: OnceLock<Vec<NodeFacts>>,
     counts: BTreeMap<Outcome, u64>,
+    /// The scopes of the items of sequences.
+    scopes: ItemScopes,
     /// The batches that each node has finished.
     finished_visits: HashMap<String, BTreeSet<u32>>,
     cancel: Option<CancelReason>,
@@ -201,6 +206,12 @@ impl Ledger {
         self.listed_facts.get_or_init(|| self.facts.values().cloned().collect())
     }
 
+    /// The items of sequences that were not taken back; none if nothing was to be.
+    #[must_use]
+    pub fn kept(&self) -> Option<Vec<KeptItem>> {
+        self.scopes.kept()
+    }
+
     /// Number of results so far.
     #[must_use]
     pub fn result_count(&self) -> u64 {
@@ -295,8 +306,8 @@ impl Ledger {
             | EventKind::PendingUpdate(_)
             | EventKind::Notice { .. }
             | EventKind::Gate { .. }
-            | EventKind::Item(_)
             | EventKind::Progress { .. } => {}
+            EventKind::Item(event) => self.scopes.note(event),
             EventKind::Result(result) => self.take_result(result)?,
             EventKind::NodeFinished { batch, node } => {
                 self.refuse_finished(Some(*batch), node)?;

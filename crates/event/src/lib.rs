@@ -18,7 +18,7 @@ mod string_enum;
 
 pub use self::facts::{FindingKind, NodeFacts, NodeFinding, PendingUpdate, SupervisorFacts};
 pub use self::functional::FunctionalStatus;
-pub use self::item::{ItemEvent, ItemLabel, ItemState};
+pub use self::item::{ItemEvent, ItemLabel, ItemScopes, ItemState, KeptItem, KeptReason};
 pub use self::ledger::{Ledger, Summary};
 pub use self::log::{FailureEvidence, LogLines, LogStream};
 pub use self::phase::{ActivityPhase, PhaseKind};

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sequence::{NodeSequence, SequenceRest};
 use ctl_event::{
-    CommandRun, EventKind, Failure, FailureKind, Outcome, ProcessState, RunEvent, Stage, TargetResult, TargetState,
+    CommandRun, EventKind, Failure, FailureKind, ItemEvent, ItemScopes, ItemState, Outcome, ProcessState, RunEvent,
+    Stage, TargetResult, TargetState,
 };
-use ctl_plan::{Plan, ServiceVerb, StepIndex, TargetFilter, TargetName, TaskIndex, Work};
+use ctl_plan::policy::Policy;
+use ctl_plan::{ItemWork, Plan, SequenceProgress, ServiceVerb, StepIndex, TargetFilter, TargetName, TaskIndex, Work};
 
 /// The events of a run by step.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ struct RunHistory {
     /// How far each node came in the sequence of a step.
     sequences: BTreeMap<(u32, String), NodeSequence>,
     last_batch: u32,
+    /// The scopes of all items.
+    scopes: ItemScopes,
 }
 
 impl RunHistory {
@@ -52,6 +56,7 @@ impl RunHistory {
                     }
                 }
                 EventKind::Item(event) => {
+                    history.scopes.note(event);
                     if let Some(step) = steps.get(&event.batch) {
                         history.sequences.entry((*step, event.node.clone())).or_default().note(event);
                     }
@@ -81,6 +86,8 @@ impl RunHistory {
 pub struct RemainingWork {
     /// The results that stay valid.
     pub results: Vec<TargetResult>,
+    /// The last event of the scope of each item.
+    pub scopes: Vec<ItemEvent>,
     /// The number of the next batch.
     pub next_batch: u32,
 }
@@ -105,7 +112,8 @@ fn reduce(
     resumes: bool,
 ) -> RemainingWork {
     let history = RunHistory::read(events);
-    let mut rest = RemainingWork { results: Vec::new(), next_batch: history.last_batch + 1 };
+    let scopes = history.scopes.last().cloned().collect();
+    let mut rest = RemainingWork { results: Vec::new(), scopes, next_batch: history.last_batch + 1 };
     let mut done: BTreeMap<TaskIndex, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
     for (index, step) in (0_u32..).zip(&mut plan.steps) {
         let Some(task) = plan.tasks.get_mut(step.task) else { continue };
@@ -183,14 +191,48 @@ fn not_known(node: String, address: Option<String>) -> TargetResult {
     TargetResult { address, failure: Some(failure), command, ..TargetResult::new(node, Outcome::Unknown) }
 }
 
+/// Leaves nothing in `plan` but the items that the run of `events` has not taken back: each task does no more than that.
+pub fn undo_items(plan: &mut Plan, events: &[RunEvent]) {
+    let history = RunHistory::read(events);
+    let states = [ItemState::Kept, ItemState::UndoFailed, ItemState::Opened];
+    for (index, step) in (0_u32..).zip(&mut plan.steps) {
+        let Some(task) = plan.tasks.get_mut(step.task) else { continue };
+        step.nodes.retain(|node| {
+            let Some(sequence) = task.work.sequence() else { return false };
+            let Some(name) = plan.nodes.get(*node).map(|selected| selected.node.name.clone()) else { return false };
+            let own = history.sequences.get(&(index, name.clone()));
+            let undo_first = own.map(|own| own.scopes_in(&states)).unwrap_or_default();
+            if undo_first.is_empty() {
+                return false;
+            }
+            let done = (0..sequence.items().len()).collect();
+            task.progress.insert(name, SequenceProgress { done, undo_first, ..SequenceProgress::default() });
+            true
+        });
+        // What is taken back harms nobody: neither batches nor limits hold it up.
+        task.policy = Policy::default();
+        task.continue_on_failure = true;
+    }
+    plan.caps.clear();
+    plan.recompute_idle();
+    plan.find_batched();
+}
+
 /// The targets that a run has stopped, or may have stopped, by node.
 #[must_use]
 pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<TargetName>> {
     let history = RunHistory::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
-    let verb = |step: u32| plan.task_of(StepIndex::from(usize::try_from(step).ok()?))?.work.verb();
+    let work = |step: u32| Some(&plan.task_of(StepIndex::from(usize::try_from(step).ok()?))?.work);
+    // An item of a sequence changes services in its own way.
+    let verb_of = |step: u32, result: &TargetResult| {
+        let work = work(step)?;
+        let Some(label) = &result.item else { return work.verb() };
+        let item = work.sequence()?.items().get(usize::try_from(label.item_number).ok()?.checked_sub(1)?)?;
+        if let ItemWork::Service { verb, .. } = item.work { Some(verb) } else { None }
+    };
     for ((step, node), results) in &history.results {
-        let of = results.iter().filter(|result| match verb(*step) {
+        let of = results.iter().filter(|result| match verb_of(*step, result) {
             Some(ServiceVerb::Stop) => {
                 matches!(result.outcome, Outcome::Changed | Outcome::Unknown | Outcome::TimedOut)
             }
@@ -205,7 +247,7 @@ pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<Ta
         stopped.entry(node.clone()).or_default().extend(names);
     }
     for ((step, node), before) in &history.in_flight {
-        if verb(*step).is_some_and(ServiceVerb::takes_down) {
+        if work(*step).is_some_and(|work| work.verbs().any(ServiceVerb::takes_down)) {
             let ran = before.iter().filter(|state| state.state == Some(ProcessState::Running));
             let names = ran.map(|state| (state.role.clone(), state.service.clone()));
             stopped.entry(node.clone()).or_default().extend(names);

@@ -1,20 +1,25 @@
 //! What is left of a node's sequence, by the record of a run.
 //!
 //! Pure. Invariants: an item that is done and changes something is never done again; a command that was in flight, or
-//! whose end nobody saw, never runs again in a resumed run; services that were in flight are read first.
+//! whose end nobody saw, never runs again in a resumed run, unless it is taken back first; services that were in flight are read first; a scope
+//! that was open when its controller ended is closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ctl_event::{
     CommandRun, Failure, FailureKind, ItemEvent, ItemLabel, ItemState, Outcome, Stage, TargetResult, TargetState,
 };
 use ctl_plan::{InFlightItem, ItemWork, Sequence, SequenceProgress};
 
-/// How far a node came in its sequence, and what is kept of that.
+/// How far a node came in its sequence.
 #[derive(Debug, Default)]
 pub(super) struct NodeSequence {
     /// The last state of each item, by its place.
     states: BTreeMap<usize, ItemState>,
+    /// The last state of each scope, by the place of its item.
+    scopes: BTreeMap<usize, ItemState>,
+    /// The scopes in the order in which they were opened last.
+    opened: Vec<usize>,
 }
 
 /// What is to be done about a sequence that did not come to its end.
@@ -29,16 +34,41 @@ pub(super) enum SequenceRest {
 impl NodeSequence {
     /// Takes in a record.
     pub(super) fn note(&mut self, event: &ItemEvent) {
-        if let Some(item) = place(&event.label) {
-            self.states.insert(item, event.state);
+        let Some(item) = place(&event.label) else { return };
+        match event.state {
+            ItemState::Started | ItemState::Done | ItemState::Failed => {
+                self.states.insert(item, event.state);
+            }
+            ItemState::Opened => {
+                self.scopes.insert(item, event.state);
+                self.opened.retain(|other| *other != item);
+                self.opened.push(item);
+            }
+            ItemState::Undone | ItemState::UndoFailed | ItemState::Kept => {
+                self.scopes.insert(item, event.state);
+            }
         }
     }
 
-    /// Items that are done and must not be done again. Checks and waits are: they hold for what comes right after them.
-    fn done(&self, sequence: &Sequence) -> BTreeSet<usize> {
-        let acts = |item: usize| sequence.items().get(item).is_some_and(|item| item.work.acts());
-        let done = self.states.iter().filter(|(_, state)| **state == ItemState::Done).map(|(item, _)| *item);
-        done.filter(|item| acts(*item)).collect()
+    /// The scopes in one of these states, in the order in which they are closed.
+    pub(super) fn scopes_in(&self, states: &[ItemState]) -> Vec<usize> {
+        let is_in = |item: &usize| self.scopes.get(item).is_some_and(|state| states.contains(state));
+        self.opened.iter().rev().copied().filter(is_in).collect()
+    }
+
+    /// How far the node came, where the scopes of `undo_first` are taken back before it goes on. An item that is taken back
+    /// is not done any more, if anything is left that stands behind it. Checks and waits hold only for what comes right
+    /// after them, so they are repeated.
+    fn progress(&self, sequence: &Sequence, undo_first: Vec<usize>) -> SequenceProgress {
+        let is_done = |item: &usize| self.states.get(item) == Some(&ItemState::Done);
+        let is_whole = (0..sequence.items().len()).all(|item| is_done(&item));
+        let stands = |item: &usize| {
+            let acts = sequence.items().get(*item).is_some_and(|own| own.work.acts());
+            let is_undone = undo_first.contains(item) || self.scopes.get(item) == Some(&ItemState::Undone);
+            is_whole || (acts && !is_undone)
+        };
+        let done = (0..sequence.items().len()).filter(is_done).filter(stands).collect();
+        SequenceProgress { done, undo_first, ..SequenceProgress::default() }
     }
 
     /// For a resumed run. `in_flight`: the targets of the node as they were before, if its controller was gone before the
@@ -61,20 +91,40 @@ impl NodeSequence {
             let kind = result.failure.as_ref().map(|failure| failure.kind);
             result.outcome == Outcome::NotStarted && kind != Some(FailureKind::Gate)
         });
-        if in_flight.is_none() && started.is_none() && !was_cut {
+        // Nobody knows whether these were taken back: a guard does that by itself once its controller is gone.
+        let open = self.scopes_in(&[ItemState::Opened]);
+        if in_flight.is_none() && started.is_none() && !was_cut && open.is_empty() {
             return SequenceRest::Ended(results.to_vec());
         }
-        let mut progress = SequenceProgress { done: self.done(sequence), in_flight: None };
+        let ends = |item: &usize| sequence.items().get(*item)?.undo.as_ref().map(|undo| undo.ends);
+        let (undo_first, mut stays): (Vec<usize>, Vec<usize>) =
+            open.into_iter().partition(|item| ends(item).is_some_and(|ends| ends.lost));
+        stays.reverse();
+        let mut progress = SequenceProgress { open: stays, ..self.progress(sequence, undo_first) };
+        progress.failed = self.states.iter().find(|(_, state)| **state == ItemState::Failed).map(|(item, _)| *item);
+        if was_cut {
+            // An interruption is no failure of the item.
+            progress.failed = None;
+        }
+        // Its result stands.
+        progress.done.extend(progress.failed);
         let is_kept = |result: &&TargetResult| {
-            let is_done = number(result).is_some_and(|item| progress.done.contains(&item) || Some(item) == started);
-            is_done && !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+            let is_done = number(result)
+                .is_some_and(|item| progress.done.contains(&item) || [started, progress.failed].contains(&Some(item)));
+            is_done && !is_undo(result) && !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
         };
         let mut kept: Vec<TargetResult> = results.iter().filter(is_kept).cloned().collect();
-        if let Some(item) = started {
+        // An item that is taken back first is simply done again.
+        if let Some(item) = started.filter(|item| !progress.undo_first.contains(item)) {
             match sequence.items().get(item).map(|item| &item.work) {
                 Some(ItemWork::Exec { .. }) => {
                     kept.push(not_known(sequence, item, results));
-                    return SequenceRest::Ended(kept);
+                    // Nothing runs after it, but what is open is still closed.
+                    progress.failed = Some(item);
+                    progress.done.insert(item);
+                    if progress.undo_first.is_empty() && progress.open.is_empty() {
+                        return SequenceRest::Ended(kept);
+                    }
                 }
                 Some(ItemWork::Service { .. }) => {
                     let done = own(item).filter(|result| result.outcome != Outcome::Unknown);
@@ -93,8 +143,13 @@ impl NodeSequence {
         if !results.is_empty() && results.iter().all(|result| !result.outcome.is_bad()) {
             return SequenceRest::Ended(results.to_vec());
         }
-        SequenceRest::GoesOn(SequenceProgress { done: self.done(sequence), in_flight: None }, Vec::new())
+        let undo_first = self.scopes_in(&[ItemState::Opened, ItemState::UndoFailed]);
+        SequenceRest::GoesOn(self.progress(sequence, undo_first), Vec::new())
     }
+}
+
+fn is_undo(result: &TargetResult) -> bool {
+    result.item.as_ref().is_some_and(|label| label.undo)
 }
 
 /// The place of an item in its sequence.
@@ -108,23 +163,26 @@ fn number(result: &TargetResult) -> Option<usize> {
 
 /// The result of a command that was in flight when its controller ended.
 fn not_known(sequence: &Sequence, item: usize, results: &[TargetResult]) -> TargetResult {
-    let own = results.iter().find(|result| number(result) == Some(item)).cloned();
+    let own = results.iter().find(|result| number(result) == Some(item) && !is_undo(result)).cloned();
     let message = "it was running when its controller ended, and is not run again";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
         .with_hint("it may have done some or all of its work; check the node");
     own.unwrap_or_else(|| TargetResult {
         failure: Some(failure),
         command: Some(CommandRun::NOT_STARTED),
-        item: sequence
-            .items()
-            .get(item)
-            .map(|own| ItemLabel { item_number: u32::try_from(item + 1).unwrap_or(u32::MAX), item: own.name.clone() }),
+        item: sequence.items().get(item).map(|own| ItemLabel {
+            undo: false,
+            item_number: u32::try_from(item + 1).unwrap_or(u32::MAX),
+            item: own.name.clone(),
+        }),
         ..TargetResult::new(String::new(), Outcome::Unknown)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use ctl_plan::{ItemPlace, SequenceItem, ServiceVerb};
     use ctl_select::ServicePattern;
@@ -136,6 +194,7 @@ mod tests {
             place: ItemPlace::Node,
             work,
             timeout: None,
+            undo: None,
         };
         let exec = || ItemWork::Exec { command: "true".to_owned() };
         let services = vec![ServicePattern::parse("x").expect("a name")];
@@ -147,13 +206,13 @@ mod tests {
 
     fn label(item: usize) -> ItemLabel {
         let name = sequence().items()[item].name.clone();
-        ItemLabel { item_number: u32::try_from(item).expect("a small number") + 1, item: name }
+        ItemLabel { undo: false, item_number: u32::try_from(item).expect("a small number") + 1, item: name }
     }
 
     fn states(states: &[ItemState]) -> NodeSequence {
         let mut node = NodeSequence::default();
         for (item, state) in states.iter().enumerate() {
-            node.note(&ItemEvent { batch: 1, node: "n".to_owned(), label: label(item), state: *state });
+            node.note(&ItemEvent { batch: 1, step: 0, node: "n".to_owned(), label: label(item), state: *state });
         }
         node
     }
@@ -176,7 +235,7 @@ mod tests {
         let results = [result(0, Outcome::Changed, None), result(1, Outcome::Ok, None)];
         let rest = states(&[DONE, DONE]).resume(&sequence(), &results, Some(&Vec::new()));
         let (progress, kept) = goes_on(rest);
-        assert_eq!(progress, SequenceProgress { done: BTreeSet::from([0]), in_flight: None });
+        assert_eq!(progress, SequenceProgress { done: BTreeSet::from([0]), ..SequenceProgress::default() });
         assert_eq!(kept, results[..1]);
     }
 

@@ -624,8 +624,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
         })),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeFinished { batch, node }),
         (any::<u32>(), node(), prop::sample::select(ItemState::ALL)).prop_map(|(batch, item, state)| {
-            let (node, label) = (item.clone(), ItemLabel { item_number: batch, item });
-            EventKind::Item(ItemEvent { batch, node, label, state })
+            let (node, label) = (item.clone(), ItemLabel { undo: false, item_number: batch, item });
+            EventKind::Item(ItemEvent { batch, step: 0, node, label, state })
         }),
         Just(EventKind::CancelBegan { reason: CancelReason::HungUp }),
         any::<u64>().prop_map(|elapsed_ms| EventKind::RunFinished { elapsed_ms }),

@@ -67,6 +67,10 @@ pub struct ItemView {
     pub services: Vec<String>,
     /// The command, for `exec` and `check`.
     pub command: Option<String>,
+    /// The command that takes it back.
+    pub undo: Option<String>,
+    /// The ends of the sequence on which it is taken back; empty without `undo`.
+    pub when: Vec<&'static str>,
 }
 
 /// A cap in a step.
@@ -161,6 +165,8 @@ fn view_item(item: &SequenceItem) -> ItemView {
         action: item.work.as_str(),
         services: item.work.services().iter().map(|service| service.as_str().to_owned()).collect(),
         command: item.work.command().map(str::to_owned),
+        undo: item.undo.as_ref().map(|undo| undo.command.clone()),
+        when: item.undo.as_ref().map(|undo| undo.ends.names()).unwrap_or_default(),
     }
 }
 
@@ -264,6 +270,9 @@ fn explain_step(
     for (number, item) in (1..).zip(task.work.sequence().into_iter().flat_map(Sequence::items)) {
         let place = if item.place == ItemPlace::Node { "" } else { " (on the controller)" };
         writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
+        if let Some(undo) = &item.undo {
+            writeln!(text, "    undo: {} (on {})", undo.command, undo.ends.names().join(", "))?;
+        }
     }
     for line in requests(plan, step, task) {
         writeln!(text, "  request: {line}")?;

@@ -33,7 +33,9 @@ pub use self::copy::{CopySource, FileCopy};
 pub use self::index::{IndexVec, StepIndex, TaskIndex};
 pub use self::input::CommandInput;
 pub use self::model::{Plan, PlanStep, RoleCap};
-pub use self::sequence::{InFlightItem, ItemPlace, ItemWork, Sequence, SequenceItem, SequenceProgress};
+pub use self::sequence::{
+    InFlightItem, ItemPlace, ItemUndo, ItemWork, Sequence, SequenceItem, SequenceProgress, UndoEnds,
+};
 pub use self::stopped::StoppedTarget;
 pub use self::targets::{TargetFilter, TargetName};
 pub use self::task::{LogTail, Task, TaskSpec, WaitCondition, WaitGoal, Work};

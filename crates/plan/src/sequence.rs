@@ -73,6 +73,40 @@ pub struct SequenceItem {
     pub work: ItemWork,
     /// Its time; none leaves it to the step, the node and the program.
     pub timeout: Option<Duration>,
+    /// How it is taken back; none if it is not.
+    pub undo: Option<ItemUndo>,
+}
+
+/// How an item is taken back. From before it runs until then, its *scope* is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemUndo {
+    /// A command that runs where the item does, and that may run several times.
+    pub command: String,
+    /// On which ends of the sequence it runs.
+    pub ends: UndoEnds,
+}
+
+/// Ends of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UndoEnds {
+    /// Every item has succeeded.
+    pub success: bool,
+    /// An item has not.
+    pub failure: bool,
+    /// The controller is gone.
+    pub lost: bool,
+}
+
+impl UndoEnds {
+    /// Every end.
+    pub const ALL: Self = Self { success: true, failure: true, lost: true };
+
+    /// Their names in a rollout file.
+    #[must_use]
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [(self.success, "success"), (self.failure, "failure"), (self.lost, "lost")];
+        all.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name).collect()
+    }
 }
 
 /// Where an item runs.
@@ -168,6 +202,12 @@ pub struct SequenceProgress {
     pub done: BTreeSet<usize>,
     /// An item that changes services and was in flight: what it has done is read from the node.
     pub in_flight: Option<InFlightItem>,
+    /// The first item that did not succeed: nothing runs after it.
+    pub failed: Option<usize>,
+    /// Scopes that are open and are closed at the end, in the order in which they were opened.
+    pub open: Vec<usize>,
+    /// Scopes that are taken back first, in this order: nobody knows whether they were.
+    pub undo_first: Vec<usize>,
 }
 
 /// An item that was in flight when its controller ended.

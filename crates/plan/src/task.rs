@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::sequence::{Sequence, SequenceProgress};
 use super::{Action, CommandInput, FileCopy, ServiceVerb, TargetFilter};
 #[cfg(any(test, feature = "test-util"))]
-use super::{ItemPlace, ItemWork, SequenceItem};
+use super::{ItemPlace, ItemUndo, ItemWork, SequenceItem, UndoEnds};
 use ctl_event::{LogStream, TargetState};
 use ctl_select::{SelectedNode, Selection, ServicePattern};
 use ctl_snapshot::Snapshot;
@@ -183,8 +183,11 @@ impl Work {
                     place: ItemPlace::Node,
                     work,
                     timeout: None,
+                    undo: None,
                 };
                 let mut items = vec![item(ItemWork::Exec { command: "uptime".to_owned() }, "look")];
+                let undo = ItemUndo { command: "true".to_owned(), ends: UndoEnds::ALL };
+                items.iter_mut().for_each(|item| item.undo = Some(undo.clone()));
                 if !services.is_empty() {
                     let verb = ServiceVerb::Restart;
                     items.push(item(ItemWork::Service { verb, services, policy: Policy::default() }, "restart"));

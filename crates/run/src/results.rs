@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::engine::message::{ItemVisit, NodeBatch};
+use super::engine::sequence::ItemPart;
 use super::node::connection::LiveInstance;
 use super::verdict::{ActionVerdict, InitVerdict};
 use ctl_event::{CommandRun, Failure, FailureKind, ItemLabel, Outcome, ProcessState, Stage, TargetResult, Via};
@@ -40,18 +41,21 @@ pub(super) fn of_node(
 }
 
 /// The label of an item in its sequence.
-pub(super) fn item_label(sequence: &Sequence, item: usize) -> Option<ItemLabel> {
-    let name = sequence.items().get(item)?.name.clone();
-    Some(ItemLabel { item_number: u32::try_from(item + 1).unwrap_or(u32::MAX), item: name })
+pub(super) fn item_label(sequence: &Sequence, visit: ItemVisit) -> Option<ItemLabel> {
+    let item = sequence.items().get(visit.item)?.name.clone();
+    let (undo, item_number) = (visit.part == ItemPart::Undo, u32::try_from(visit.item + 1).unwrap_or(u32::MAX));
+    Some(ItemLabel { undo, item_number, item })
 }
 
 /// A result of an item of a node's sequence.
-pub(super) fn of_item(plan: &Plan, ItemVisit { visit, item }: ItemVisit, outcome: Outcome) -> TargetResult {
+pub(super) fn of_item(plan: &Plan, own: ItemVisit, outcome: Outcome) -> TargetResult {
+    let ItemVisit { visit, item, part } = own;
     let mut result = of_node(plan, visit.step, Some(visit.batch), visit.node, outcome);
     let sequence = plan.task_of(visit.step).and_then(|task| task.work.sequence());
-    result.item = sequence.and_then(|sequence| item_label(sequence, item));
+    result.item = sequence.and_then(|sequence| item_label(sequence, own));
     let work = sequence.and_then(|sequence| sequence.items().get(item)).map(|item| &item.work);
-    result.command = matches!(work, Some(ItemWork::Exec { .. })).then_some(CommandRun::NOT_STARTED);
+    let is_command = part == ItemPart::Run && matches!(work, Some(ItemWork::Exec { .. }));
+    result.command = is_command.then_some(CommandRun::NOT_STARTED);
     result
 }
 

@@ -3,13 +3,14 @@
 //! Uses `event`, `nodeset` and this module. Invariants: every failure is named with all its nodes, folded; the last
 //! line counts every result. Start reading at [`notes`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nodeset::NodeSet;
 
 use super::evidence::evidence;
 use super::{hint, text};
-use ctl_event::{CancelReason, Failure, FailureKind, Ledger, Outcome};
+use ctl_event::{CancelReason, Failure, FailureKind, KeptItem, KeptReason, Ledger, Outcome};
 
 /// The lines below a table. `empty`: the table has no rows.
 pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
@@ -28,8 +29,31 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
     }
     lines.push_str(&failures(ledger));
     lines.push_str(&evidence(ledger));
+    lines.push_str(&kept(ledger));
     lines.push_str(&summary(ledger));
     lines.push('\n');
+    lines
+}
+
+/// The items of sequences that were not taken back, and the command that takes them back.
+fn kept(ledger: &Ledger) -> String {
+    let mut groups: BTreeMap<(KeptReason, u32, String), Vec<String>> = BTreeMap::new();
+    for KeptItem { node, item_number, item, reason } in ledger.kept().unwrap_or_default() {
+        groups.entry((reason, item_number, item)).or_default().push(node);
+    }
+    let mut lines = String::new();
+    for ((reason, _, item), nodes) in &groups {
+        let why = match reason {
+            KeptReason::Kept => "kept on purpose",
+            KeptReason::UndoFailed => "not undone, its undo failed",
+            KeptReason::Open => "not undone by this run",
+        };
+        let nodes = NodeSet::from_names(nodes).to_string();
+        lines.push_str(&format!("{}: {}: {why}\n", text::visible(&nodes), text::single_line(item)));
+    }
+    if let Some(head) = ledger.head().filter(|_| !groups.is_empty()) {
+        lines.push_str(&format!("  → undo it with: ctl runs undo {}\n", head.run));
+    }
     lines
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::encode::{self, SchemaName};
 use super::{Sink, SinkError};
 use ctl_event::{
-    EventKind, Ledger, LogLines, LogStream, NodeFacts, RunEvent, RunHead, RunScope, Summary, TargetResult,
+    EventKind, KeptItem, Ledger, LogLines, LogStream, NodeFacts, RunEvent, RunHead, RunScope, Summary, TargetResult,
 };
 
 /// A whole run.
@@ -31,6 +31,8 @@ pub(super) struct RunDocument<'a, R> {
     results: R,
     /// Facts about the nodes beyond their results; only `ctl status` collects them.
     nodes: Option<&'a [NodeFacts]>,
+    /// Items of sequences that were not taken back.
+    kept: Option<Vec<KeptItem>>,
     summary: Summary,
 }
 
@@ -56,6 +58,7 @@ impl<'a, R> RunDocument<'a, R> {
             exit_code,
             results,
             nodes: Some(ledger.facts()).filter(|facts| !facts.is_empty()),
+            kept: ledger.kept(),
             summary: ledger.summary(),
         }
     }
@@ -129,7 +132,7 @@ pub(super) enum EventLine<'a> {
     Node(&'a NodeFacts),
     Log { node: &'a str, role: &'a str, supervisor: &'a str, service: &'a str, stream: LogStream, line: &'a str },
     Gate { batch: u32, node: &'a str, service: Option<&'a str>, met: Option<bool>, waiting_for: &'a str },
-    RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, summary: Summary },
+    RunFinished { run: Option<&'a str>, elapsed_ms: u64, exit_code: u8, kept: Option<Vec<KeptItem>>, summary: Summary },
 }
 
 impl Sink for JsonlSink {
@@ -167,6 +170,7 @@ impl Sink for JsonlSink {
             run: ledger.head().map(|head| head.run.as_str()),
             elapsed_ms: elapsed_ms(ledger),
             exit_code,
+            kept: ledger.kept(),
             summary: ledger.summary(),
         })
     }
@@ -268,6 +272,7 @@ mod tests {
             }
           ],
           "nodes": null,
+          "kept": null,
           "summary": {
             "nodes": 3,
             "results": 3,
@@ -298,7 +303,7 @@ mod tests {
         {"schema":"ctl/1","event":"run_started","run":"20260301-080000-abcd","command":"service","action":"restart","services":["contrail-collector"],"started":"2026-03-01T08:00:00Z","nodes":1,"selection":{"roles":[],"nodes":null,"exclude":null},"input":null}
         {"schema":"ctl/1","event":"batch_started","batch":1,"role":null,"nodes":["a6s01"]}
         {"schema":"ctl/1","event":"result","node":"a6s01","address":"127.0.1.1","role":"analytics","supervisor":"supervisor-analytics","service":"contrail-collector","outcome":"changed","state":"RUNNING","pid":20071,"uptime_s":4,"functional":null,"functional_reason":null,"version":null,"message":"","failure":null,"evidence":null,"via":"rpc","batch":1,"duration_ms":640}
-        {"schema":"ctl/1","event":"run_finished","run":"20260301-080000-abcd","elapsed_ms":812,"exit_code":0,"summary":{"nodes":1,"results":1,"ok":0,"changed":1,"failed":0,"unreachable":0,"timed_out":0,"not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":1}}}
+        {"schema":"ctl/1","event":"run_finished","run":"20260301-080000-abcd","elapsed_ms":812,"exit_code":0,"kept":null,"summary":{"nodes":1,"results":1,"ok":0,"changed":1,"failed":0,"unreachable":0,"timed_out":0,"not_configured":0,"skipped":0,"not_started":0,"unknown":0,"nodes_by_outcome":{"changed":1}}}
         "#);
     }
 

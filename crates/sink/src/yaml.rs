@@ -89,6 +89,7 @@ mod tests {
           batch: 1
           duration_ms: 640
         nodes: null
+        kept: null
         summary:
           nodes: 1
           results: 1

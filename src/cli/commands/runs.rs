@@ -55,7 +55,7 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
         Some(RunsCommand::Undo { id, .. }) => {
             let record = journal.load(id)?;
             not_at_work(&record)?;
-            let nothing = format!("Run {} stopped no services; nothing to undo.", record.request.run);
+            let nothing = format!("Run {} stopped no services and kept nothing; nothing to undo.", record.request.run);
             anew(undo(&record, 0)?, &nothing, &record, output)
         }
     }
@@ -374,21 +374,33 @@ fn retry(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
 fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
     let (mut job, settings, change) = planned(record, depth)?;
     let stopped = resume::stopped(&job.plan, &record.events);
+    let mut taken_back = job.plan.clone();
+    resume::undo_items(&mut taken_back, &record.events);
     let mut services: Vec<String> = stopped.values().flatten().filter_map(|(_, service)| service.clone()).collect();
     services.sort();
     services.dedup();
-    // The new plan replaces it; without services to start, no steps remain.
+    // The new plan replaces it; without services to start, and items to take back, no steps remain.
     job.plan.steps.clear();
-    if !services.is_empty() {
+    let mut wanted = Vec::new();
+    let takes_back = taken_back.steps.iter().any(|step| !step.nodes.is_empty());
+    if takes_back || !services.is_empty() {
         let sources = SavedInputs { inventory: Some(record.request.inventory.clone()), rollout: None };
         // The saved inventory: the services are to be started where they were stopped.
         let (inventory, _) = settings::inventory(None, &sources)?;
-        let nodes = [stopped.keys().cloned().collect::<Vec<_>>().join(",")];
-        let query = NodeQuery { nodes: &nodes, services: &services, ..NodeQuery::default() };
-        let start = |services| Work::Service { verb: ServiceVerb::Start, services };
-        let mut wanted = TaskSpec::new(select(&inventory, &query)?, start);
-        wanted.task.targets = TargetFilter::Only(stopped);
-        job.plan = plan(vec![wanted], &inventory, settings.via);
+        if !services.is_empty() {
+            let nodes = [stopped.keys().cloned().collect::<Vec<_>>().join(",")];
+            let query = NodeQuery { nodes: &nodes, services: &services, ..NodeQuery::default() };
+            let start = |services| Work::Service { verb: ServiceVerb::Start, services };
+            let mut start = TaskSpec::new(select(&inventory, &query)?, start);
+            start.task.targets = TargetFilter::Only(stopped);
+            wanted.push(start);
+        }
+        // After that: what was drained must not get work before its services are up.
+        for step in taken_back.steps.iter().filter(|step| !step.nodes.is_empty()) {
+            let nodes = step.nodes.iter().filter_map(|node| taken_back.nodes.get(*node).cloned()).collect();
+            wanted.extend(taken_back.tasks.get(step.task).map(|task| TaskSpec { task: task.clone(), nodes }));
+        }
+        job.plan = plan(wanted, &inventory, settings.via);
     }
     job.services = services;
     job.origin = Some(RunOrigin::Undo { run: record.request.run.clone() });

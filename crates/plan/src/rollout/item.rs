@@ -12,7 +12,7 @@ use super::reader::RolloutReader;
 use super::settings;
 use super::variables::RolloutVariables;
 use crate::policy::Policy;
-use crate::sequence::{ItemPlace, ItemWork, MAX_ITEMS, Sequence, SequenceItem};
+use crate::sequence::{ItemPlace, ItemUndo, ItemWork, MAX_ITEMS, Sequence, SequenceItem, UndoEnds};
 use ctl_inventory::problem::{Diagnostic, quoted};
 use ctl_inventory::raw::{RawValue, Value};
 use ctl_inventory::values::{self, FieldEntry};
@@ -25,7 +25,7 @@ const CHECK_TIMES: [&str; 2] = ["until", "interval"];
 const ACTS: [&str; 4] = ["exec", "services", "check", "wait"];
 
 /// Every key of an item.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 15] = [
     "name",
     "exec",
     "services",
@@ -36,11 +36,13 @@ pub(super) const KEYS: [&str; 13] = [
     "wait",
     "on",
     "timeout",
+    "undo",
+    "when",
     "gate",
     "stable",
     "gate_timeout",
 ];
-const SYNONYMS: [(&str, &str); 11] = [
+const SYNONYMS: [(&str, &str); 14] = [
     ("command", "exec"),
     ("cmd", "exec"),
     ("shell", "exec"),
@@ -52,7 +54,13 @@ const SYNONYMS: [(&str, &str); 11] = [
     ("sleep", "wait"),
     ("pause", "wait"),
     ("delay", "interval"),
+    ("rollback", "undo"),
+    ("revert", "undo"),
+    ("always", "undo"),
 ];
+
+/// The longest undo, in bytes: the guard of a node keeps it.
+const MAX_UNDO: usize = 8 * 1024;
 
 /// Between two attempts of a check.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -126,13 +134,14 @@ fn item(
     let places = [("node", ItemPlace::Node), ("controller", ItemPlace::Controller)];
     let place = fields.find("on").map_or(Some(ItemPlace::Node), |field| settings::one_of(work, field, &places));
     let timeout = fields.find("timeout").map(|field| values::duration(&mut work.reader, field));
+    let undo = undo(work, vars, &fields);
     let done = what(work, vars, policy, &fields);
     let (name, name_place) = name?;
     let timeout = match timeout {
         Some(read) => Some(read?),
         None => None,
     };
-    Some(ReadItem { item: SequenceItem { name, place: place?, work: done?, timeout }, name_place })
+    Some(ReadItem { item: SequenceItem { name, place: place?, work: done?, timeout, undo: undo? }, name_place })
 }
 
 /// The content of an item's mapping.
@@ -224,6 +233,63 @@ fn services(
     // Checked already: a name that is not valid is a fault.
     let services = names??.iter().map(|name| ServicePattern::parse(name).ok()).collect::<Option<_>>()?;
     Some(ItemWork::Service { verb: verb??, services, policy: gates })
+}
+
+/// How the item is taken back. None of it is a fault; it may have none.
+fn undo(
+    work: &mut RolloutReader<'_>,
+    vars: &RolloutVariables,
+    fields: &ItemFields<'_, '_>,
+) -> Option<Option<ItemUndo>> {
+    misplaced(work, fields, &["when"], "undo");
+    let ends = fields.find("when").map_or(Some(UndoEnds::ALL), |field| ends(work, field));
+    let Some(field) = fields.find("undo") else { return Some(None) };
+    if !fields.has("exec") && !fields.has("services") {
+        let message = "`undo` takes back what an item has done, and this item does nothing that could be taken back";
+        let fault = Diagnostic::new(field.key.span.clone(), message).label("needs `exec` or `services`");
+        work.reader.fault(fault);
+    }
+    let command = command(work, vars, field)?;
+    if command.len() > MAX_UNDO {
+        let message = format!("`undo` is longer than {} KiB", MAX_UNDO >> 10);
+        work.reader.fault(Diagnostic::new(field.value.place(), message).help("put it into a script"));
+        return None;
+    }
+    Some(Some(ItemUndo { command, ends: ends? }))
+}
+
+/// The ends of a sequence on which something is taken back.
+fn ends(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<UndoEnds> {
+    let items = match &field.value.value {
+        Value::List(items) => items.as_slice(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::Map(_) => {
+            std::slice::from_ref(field.value)
+        }
+    };
+    if items.is_empty() {
+        let fault = Diagnostic::new(field.value.place(), "`when` is an empty list").label("on no end");
+        work.reader.fault(fault.help("leave `undo` out if the item is not taken back"));
+        return None;
+    }
+    let none = UndoEnds { success: false, failure: false, lost: false };
+    let names = [
+        ("success", UndoEnds { success: true, ..none }),
+        ("failure", UndoEnds { failure: true, ..none }),
+        ("lost", UndoEnds { lost: true, ..none }),
+    ];
+    let mut ends = none;
+    let mut is_right = true;
+    for value in items {
+        match settings::one_of(work, FieldEntry { value, ..field }, &names) {
+            Some(UndoEnds { success, failure, lost }) => {
+                ends.success |= success;
+                ends.failure |= failure;
+                ends.lost |= lost;
+            }
+            None => is_right = false,
+        }
+    }
+    is_right.then_some(ends)
 }
 
 /// Settings that do not belong to what the item does.

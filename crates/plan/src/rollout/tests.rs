@@ -669,7 +669,7 @@ fn the_documented_ones_are_right() {
         assert!(of_items.contains(&format!("| `{key}` |")), "docs/rollout.md does not have {key} of an item");
     }
     let sequence = good(blocks[1], &[]).steps.remove(0).what;
-    assert!(matches!(sequence, StepAction::Each(sequence) if sequence.items().len() == 4));
+    assert!(matches!(sequence, StepAction::Each(sequence) if sequence.items().len() == 3));
 }
 
 /// The items of a step whose only key besides is `each`.
@@ -711,6 +711,28 @@ fn items_do_what_a_step_can_do() {
 }
 
 #[test]
+fn items_are_taken_back_on_the_ends_that_are_named() {
+    let items = items_of(
+        "  - {name: a, exec: drain, undo: [fill, 'x y']}\n\
+         \x20 - {name: b, exec: drain, undo: fill, when: lost}\n\
+         \x20 - {name: c, services: x, action: stop, undo: start x, when: [success, failure]}\n\
+         \x20 - {name: d, exec: drain}",
+        "",
+    );
+    let undos: Vec<Option<(&str, Vec<&str>)>> =
+        items.iter().map(|item| item.undo.as_ref().map(|undo| (undo.command.as_str(), undo.ends.names()))).collect();
+    assert_eq!(
+        undos,
+        [
+            Some(("fill 'x y'", vec!["success", "failure", "lost"])),
+            Some(("fill", vec!["lost"])),
+            Some(("start x", vec!["success", "failure"])),
+            None
+        ]
+    );
+}
+
+#[test]
 fn items_that_are_wrong() {
     let in_step = |each: &str| format!("version: 1\nsteps:\n- name: a\n  role: config\n  each: {each}\n");
     for (each, expected) in [
@@ -747,8 +769,19 @@ fn items_that_are_wrong() {
     ] {
         assert_eq!(faults(&in_step(each), &[]).first().map(String::as_str), Some(expected), "{each}");
     }
-    let unknown = faults(&in_step("[{name: b, exec: date, undo: id}]"), &[]);
-    assert!(unknown[0].starts_with("5:32: unknown key `undo` in an item"), "{unknown:?}");
+    for (item, expected) in [
+        ("renew: 60s", "5:32: unknown key `renew` in an item"),
+        ("when: lost", "5:32: `when` needs `undo`"),
+        ("undo: id, when: []", "5:48: `when` is an empty list"),
+        ("undo: id, when: [lost, never]", "5:55: invalid value `never` for `when`: expected success, failure or lost"),
+    ] {
+        let found = faults(&in_step(&format!("[{{name: b, exec: date, {item}}}]")), &[]);
+        assert!(found[0].starts_with(expected), "{item}: {found:?}");
+    }
+    let of_check = faults(&in_step("[{name: b, check: date, undo: id}]"), &[]);
+    assert!(of_check[0].contains("`undo` takes back what an item has done"), "{of_check:?}");
+    let long = format!("[{{name: b, exec: date, undo: {}}}]", "x".repeat(9000));
+    assert!(faults(&in_step(&long), &[])[0].contains("`undo` is longer than 8 KiB"));
     let both = faults("version: 1\nsteps:\n- {name: a, role: config, exec: date, each: [{name: b, exec: id}]}\n", &[]);
     assert_eq!(both, ["3:27: `each` cannot be combined with `exec` (make it an item of `each`)"]);
     let many = vec!["{name: b, wait: 1s}"; MAX_ITEMS + 1].join(", ");

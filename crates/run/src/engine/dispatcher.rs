@@ -17,14 +17,12 @@ use std::time::Duration;
 
 use crate::engine::effect::{DispatcherInput, Effect};
 use crate::engine::limits::RunLimits;
-use crate::engine::message::{
-    ItemVisit, NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate,
-};
+use crate::engine::message::{NameCensus, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerMessage, WorkerUpdate};
 use crate::engine::missing_results::{ItemProgress, defect, is_down, missing_results};
 use crate::engine::names::{MissingName, NameBook};
 use crate::engine::sequence::SequenceRun;
 use crate::results;
-use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, ItemState, Outcome, PhaseKind, TargetResult};
+use ctl_event::{ActivityPhase, CancelReason, EventKind, Failure, Outcome, PhaseKind, TargetResult};
 use ctl_plan::batch::BatchQueue;
 use ctl_plan::{Plan, StepIndex, Task, TaskIndex};
 
@@ -255,13 +253,6 @@ impl<'a> Dispatcher<'a> {
         } else {
             effects.push(Effect::Record(EventKind::Result(result)));
         }
-    }
-
-    fn target_ended(&mut self, item: WorkItem, result: TargetResult, effects: &mut Vec<Effect>) {
-        let WorkItem::Item(ItemVisit { visit, .. }) = item else { return self.result(item, result, effects) };
-        let Some(mut progress) = self.running.remove(&item) else { return };
-        self.item_result(visit, &mut progress, result, effects);
-        self.running.insert(item, progress);
     }
 
     fn has_check(&self, step: StepIndex) -> bool {
@@ -515,7 +506,7 @@ impl<'a> Dispatcher<'a> {
             effects.push(Effect::Record(EventKind::NodeStarted { batch: node_batch.batch, node }));
         }
         if let WorkItem::Item(item) = item {
-            self.note_item(item, ItemState::Started, effects);
+            self.note_start(item, effects);
         }
         self.running.insert(item, ItemProgress::default());
         effects.push(Effect::Start(item));

@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the effects and natures")]
 
 mod rollouts;
+mod sequences;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::engine::sequence::ItemPart;
 use ctl_event::{ActivityPhase, Failure, LogLines, NodeFacts, Outcome, PendingUpdate, TargetResult, TargetState};
 use ctl_plan::{StepIndex, TaskIndex};
 
@@ -25,6 +26,8 @@ pub(crate) struct ItemVisit {
     pub(crate) visit: NodeBatch,
     /// The place of the item in the sequence.
     pub(crate) item: usize,
+    /// What is done about it.
+    pub(crate) part: ItemPart,
 }
 
 /// One piece of work for a worker.
@@ -55,6 +58,13 @@ impl WorkItem {
     }
 }
 
+impl WorkItem {
+    /// Whether it does something new, whose intent has to be in the journal. To take something back is always right.
+    pub(crate) const fn is_an_act(self) -> bool {
+        matches!(self, Self::Batch(_) | Self::Item(ItemVisit { part: ItemPart::Run, .. }))
+    }
+}
+
 impl std::fmt::Display for WorkItem {
     /// For the log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,7 +73,12 @@ impl std::fmt::Display for WorkItem {
             Self::Lock(_) => f.write_str("lock"),
             Self::Inspect(_) => f.write_str("read before the first change"),
             Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
-            Self::Item(item) => write!(f, "item {} in batch {}", item.item + 1, item.visit.batch),
+            Self::Item(ItemVisit { visit, item, part: ItemPart::Run }) => {
+                write!(f, "item {} in batch {}", item + 1, visit.batch)
+            }
+            Self::Item(ItemVisit { visit, item, .. }) => {
+                write!(f, "end of item {} in batch {}", item + 1, visit.batch)
+            }
             Self::Check(node_batch) => write!(f, "check of batch {}", node_batch.batch),
         }
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItemEnd};
+use crate::engine::sequence::ItemPart;
 use crate::results;
 use ctl_event::{CancelReason, Failure, FailureKind, Outcome, ProcessState, Stage, TargetResult};
 use ctl_plan::Plan;
@@ -21,6 +22,8 @@ pub(crate) struct ItemProgress {
     pub(crate) ended: BTreeSet<TargetKey>,
     /// Whether something did not end up RUNNING.
     pub(crate) down: bool,
+    /// Whether the run no longer waits for it.
+    pub(crate) is_dropped: bool,
     /// Whether a result of it is bad.
     pub(crate) is_bad: bool,
     /// Whether a phase of it was shown.
@@ -78,6 +81,9 @@ pub(crate) fn missing_item_results(
     end: &WorkItemEnd,
     cancel: Option<CancelReason>,
 ) -> Vec<TargetResult> {
+    if item.part == ItemPart::Keep {
+        return Vec::new();
+    }
     let has_begun = !progress.begun.is_empty();
     let (outcome, failure) = match end {
         WorkItemEnd::Broken => (if has_begun { Outcome::Unknown } else { Outcome::Failed }, defect()),

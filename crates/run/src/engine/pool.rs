@@ -279,7 +279,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
 
     /// Lets a worker do a work item.
     fn start(&mut self, item: WorkItem) -> ControlFlow<()> {
-        if self.recorder.is_lost && matches!(item, WorkItem::Batch(_) | WorkItem::Item(_)) {
+        if self.recorder.is_lost && item.is_an_act() {
             // Its intent was not recorded, so a resumed run would not know that it may have changed something.
             self.decide(DispatcherInput::Ended(item, WorkItemEnd::Done));
             return ControlFlow::Break(());

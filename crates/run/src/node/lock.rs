@@ -59,6 +59,8 @@ enum TakenLock {
 pub(crate) struct NodeLock {
     policy: Arc<LockPolicy>,
     guard: Option<Guard>,
+    /// How many guards it has had.
+    guards: u32,
     /// The lock of a run that has nothing to do on the node but one command.
     staged: Option<StagedCommand>,
     /// Whether the node could not be locked at the last attempt.
@@ -68,12 +70,17 @@ pub(crate) struct NodeLock {
 impl NodeLock {
     /// Not taken yet.
     pub(crate) fn new(policy: Arc<LockPolicy>) -> Self {
-        Self { policy, guard: None, staged: None, is_unlockable: false }
+        Self { policy, guard: None, guards: 0, staged: None, is_unlockable: false }
     }
 
     /// The guard; none where the operator does without, and before it is taken.
     pub(crate) fn guard(&self) -> Option<&Guard> {
         self.guard.as_ref()
+    }
+
+    /// Which of the node's guards the present one is. Whatever an earlier one was armed with, that one has done.
+    pub(crate) fn guards(&self) -> u32 {
+        self.guards
     }
 
     /// Whether the guard lives.
@@ -130,6 +137,7 @@ impl NodeLock {
         match taken {
             Ok(TakenLock::Guard(guard)) => {
                 self.guard = Some(guard);
+                self.guards = self.guards.wrapping_add(1);
                 Ok(())
             }
             Ok(TakenLock::Command(staged)) => {

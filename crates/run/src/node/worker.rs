@@ -25,7 +25,7 @@ use crate::node::discovery::DiscoveredNode;
 use crate::node::lock::{LockPolicy, NodeLock};
 use crate::node::signals::{RunSignals, wait_until_set};
 use crate::results::ResultBuilder;
-use crate::sequence;
+use crate::sequence::{self, ArmedScopes};
 use ctl_event::{Failure, FailureKind, Outcome, Stage};
 use ctl_plan::{Plan, TaskIndex, Work};
 use ctl_transport::Transport;
@@ -35,6 +35,7 @@ pub(crate) struct NodeWorker<T: Transport> {
     node: NodeContext<T>,
     lock: NodeLock,
     memory: NodeMemory<T>,
+    scopes: ArmedScopes,
 }
 
 impl<T: Transport> NodeWorker<T> {
@@ -48,7 +49,7 @@ impl<T: Transport> NodeWorker<T> {
         signals: RunSignals,
     ) -> Self {
         let node = NodeContext::new(plan, index, access, transport, updates, signals);
-        Self { node, lock: NodeLock::new(lock_policy), memory: NodeMemory::default() }
+        Self { node, lock: NodeLock::new(lock_policy), memory: NodeMemory::default(), scopes: ArmedScopes::default() }
     }
 
     /// Does one work item.
@@ -56,7 +57,7 @@ impl<T: Transport> NodeWorker<T> {
         match item {
             // A batch may have changed something, so it handles the signals itself.
             WorkItem::Batch(node_batch) => self.batch(node_batch).await,
-            WorkItem::Item(item) => sequence::act(&self.node, item, &mut self.lock).await,
+            WorkItem::Item(item) => sequence::act(&self.node, item, &mut self.lock, &mut self.scopes).await,
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) | WorkItem::Check(_) => {
                 // Before the first change there is nothing to finish, so the first signal drops the work. A check
                 // handles that one itself, and only the second signal drops it.
@@ -93,7 +94,7 @@ impl<T: Transport> NodeWorker<T> {
 
     /// Does the work of a batch on this node.
     async fn batch(&mut self, node_batch: NodeBatch) -> WorkItemEnd {
-        let Self { node, lock, memory } = self;
+        let Self { node, lock, memory, .. } = self;
         match node.results.task(node_batch).map(|task| &task.work) {
             Some(Work::Exec { command, input }) => exec::act(node, node_batch, lock, command, input.as_ref()).await,
             Some(Work::Copy(files)) => copy::act(node, node_batch, lock, files).await,

@@ -31,9 +31,10 @@ pub(super) fn of<T: Transport>(node: &NodeContext<T>, visit: NodeBatch, owner: &
     variables.into_iter().map(|(name, value)| (name, bounded(&value))).collect()
 }
 
-/// A value as an environment can have it.
+/// A value as an environment can have it, in one line.
 fn bounded(value: &str) -> String {
-    value.chars().filter(|char| *char != '\0').take(MAX_VALUE).collect()
+    let plain = value.chars().map(|char| if char.is_control() { ' ' } else { char });
+    plain.take(MAX_VALUE).collect()
 }
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_value_fits_into_an_environment() {
-        assert_eq!(bounded("a\0b\nü"), "ab\nü");
+        assert_eq!(bounded("a\0b\nü"), "a b ü");
         assert_eq!(bounded(&"x".repeat(5000)).len(), MAX_VALUE);
     }
 }

@@ -1,13 +1,15 @@
 //! One item of a node's sequence, done by the worker of the node.
 //!
 //! Here lives [`act`]; `command.rs` runs the commands of items, on the node or on the controller (`local.rs`), with what
-//! `environment.rs` gives them. An item that changes services is a batch of its own on this node (`action/change.rs`).
+//! `environment.rs` gives them; `scope.rs` arms the guard with an item's undo, and `undo.rs` runs it. An item that changes services is a batch of its own on this node (`action/change.rs`).
 //! Invariants: the node is locked while an item runs; a command runs once, a check until it exits 0; the dispatcher has
 //! recorded the start of an item before it comes here. Start reading at [`act`].
 
 mod command;
 mod environment;
 mod local;
+mod scope;
+mod undo;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,15 +19,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use self::command::ItemCommand;
+pub(crate) use self::scope::ArmedScopes;
 use crate::action::{change, exec};
 use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerUpdate};
+use crate::engine::sequence::ItemPart;
 use crate::node::context::{ItemReporter, NodeContext, within};
 use crate::node::discovery::DiscoveryCache;
 use crate::node::lock::NodeLock;
 use crate::node::signals::wait_until_set;
 use crate::results::{self, ResultBuilder};
 use ctl_event::{ActivityPhase, CommandRun, Failure, FailureKind, Outcome, PhaseKind, Stage, TargetResult};
-use ctl_plan::{ItemWork, Plan, SequenceItem};
+use ctl_plan::{ItemPlace, ItemWork, Plan, SequenceItem};
 use ctl_transport::Transport;
 
 /// Makes a node ready for its sequence: connected to, and locked.
@@ -43,15 +47,33 @@ pub(crate) async fn prepare<T: Transport>(
 }
 
 /// Does an item. What it sends no result for, the dispatcher has one for.
-pub(crate) async fn act<T: Transport>(node: &NodeContext<T>, visit: ItemVisit, lock: &mut NodeLock) -> WorkItemEnd {
+pub(crate) async fn act<T: Transport>(
+    node: &NodeContext<T>,
+    visit: ItemVisit,
+    lock: &mut NodeLock,
+    scopes: &mut ArmedScopes,
+) -> WorkItemEnd {
     let plan = Arc::clone(&node.results.plan);
     let task = plan.task_of(visit.visit.step);
     let sequence = task.and_then(|task| task.work.sequence());
     let Some(own) = sequence.and_then(|sequence| sequence.items().get(visit.item)) else { return WorkItemEnd::Broken };
+    match visit.part {
+        ItemPart::Run => {}
+        ItemPart::Undo => return undo::undo(node, visit, own, lock, scopes).await,
+        ItemPart::Keep => {
+            scopes.disarm(visit, lock).await;
+            return WorkItemEnd::Done;
+        }
+    }
     // A connection that was lost between two items took the lock with it. A sequence that has started goes on after a
     // first signal, so that one does not end this.
     if let Err(end) = lock.keep_ready(node, WorkItem::Item(visit)).await {
         return end;
+    }
+    if let Err(failure) = open(node, visit, own, lock, scopes).await {
+        let result = results::of_item(&plan, visit, Outcome::NotStarted);
+        node.send_results(WorkItem::Item(visit), [TargetResult { failure: Some(failure), ..result }]).await;
+        return WorkItemEnd::Done;
     }
     let work = ItemRun { node, visit, own, lock: &*lock, plan: &plan };
     match &own.work {
@@ -61,6 +83,25 @@ pub(crate) async fn act<T: Transport>(node: &NodeContext<T>, visit: ItemVisit, l
         ItemWork::Service { .. } => return services(node, visit, lock, &plan).await,
     }
     WorkItemEnd::Done
+}
+
+/// Before an item runs: what it stands behind still holds, and its own scope is armed. An error keeps it from running.
+async fn open<T: Transport>(
+    node: &NodeContext<T>,
+    visit: ItemVisit,
+    own: &SequenceItem,
+    lock: &NodeLock,
+    scopes: &mut ArmedScopes,
+) -> Result<(), Failure> {
+    if let Some(name) = scopes.lost(visit.visit, lock) {
+        let message = format!("not started: the connection was lost, so the guard has taken {name} back");
+        return Err(Failure::new(Stage::Act, FailureKind::ConnectionLost, message));
+    }
+    let Some(undo) = own.undo.as_ref().filter(|undo| undo.ends.lost && own.place == ItemPlace::Node) else {
+        // On the controller the journal alone knows of the scope.
+        return Ok(());
+    };
+    scopes.arm(visit, &own.name, &ItemCommand::of(node, visit, own, &undo.command, lock), lock).await
 }
 
 /// An item that is running.
@@ -98,8 +139,7 @@ impl<T: Transport> ItemRun<'_, T> {
     }
 
     fn command<'b>(&'b self, text: &'b str) -> ItemCommand<'b, T> {
-        let environment = environment::of(self.node, self.visit.visit, self.lock.owner());
-        ItemCommand { node: self.node, place: self.own.place, text, environment, time: self.time() }
+        ItemCommand::of(self.node, self.visit, self.own, text, self.lock)
     }
 
     async fn exec(&self, text: &str) {
@@ -127,7 +167,7 @@ impl<T: Transport> ItemRun<'_, T> {
         let mut give_up = self.node.signals.give_up.clone();
         let command = self.command(text);
         let said = loop {
-            let Some(said) = command.failure(wait_until_set(&mut give_up)).await else {
+            let Some(said) = command.failure("check", wait_until_set(&mut give_up)).await else {
                 return self.send(began, self.result(Outcome::Ok)).await;
             };
             // The last attempt may begin when the time is over, but none after it.

@@ -50,7 +50,8 @@ impl Dispatcher<'_> {
         // Taken out of the table first: an update of a dropped worker that still comes in finds no work item, so no target
         // gets a second result.
         self.silent.clear();
-        for (item, progress) in std::mem::take(&mut self.running) {
+        for (item, mut progress) in std::mem::take(&mut self.running) {
+            progress.is_dropped = true;
             match item {
                 WorkItem::Batch(node_batch) => {
                     let misses = self.report_missing(node_batch, &progress, &WorkItemEnd::Done, effects);

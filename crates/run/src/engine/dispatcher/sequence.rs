@@ -1,14 +1,15 @@
-//! The sequences of a batch's nodes: each item is a work item of its own, recorded before it starts.
+//! The sequences of a batch's nodes: each item, and each closing of a scope, is a work item of its own, recorded before it
+//! starts.
 //!
 //! Part of the dispatcher. Invariants: the items of a node run one after the other, and ahead of nodes that have not
 //! started; a sequence that has started goes on after a first signal, since a node half-way through is worse than a run
-//! that ends a little later; every item has a result in the end.
+//! that ends a little later; every item has a result in the end, and so has every undo.
 
 use super::Dispatcher;
 use crate::engine::effect::Effect;
 use crate::engine::message::{ItemVisit, NodeBatch, WorkItem, WorkItemEnd};
 use crate::engine::missing_results::{ItemProgress, is_down, missing_item_results};
-use crate::engine::sequence::SequenceRun;
+use crate::engine::sequence::{ItemPart, SequenceRun};
 use crate::results;
 use ctl_event::{EventKind, Failure, FailureKind, ItemEvent, ItemState, Outcome, Stage, TargetResult};
 use ctl_plan::{ItemWork, Sequence, StepIndex};
@@ -22,30 +23,45 @@ impl<'a> Dispatcher<'a> {
     /// A node is ready for its sequence.
     pub(super) fn begin_sequence(&mut self, visit: NodeBatch, sequence: &Sequence, effects: &mut Vec<Effect>) {
         let node = results::node_name(self.plan, visit.node);
-        let done = self.task(visit.step).and_then(|task| task.progress.get(&node)).map(|progress| &progress.done);
-        let run = SequenceRun::new(sequence.items().len(), &done.cloned().unwrap_or_default());
-        self.sequences.insert(visit, run);
+        let before = self.task(visit.step).and_then(|task| task.progress.get(&node)).cloned().unwrap_or_default();
+        let scopes = sequence.items().iter().map(|item| item.undo.as_ref().map(|undo| undo.ends)).collect();
+        self.sequences.insert(visit, SequenceRun::new(scopes, &before));
         self.continue_sequence(visit, effects);
     }
 
     fn continue_sequence(&mut self, visit: NodeBatch, effects: &mut Vec<Effect>) {
         match self.sequences.get_mut(&visit).and_then(SequenceRun::next) {
             // In front of nodes that have not started: what has begun ends first.
-            Some(item) => self.waiting.push_front(WorkItem::Item(ItemVisit { visit, item })),
+            Some((item, part)) => self.waiting.push_front(WorkItem::Item(ItemVisit { visit, item, part })),
             None => self.end_sequence(visit, effects),
         }
     }
 
-    /// Records that an item is about to run.
-    pub(super) fn note_item(&self, ItemVisit { visit, item }: ItemVisit, state: ItemState, effects: &mut Vec<Effect>) {
-        let Some(label) = self.sequence(visit.step).and_then(|sequence| results::item_label(sequence, item)) else {
-            return;
-        };
-        let node = results::node_name(self.plan, visit.node);
-        effects.push(Effect::Record(EventKind::Item(ItemEvent { batch: visit.batch, node, label, state })));
+    /// Records what is about to be done about an item.
+    pub(super) fn note_start(&self, item: ItemVisit, effects: &mut Vec<Effect>) {
+        match item.part {
+            ItemPart::Run => {
+                if self.sequences.get(&item.visit).is_some_and(|run| run.has_scope(item.item)) {
+                    self.note_item(item, ItemState::Opened, effects);
+                }
+                self.note_item(item, ItemState::Started, effects);
+            }
+            // A controller that dies right after this leaves it as it is, whatever the guard still knows of it.
+            ItemPart::Keep => self.note_item(item, ItemState::Kept, effects),
+            // An undo may run several times, so only its end counts.
+            ItemPart::Undo => {}
+        }
     }
 
-    /// The end of an item.
+    fn note_item(&self, item: ItemVisit, state: ItemState, effects: &mut Vec<Effect>) {
+        let ItemVisit { visit: NodeBatch { batch, step, node, .. }, .. } = item;
+        let Some(label) = self.sequence(step).and_then(|sequence| results::item_label(sequence, item)) else { return };
+        let node = results::node_name(self.plan, node);
+        let step = u32::try_from(usize::from(step)).unwrap_or(u32::MAX);
+        effects.push(Effect::Record(EventKind::Item(ItemEvent { batch, step, node, label, state })));
+    }
+
+    /// The end of an item, or of its undo.
     pub(super) fn item_ended(
         &mut self,
         item: ItemVisit,
@@ -57,19 +73,40 @@ impl<'a> Dispatcher<'a> {
             self.item_result(item.visit, &mut progress, result, effects);
         }
         let is_done = !progress.is_bad && end == WorkItemEnd::Done;
-        self.note_item(item, if is_done { ItemState::Done } else { ItemState::Failed }, effects);
-        let sequence = self.sequence(item.visit.step);
-        let work = sequence.and_then(|sequence| sequence.items().get(item.item)).map(|item| &item.work);
-        let down = matches!(work, Some(ItemWork::Service { .. })).then_some(progress.down);
-        let lost = if let WorkItemEnd::Lost(outcome, failure) = end { Some((outcome, failure)) } else { None };
-        if let Some(run) = self.sequences.get_mut(&item.visit) {
-            run.note(item.item, is_done, down, lost);
+        match item.part {
+            ItemPart::Run => {
+                self.note_item(item, if is_done { ItemState::Done } else { ItemState::Failed }, effects);
+                let sequence = self.sequence(item.visit.step);
+                let work = sequence.and_then(|sequence| sequence.items().get(item.item)).map(|item| &item.work);
+                let down = matches!(work, Some(ItemWork::Service { .. })).then_some(progress.down);
+                if let Some(run) = self.sequences.get_mut(&item.visit) {
+                    run.note(item.item, is_done, down);
+                }
+            }
+            // A run that is dropped leaves its scopes open: nobody knows how far the undo came.
+            ItemPart::Undo if progress.is_dropped => {}
+            ItemPart::Undo => {
+                self.note_item(item, if is_done { ItemState::Undone } else { ItemState::UndoFailed }, effects);
+            }
+            ItemPart::Keep => {}
+        }
+        if let WorkItemEnd::Lost(outcome, failure) = end
+            && let Some(run) = self.sequences.get_mut(&item.visit)
+        {
+            run.note_lost(outcome, failure);
         }
         self.continue_sequence(item.visit, effects);
     }
 
-    /// A result of an item that is running.
-    pub(super) fn item_result(
+    /// A result of a target. Those of an item also decide whether the item succeeded.
+    pub(super) fn target_ended(&mut self, item: WorkItem, result: TargetResult, effects: &mut Vec<Effect>) {
+        let WorkItem::Item(ItemVisit { visit, .. }) = item else { return self.result(item, result, effects) };
+        let Some(mut progress) = self.running.remove(&item) else { return };
+        self.item_result(visit, &mut progress, result, effects);
+        self.running.insert(item, progress);
+    }
+
+    fn item_result(
         &mut self,
         visit: NodeBatch,
         progress: &mut ItemProgress,
@@ -78,6 +115,8 @@ impl<'a> Dispatcher<'a> {
     ) {
         progress.down |= is_down(&result);
         progress.is_bad |= result.outcome.is_bad();
+        // An undo that is left to the guard is neither done nor failed.
+        progress.is_dropped |= result.outcome == Outcome::Unknown;
         self.result(WorkItem::Batch(visit), result, effects);
     }
 
@@ -90,7 +129,8 @@ impl<'a> Dispatcher<'a> {
             let name = failed.map(|item| item.name.as_str()).unwrap_or_default();
             let failure = Failure::new(Stage::Plan, FailureKind::Gate, format!("not started: {name} did not succeed"));
             for item in not_run {
-                let result = results::of_item(self.plan, ItemVisit { visit, item }, Outcome::NotStarted);
+                let visited = ItemVisit { visit, item, part: ItemPart::Run };
+                let result = results::of_item(self.plan, visited, Outcome::NotStarted);
                 self.result(WorkItem::Batch(visit), TargetResult { failure: Some(failure.clone()), ..result }, effects);
             }
         }
