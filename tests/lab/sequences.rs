@@ -325,3 +325,75 @@ fn a_resumed_sequence_takes_back_what_was_open_and_does_it_again() {
     assert_eq!(resumed.document()["kept"], serde_json::json!([]), "{resumed}");
     cluster.at_rest();
 }
+
+/// A connection that is lost between two items makes the guard take everything back, so no further item relies on it.
+#[test]
+fn a_lost_connection_starts_no_item_that_relies_on_what_the_guard_took_back() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let opened = cluster.path("opened");
+    let steps = format!(
+        "- name: roll
+  role: analytics
+  serial: 1
+  stable: 0s
+  each:
+  - {{name: leave, exec: 'true', undo: 'echo joined'}}
+  - {{name: quiet, on: controller, check: 'echo look >> {}; test -e {}', until: 600s, interval: 20ms}}
+  - {{name: restart, services: contrail-collector, action: restart}}
+",
+        notes.display(),
+        opened.display(),
+    );
+    let rollout = cluster.write("rollout.yaml", format!("version: 1\nsteps:\n{steps}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    eventually("the check runs", || lines(&notes).contains(&"look".to_owned()).then_some(()));
+    cluster.node("n01").cut_connections();
+    eventually("the guard", || (cluster.node("n01").guard().rescues == 1).then_some(()));
+    cluster.write("opened", "");
+    let run = running.finish().expect(5);
+    assert_eq!(
+        with_undos(&run),
+        ["n01 leave - changed", "n01 quiet - ok", "n01 restart - not_started", "n01 leave - changed (undo)"],
+        "{run}"
+    );
+    assert_eq!(run.results()[2]["failure"]["kind"], "connection_lost");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0)], "nothing is restarted while it takes traffic");
+    assert!(run.stderr.contains("ctl runs resume "), "{run}");
+    let resumed = Running::start(cluster.bare("runs resume last -o json")).finish().expect(0);
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(2, 1)], "{resumed}");
+    assert_eq!(resumed.document()["kept"], serde_json::json!([]), "{resumed}");
+    cluster.at_rest();
+}
+
+/// After a second Ctrl-C a command is ended, its node is left to the guard, and what was open is closed.
+#[test]
+fn a_second_signal_leaves_a_node_to_its_guard() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let steps = format!(
+        "- name: roll
+  role: analytics
+  serial: 1
+  stable: 0s
+  each:
+  - {{name: silence, on: controller, exec: 'true', undo: 'echo speak >> {}'}}
+  - {{name: leave, exec: 'true', undo: 'echo joined'}}
+  - {{name: quiet, on: controller, check: 'echo look >> {}; false', until: 600s, interval: 20ms}}
+",
+        notes.display(),
+        notes.display(),
+    );
+    let rollout = cluster.write("rollout.yaml", format!("version: 1\nsteps:\n{steps}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    eventually("the check runs", || lines(&notes).contains(&"look".to_owned()).then_some(()));
+    running.signal("INT");
+    running.until_said("Stopping");
+    running.signal("INT");
+    let run = running.finish().expect(130);
+    eventually("the guard", || (cluster.node("n01").guard().rescues == 1).then_some(()));
+    assert_eq!(lines(&notes).last().map(String::as_str), Some("speak"), "{run}");
+    let of_undo: Vec<String> = with_undos(&run).into_iter().filter(|item| item.ends_with("(undo)")).collect();
+    assert_eq!(of_undo, ["n01 silence - changed (undo)", "n01 leave - unknown (undo)"], "{run}");
+    cluster.at_rest();
+}
