@@ -397,3 +397,44 @@ fn a_second_signal_leaves_a_node_to_its_guard() {
     assert_eq!(of_undo, ["n01 silence - changed (undo)", "n01 leave - unknown (undo)"], "{run}");
     cluster.at_rest();
 }
+
+/// A lease is renewed while its scope is open, and not after it was taken back.
+#[test]
+fn a_lease_is_renewed_until_it_is_taken_back() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let at = notes.display();
+    let steps = format!(
+        "- name: roll
+  role: analytics
+  each:
+  - {{name: silence, on: controller, exec: 'echo silence >> {at}', undo: 'echo speak >> {at}', renew: 20ms}}
+  - {{name: quiet, on: controller, check: 'test $(grep -c silence {at}) -gt 3', until: 600s, interval: 20ms}}
+"
+    );
+    roll(&cluster, &steps, "-o json").expect(0);
+    assert_eq!(lines(&notes).last().map(String::as_str), Some("speak"), "no renewal comes after the undo");
+    cluster.at_rest();
+}
+
+/// Behind a lease that cannot be renewed nothing starts.
+#[test]
+fn nothing_starts_behind_a_lease_that_cannot_be_renewed() {
+    let cluster = Cluster::start(uniform(1));
+    let notes = notes(&cluster);
+    let at = notes.display();
+    let steps = format!(
+        "- name: roll
+  role: analytics
+  each:
+  - {{name: silence, on: controller, exec: 'echo silence >> {at}; test $(grep -c silence {at}) -lt 2', undo: 'true', renew: 20ms}}
+  - {{name: quiet, on: controller, check: 'test $(grep -c silence {at}) -gt 2', until: 600s, interval: 20ms}}
+  - {{name: restart, services: contrail-collector, action: restart}}
+"
+    );
+    let run = roll(&cluster, &steps, "-o json").expect(5);
+    assert!(items(&run).contains(&"n01 restart - not_started".to_owned()), "{run}");
+    assert!(run.stdout.contains("silence could not be renewed"), "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0)]);
+    cluster.at_rest();
+}

@@ -195,6 +195,7 @@ mod tests {
             work,
             timeout: None,
             undo: None,
+            renew: None,
         };
         let exec = || ItemWork::Exec { command: "true".to_owned() };
         let services = vec![ServicePattern::parse("x").expect("a name")];

@@ -71,6 +71,8 @@ pub struct ItemView {
     pub undo: Option<String>,
     /// The ends of the sequence on which it is taken back; empty without `undo`.
     pub when: Vec<&'static str>,
+    /// How often it runs again until it is taken back, in milliseconds.
+    pub renew_ms: Option<u64>,
 }
 
 /// A cap in a step.
@@ -167,6 +169,7 @@ fn view_item(item: &SequenceItem) -> ItemView {
         command: item.work.command().map(str::to_owned),
         undo: item.undo.as_ref().map(|undo| undo.command.clone()),
         when: item.undo.as_ref().map(|undo| undo.ends.names()).unwrap_or_default(),
+        renew_ms: item.renew.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     }
 }
 
@@ -272,6 +275,9 @@ fn explain_step(
         writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
         if let Some(undo) = &item.undo {
             writeln!(text, "    undo: {} (on {})", undo.command, undo.ends.names().join(", "))?;
+            if let Some(renew) = item.renew {
+                writeln!(text, "    renewed every {}", humantime::format_duration(renew))?;
+            }
         }
     }
     for line in requests(plan, step, task) {

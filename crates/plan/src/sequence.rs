@@ -75,6 +75,8 @@ pub struct SequenceItem {
     pub timeout: Option<Duration>,
     /// How it is taken back; none if it is not.
     pub undo: Option<ItemUndo>,
+    /// How often it runs again while its scope is open; none runs it once.
+    pub renew: Option<Duration>,
 }
 
 /// How an item is taken back. From before it runs until then, its *scope* is open.

@@ -184,10 +184,12 @@ impl Work {
                     work,
                     timeout: None,
                     undo: None,
+                    renew: None,
                 };
                 let mut items = vec![item(ItemWork::Exec { command: "uptime".to_owned() }, "look")];
                 let undo = ItemUndo { command: "true".to_owned(), ends: UndoEnds::ALL };
                 items.iter_mut().for_each(|item| item.undo = Some(undo.clone()));
+                items.iter_mut().for_each(|item| item.renew = Some(Duration::from_secs(60)));
                 if !services.is_empty() {
                     let verb = ServiceVerb::Restart;
                     items.push(item(ItemWork::Service { verb, services, policy: Policy::default() }, "restart"));

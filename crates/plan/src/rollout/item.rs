@@ -25,7 +25,7 @@ const CHECK_TIMES: [&str; 2] = ["until", "interval"];
 const ACTS: [&str; 4] = ["exec", "services", "check", "wait"];
 
 /// Every key of an item.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "name",
     "exec",
     "services",
@@ -38,6 +38,7 @@ pub(super) const KEYS: [&str; 15] = [
     "timeout",
     "undo",
     "when",
+    "renew",
     "gate",
     "stable",
     "gate_timeout",
@@ -135,13 +136,17 @@ fn item(
     let place = fields.find("on").map_or(Some(ItemPlace::Node), |field| settings::one_of(work, field, &places));
     let timeout = fields.find("timeout").map(|field| values::duration(&mut work.reader, field));
     let undo = undo(work, vars, &fields);
+    let renew = renew(work, &fields);
     let done = what(work, vars, policy, &fields);
     let (name, name_place) = name?;
     let timeout = match timeout {
         Some(read) => Some(read?),
         None => None,
     };
-    Some(ReadItem { item: SequenceItem { name, place: place?, work: done?, timeout, undo: undo? }, name_place })
+    Some(ReadItem {
+        item: SequenceItem { name, place: place?, work: done?, timeout, undo: undo?, renew: renew? },
+        name_place,
+    })
 }
 
 /// The content of an item's mapping.
@@ -256,6 +261,14 @@ fn undo(
         return None;
     }
     Some(Some(ItemUndo { command, ends: ends? }))
+}
+
+/// How often the item runs again. None of it is a fault; it may not be renewed.
+fn renew(work: &mut RolloutReader<'_>, fields: &ItemFields<'_, '_>) -> Option<Option<Duration>> {
+    let Some(field) = fields.find("renew") else { return Some(None) };
+    misplaced(work, fields, &["renew"], "exec");
+    misplaced(work, fields, &["renew"], "undo");
+    values::duration(&mut work.reader, field).map(Some)
 }
 
 /// The ends of a sequence on which something is taken back.

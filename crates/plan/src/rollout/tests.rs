@@ -714,7 +714,7 @@ fn items_do_what_a_step_can_do() {
 fn items_are_taken_back_on_the_ends_that_are_named() {
     let items = items_of(
         "  - {name: a, exec: drain, undo: [fill, 'x y']}\n\
-         \x20 - {name: b, exec: drain, undo: fill, when: lost}\n\
+         \x20 - {name: b, exec: drain, undo: fill, when: lost, renew: 60s}\n\
          \x20 - {name: c, services: x, action: stop, undo: start x, when: [success, failure]}\n\
          \x20 - {name: d, exec: drain}",
         "",
@@ -730,6 +730,8 @@ fn items_are_taken_back_on_the_ends_that_are_named() {
             None
         ]
     );
+    let renewals: Vec<Option<Duration>> = items.iter().map(|item| item.renew).collect();
+    assert_eq!(renewals, [None, Some(Duration::from_secs(60)), None, None]);
 }
 
 #[test]
@@ -770,7 +772,9 @@ fn items_that_are_wrong() {
         assert_eq!(faults(&in_step(each), &[]).first().map(String::as_str), Some(expected), "{each}");
     }
     for (item, expected) in [
-        ("renew: 60s", "5:32: unknown key `renew` in an item"),
+        ("before: id", "5:32: unknown key `before` in an item"),
+        ("renew: 60s", "5:32: `renew` needs `undo`"),
+        ("undo: id, renew: 0", "5:49: `renew` must be more than 0 and at most 7 days"),
         ("when: lost", "5:32: `when` needs `undo`"),
         ("undo: id, when: []", "5:48: `when` is an empty list"),
         ("undo: id, when: [lost, never]", "5:55: invalid value `never` for `when`: expected success, failure or lost"),

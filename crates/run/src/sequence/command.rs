@@ -2,13 +2,14 @@
 //!
 //! Invariants: it ends within its time, and when the run gives up; its environment is sent as data.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::environment::{self, ItemEnvironment};
 use super::local;
 use crate::action::exec;
 use crate::engine::message::ItemVisit;
 use crate::node::access::NodeAccess;
+use crate::node::connection::NodeConnection;
 use crate::node::context::NodeContext;
 use crate::node::lock::NodeLock;
 use ctl_event::Failure;
@@ -17,30 +18,25 @@ use ctl_plan::{ItemPlace, SequenceItem};
 use ctl_transport::Transport;
 
 /// A command of an item.
-pub(super) struct ItemCommand<'a, T: Transport> {
-    pub(super) node: &'a NodeContext<T>,
-    pub(super) place: ItemPlace,
-    pub(super) text: &'a str,
+pub(super) struct ItemCommand<T: Transport> {
+    connection: Arc<NodeConnection<T>>,
+    pub(super) access: NodeAccess,
+    place: ItemPlace,
+    pub(super) text: String,
     pub(super) environment: ItemEnvironment,
-    pub(super) time: Duration,
 }
 
-impl<'a, T: Transport> ItemCommand<'a, T> {
+impl<T: Transport> ItemCommand<T> {
     /// A command of an item, where the item runs.
-    pub(super) fn of(
-        node: &'a NodeContext<T>,
-        visit: ItemVisit,
-        own: &SequenceItem,
-        text: &'a str,
-        lock: &NodeLock,
-    ) -> Self {
-        let environment = environment::of(node, visit.visit, lock.owner());
-        Self { node, place: own.place, text, environment, time: own.timeout.unwrap_or(node.timeout(visit.visit)) }
-    }
-
-    /// How the node is reached, with the time of the item.
-    pub(super) fn access(&self) -> NodeAccess {
-        NodeAccess { timeout: self.time, ..self.node.access.clone() }
+    pub(super) fn of(node: &NodeContext<T>, visit: ItemVisit, own: &SequenceItem, text: &str, lock: &NodeLock) -> Self {
+        let timeout = own.timeout.unwrap_or(node.timeout(visit.visit));
+        Self {
+            connection: Arc::clone(&node.connection),
+            access: NodeAccess { timeout, ..node.access.clone() },
+            place: own.place,
+            text: text.to_owned(),
+            environment: environment::of(node, visit.visit, lock.owner()),
+        }
     }
 
     /// Runs it once. An error says why it cannot be run on the controller.
@@ -50,11 +46,11 @@ impl<'a, T: Transport> ItemCommand<'a, T> {
     ) -> Result<Result<CommandOutput, RunError>, Failure> {
         match self.place {
             ItemPlace::Node => {
-                let command = NodeCommand { text: self.text, input: "", environment: &self.environment };
-                Ok(exec::run(&self.node.connection, command, &self.access(), give_up).await)
+                let command = NodeCommand { text: &self.text, input: "", environment: &self.environment };
+                Ok(exec::run(&self.connection, command, &self.access, give_up).await)
             }
             ItemPlace::Controller => {
-                local::run(self.text.to_owned(), self.environment.clone(), self.time, give_up).await.map(Ok)
+                local::run(self.text.clone(), self.environment.clone(), self.access.timeout, give_up).await.map(Ok)
             }
         }
     }
@@ -67,7 +63,7 @@ impl<'a, T: Transport> ItemCommand<'a, T> {
                 // Of a command that did not run, the last line is part of the reason already.
                 let is_said = matches!(output.end, CommandEnd::NotRun(_));
                 let said = output.last_line().filter(|_| !is_said).map(|line| format!(": {line}")).unwrap_or_default();
-                Some(format!("the {noun} {}{said}", exec::ended(&output, &self.access())))
+                Some(format!("the {noun} {}{said}", exec::ended(&output, &self.access)))
             }
             Ok(Err(error)) => Some(format!("cannot run the {noun}: {error}")),
             Err(failure) => Some(failure.message),

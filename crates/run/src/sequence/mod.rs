@@ -1,13 +1,15 @@
 //! One item of a node's sequence, done by the worker of the node.
 //!
 //! Here lives [`act`]; `command.rs` runs the commands of items, on the node or on the controller (`local.rs`), with what
-//! `environment.rs` gives them; `scope.rs` arms the guard with an item's undo, and `undo.rs` runs it. An item that changes services is a batch of its own on this node (`action/change.rs`).
+//! `environment.rs` gives them; `scope.rs` arms the guard with an item's undo, `undo.rs` runs it,
+//! and `renewal.rs` renews leases. An item that changes services is a batch of its own on this node (`action/change.rs`).
 //! Invariants: the node is locked while an item runs; a command runs once, a check until it exits 0; the dispatcher has
 //! recorded the start of an item before it comes here. Start reading at [`act`].
 
 mod command;
 mod environment;
 mod local;
+mod renewal;
 mod scope;
 mod undo;
 
@@ -19,6 +21,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use self::command::ItemCommand;
+use self::renewal::LeaseRenewal;
 pub(crate) use self::scope::ArmedScopes;
 use crate::action::{change, exec};
 use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerUpdate};
@@ -77,7 +80,14 @@ pub(crate) async fn act<T: Transport>(
     }
     let work = ItemRun { node, visit, own, lock: &*lock, plan: &plan };
     match &own.work {
-        ItemWork::Exec { command } => work.exec(command).await,
+        ItemWork::Exec { command } => {
+            if work.exec(command).await
+                && let Some(interval) = own.renew
+            {
+                let renewal = LeaseRenewal::start(work.command(command), interval);
+                scopes.renew(visit, &own.name, renewal);
+            }
+        }
         ItemWork::Check { command, until, interval } => work.check(command, *until, *interval).await,
         ItemWork::Wait(time) => work.wait(*time).await,
         ItemWork::Service { .. } => return services(node, visit, lock, &plan).await,
@@ -96,6 +106,10 @@ async fn open<T: Transport>(
     if let Some(name) = scopes.lost(visit.visit, lock) {
         let message = format!("not started: the connection was lost, so the guard has taken {name} back");
         return Err(Failure::new(Stage::Act, FailureKind::ConnectionLost, message));
+    }
+    if let Some((name, said)) = scopes.lapsing(visit.visit) {
+        let message = format!("not started: {name} could not be renewed: {said}");
+        return Err(Failure::new(Stage::Act, FailureKind::Command, message));
     }
     let Some(undo) = own.undo.as_ref().filter(|undo| undo.ends.lost && own.place == ItemPlace::Node) else {
         // On the controller the journal alone knows of the scope.
@@ -138,11 +152,12 @@ impl<T: Transport> ItemRun<'_, T> {
         self.node.send(self.item(), WorkerUpdate::Begun(key)).await;
     }
 
-    fn command<'b>(&'b self, text: &'b str) -> ItemCommand<'b, T> {
+    fn command(&self, text: &str) -> ItemCommand<T> {
         ItemCommand::of(self.node, self.visit, self.own, text, self.lock)
     }
 
-    async fn exec(&self, text: &str) {
+    /// Runs a command. Whether it succeeded.
+    async fn exec(&self, text: &str) -> bool {
         let began = Instant::now();
         self.begin().await;
         self.node.show(self.item(), within(self.own.name.as_str(), self.time())).await;
@@ -151,11 +166,13 @@ impl<T: Transport> ItemRun<'_, T> {
         let ended = command.run(wait_until_set(&mut give_up)).await;
         let mut result = self.result(Outcome::Changed);
         match ended {
-            Ok(ended) => result = exec::judged(result, ended, &command.access()),
+            Ok(ended) => result = exec::judged(result, ended, &command.access),
             Err(failure) => (result.outcome, result.failure) = (Outcome::Failed, Some(failure)),
         }
         result.command.get_or_insert(CommandRun::NOT_STARTED);
+        let is_good = !result.outcome.is_bad();
         self.send(began, result).await;
+        is_good
     }
 
     /// Runs a check until it exits 0, its time is over, or the run gives up.

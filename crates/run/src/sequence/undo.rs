@@ -35,6 +35,8 @@ pub(super) async fn undo<T: Transport>(
     let Some(undo) = &own.undo else { return WorkItemEnd::Done };
     let item = WorkItem::Item(visit);
     let began = Instant::now();
+    // A renewal after the undo would do it once more.
+    scopes.stop_renewal(visit).await;
     let result = |outcome| results::of_item(&node.results.plan, visit, outcome);
     // Where the node cannot be reached its guard takes the item back; one on the controller needs no node.
     if let Err(end) = lock.keep_ready(node, item).await
@@ -60,7 +62,7 @@ pub(super) async fn undo<T: Transport>(
         }
     } else {
         if *node.signals.give_up.borrow() {
-            command.time = command.time.min(LAST_TIME);
+            command.access.timeout = command.access.timeout.min(LAST_TIME);
         }
         Some(until_done(&command).await)
     };
@@ -87,11 +89,11 @@ pub(super) async fn undo<T: Transport>(
 }
 
 /// Runs an undo until it exits 0; an error says how it ended last when its time was over.
-async fn until_done<T: Transport>(command: &ItemCommand<'_, T>) -> Option<String> {
+async fn until_done<T: Transport>(command: &ItemCommand<T>) -> Option<String> {
     let began = Instant::now();
     loop {
         let said = command.failure("undo", std::future::pending()).await?;
-        if began.elapsed() + PAUSE >= command.time {
+        if began.elapsed() + PAUSE >= command.access.timeout {
             return Some(format!("{said} (tried for {:.1} s)", began.elapsed().as_secs_f64()));
         }
         sleep(PAUSE).await;

@@ -39,6 +39,7 @@ fn plan_of(nodes: usize, scopes: &[u8], policy: Policy) -> Plan {
         work: ItemWork::Exec { command: "true".to_owned() },
         timeout: None,
         undo: undo(*bits),
+        renew: None,
     };
     let sequence = Sequence::new(scopes.iter().enumerate().map(item).collect());
     let mut plan = Plan {
