@@ -76,7 +76,7 @@ fn a_watch_off_a_terminal_begins_without_it() {
 #[test]
 fn a_node_that_falls_silent_is_shown_as_it_was() {
     let cluster = Cluster::start(uniform(3));
-    let line = "status --watch=200ms --timeout 4s --connect-timeout 2s --retries 0";
+    let line = "status --watch=200ms --timeout 6s --connect-timeout 6s --retries 0";
     let mut watch = Terminal::start(&cluster.command(line), 24, 100, &cluster.path(""));
     watch.until("3 nodes, 3 healthy");
     cluster.node("n02").set_fault(Fault::Freeze);

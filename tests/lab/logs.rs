@@ -80,7 +80,7 @@ fn connections_that_are_cut_lose_and_double_nothing() {
 #[test]
 fn a_node_that_goes_and_comes_is_told_once() {
     let cluster = Cluster::start(uniform(2));
-    let mut logs = follow(&cluster, "--connect-timeout 1s");
+    let mut logs = follow(&cluster, "");
     for node in ["n01", "n02"] {
         write(&cluster, node, &format!("line 1 of {node}\n"));
         logs.until_line(&format!("{node}: line 1 of {node}"));

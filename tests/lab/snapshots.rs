@@ -426,7 +426,7 @@ fn a_rollout_with_such_gates() {
 #[test]
 fn a_watch_tells_what_happened_behind_its_back() {
     let cluster = Cluster::start(speaking(2));
-    let running = cluster.begin("status --watch 200ms -o jsonl --connect-timeout 1s");
+    let running = cluster.begin("status --watch 200ms -o jsonl");
     running.until_printed("watch_started");
     let node = cluster.node("n01");
     node.set_fault(Fault::Refused);
