@@ -70,6 +70,7 @@ fn the_json_document() {
             "command",
             "elapsed_ms",
             "exit_code",
+            "kept",
             "nodes",
             "results",
             "run",
