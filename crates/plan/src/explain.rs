@@ -270,6 +270,29 @@ fn explain_step(
     if !roleless.is_empty() {
         writeln!(text, "  fails: the inventory gives {} no role, so no supervisord is asked", fold(&roleless))?;
     }
+    explain_items(text, task)?;
+    for line in requests(plan, step, task) {
+        writeln!(text, "  request: {line}")?;
+    }
+    explain_caps(text, plan, step, task, view)?;
+    for program in &view.cascades {
+        writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
+    }
+    let nodes_not_in_snapshot = plan.nodes_not_in_snapshot(step.task);
+    // Of a node that is not acted on, nothing needs checking.
+    let nodes_not_in_snapshot: Vec<String> =
+        view.batches.iter().flatten().filter(|name| nodes_not_in_snapshot.contains(&name.as_str())).cloned().collect();
+    if !nodes_not_in_snapshot.is_empty() {
+        writeln!(text, "  not in the snapshot, and not checked: {}", fold(&nodes_not_in_snapshot))?;
+    }
+    if task.work.changes() {
+        writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
+    }
+    Ok(())
+}
+
+/// The items of a sequence, and how each is taken back.
+fn explain_items(text: &mut String, task: &Task) -> std::fmt::Result {
     for (number, item) in (1..).zip(task.work.sequence().into_iter().flat_map(Sequence::items)) {
         let place = if item.place == ItemPlace::Node { "" } else { " (on the controller)" };
         writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
@@ -280,9 +303,11 @@ fn explain_step(
             }
         }
     }
-    for line in requests(plan, step, task) {
-        writeln!(text, "  request: {line}")?;
-    }
+    Ok(())
+}
+
+/// How many nodes of each role may be down, and whether that refuses the step.
+fn explain_caps(text: &mut String, plan: &Plan, step: &PlanStep, task: &Task, view: &StepView) -> std::fmt::Result {
     for cap in &view.caps {
         writeln!(
             text,
@@ -303,19 +328,6 @@ fn explain_step(
             "  refused: the stop would leave more than {} {} nodes down (max_unavailable); --max-unavailable allows more",
             cap.max_unavailable, cap.role
         )?;
-    }
-    for program in &view.cascades {
-        writeln!(text, "  one unit: stopping {program} can make its node manager restart the whole instance")?;
-    }
-    let nodes_not_in_snapshot = plan.nodes_not_in_snapshot(step.task);
-    // Of a node that is not acted on, nothing needs checking.
-    let nodes_not_in_snapshot: Vec<String> =
-        view.batches.iter().flatten().filter(|name| nodes_not_in_snapshot.contains(&name.as_str())).cloned().collect();
-    if !nodes_not_in_snapshot.is_empty() {
-        writeln!(text, "  not in the snapshot, and not checked: {}", fold(&nodes_not_in_snapshot))?;
-    }
-    if task.work.changes() {
-        writeln!(text, "  {}", rules(task, task.batched || view.batches.len() > 1))?;
     }
     Ok(())
 }

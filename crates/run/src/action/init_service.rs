@@ -65,20 +65,10 @@ impl<T: Transport> InitTarget<'_, T> {
             Action::Stop => "stop",
             Action::Restart => "restart",
         };
-        if let Some(context) = context {
-            let rescue = self.link.rescue_of_init(self.name);
-            // Only a restart owes a start, since it stops a service that is meant to run.
-            let owed = if action == Action::Restart {
-                context.set_obligation(Obligation::MustStart, Some(rescue)).await
-            } else {
-                context.set_obligation(Obligation::Sent, None).await
-            };
-            if let Err(failure) = owed {
-                return Some(InitVerdict {
-                    failure: Some(failure),
-                    ..self.verdict(Outcome::Failed, &before, Some(""))
-                });
-            }
+        if let Some(context) = context
+            && let Err(failure) = self.owe(action, context).await
+        {
+            return Some(InitVerdict { failure: Some(failure), ..self.verdict(Outcome::Failed, &before, Some("")) });
         }
         let sent = match init_service(self.link, self.name).await {
             Ok(service) => service.act(verb).await,
@@ -115,6 +105,17 @@ impl<T: Transport> InitTarget<'_, T> {
             }
         }
         Some(verdict)
+    }
+
+    /// Arms the guard before the action is sent.
+    async fn owe(&self, action: Action, context: &TargetContext<'_, T>) -> Result<(), Failure> {
+        // Only a restart owes a start, since it stops a service that is meant to run.
+        if action == Action::Restart {
+            let rescue = self.link.rescue_of_init(self.name);
+            context.set_obligation(Obligation::MustStart, Some(rescue)).await
+        } else {
+            context.set_obligation(Obligation::Sent, None).await
+        }
     }
 
     /// Resumes a restart that a controller which is gone has started: if it is another process than before, it is done.
