@@ -26,7 +26,11 @@ pub struct HolderPlace {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PlaceError {
     /// There is no directory for sockets of the user.
-    #[error("there is no directory for sockets: $XDG_RUNTIME_DIR is not set, and {} does not exist", usual.display())]
+    #[error(
+        "there is no directory for sockets: $XDG_RUNTIME_DIR is not set, and {} does not exist; log in with a session of \
+         your own, or set it to a directory that only you can use",
+        usual.display()
+    )]
     None {
         /// The usual directory.
         usual: PathBuf,

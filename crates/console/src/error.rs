@@ -188,7 +188,9 @@ impl From<SelectError> for CliError {
             SelectError::Nodes { nodes, hint: None, .. } if nodes.starts_with('~') => {
                 Self::usage(error.to_string()).with_hint(NO_REGEX)
             }
-            SelectError::Role { hint, .. } => Self::usage(error.to_string()).with_hint(hint),
+            SelectError::Role { hint, .. } | SelectError::NotAService { hint, .. } => {
+                Self::usage(error.to_string()).with_hint(hint)
+            }
             SelectError::Nodes { hint, .. } => Self::usage(error.to_string())
                 .with_hint(hint.clone().unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned())),
             SelectError::EmptyService | SelectError::Service { .. } | SelectError::Nothing { .. } => {

@@ -174,6 +174,16 @@ pub enum SelectError {
         /// The reason.
         reason: String,
     },
+    /// The name of a node or a group in the place of a service.
+    #[error("`{name}` is a {kind}, not a service")]
+    NotAService {
+        /// As typed.
+        name: String,
+        /// `node` or `group`.
+        kind: &'static str,
+        /// How to select it.
+        hint: String,
+    },
     /// Nothing is left.
     #[error("no nodes selected: {reason}")]
     Nothing {
@@ -226,6 +236,9 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
     let explicit = wanted.is_some() || !roles.is_empty();
     // Named nodes or roles are authoritative: the catalogue narrows only an open selection.
     let given = if explicit { Vec::new() } else { catalogue_roles(inventory, &services) };
+    if !explicit {
+        no_node_among(&services, &names)?;
+    }
 
     let mut nodes = Vec::new();
     for node in &inventory.nodes {
@@ -253,6 +266,25 @@ pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection,
     // Each node occurs once, so equal counts mean the same nodes.
     let whole_inventory = nodes.len() == inventory.nodes.len();
     Ok(Selection { nodes, services, explicit, whole_inventory })
+}
+
+/// Checks that no word for a service is the name of a node or a group, as in `ctl restart SERVICE NODE`: an unknown service may run
+/// on any node, so the action would reach all of them. Who has such a service can name nodes or a role.
+fn no_node_among(services: &[ServicePattern], names: &InventoryNames<'_>) -> Result<(), SelectError> {
+    for service in services.iter().filter(|service| !service.is_glob()) {
+        let name = service.as_str();
+        let (kind, hint) = if names.all.contains(name) {
+            ("node", format!("use -w {name}"))
+        } else if names.inventory.groups.contains_key(name) {
+            ("group", format!("use -w @{name}"))
+        } else {
+            continue;
+        };
+        if catalogue_roles(names.inventory, std::slice::from_ref(service)).is_empty() {
+            return Err(SelectError::NotAService { name: name.to_owned(), kind, hint });
+        }
+    }
+    Ok(())
 }
 
 fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, SelectError> {
@@ -507,6 +539,8 @@ nodes:
                 "`a/b` is not a valid service name: a service name cannot contain spaces, slashes or control characters",
             ),
             ("-", "-", "-", "-x", "`-x` is not a valid service name: it begins with `-`"),
+            ("-", "-", "-", "contrail-control a1", "`a1` is a node, not a service"),
+            ("-", "-", "w1", "rack1", "`rack1` is a group, not a service"),
             (
                 "-",
                 "-",
@@ -526,6 +560,8 @@ nodes:
             };
             assert_eq!(hint, wanted);
         }
+        // With nodes or a role it may be a service that the inventory does not list.
+        assert!(selected("-", "a1", "-", "a1").is_ok() && selected("billing", "-", "-", "rack1").is_ok());
         assert_eq!(ServicePattern::parse("").expect_err("no name").to_string(), "the service name is empty");
         assert!(ServicePattern::parse("a b").is_err());
         assert!(ServicePattern::parse("a\u{1b}").is_err() && ServicePattern::parse("a[").is_err());

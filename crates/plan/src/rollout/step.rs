@@ -160,9 +160,12 @@ fn pattern_is_right(work: &mut RolloutReader<'_>, field: FieldEntry<'_>, pattern
         }
         // Whether anything remains is checked once the step's other keys are known.
         Err(SelectError::Nothing { .. }) => return true,
-        Err(error @ (SelectError::Role { .. } | SelectError::EmptyService | SelectError::Service { .. })) => {
-            Diagnostic::new(field.value.place(), format!("{key}: {error}"))
-        }
+        Err(
+            error @ (SelectError::Role { .. }
+            | SelectError::EmptyService
+            | SelectError::Service { .. }
+            | SelectError::NotAService { .. }),
+        ) => Diagnostic::new(field.value.place(), format!("{key}: {error}")),
     };
     work.reader.fault(fault);
     false
