@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -19,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct LeaseRenewal {
     task: JoinHandle<()>,
+    /// Becomes true when it is to end.
+    end: watch::Sender<bool>,
     /// How the last attempt ended, if it failed.
     failure: Arc<Mutex<Option<String>>>,
 }
@@ -28,17 +31,27 @@ impl LeaseRenewal {
     pub(super) fn start<T: Transport>(command: ItemCommand<T>, interval: Duration) -> Self {
         let failure: Arc<Mutex<Option<String>>> = Arc::default();
         let noted = Arc::clone(&failure);
+        let (end, ending) = watch::channel(false);
         let task = tokio::spawn(async move {
+            let is_to_end = || {
+                let mut ending = ending.clone();
+                // A sender that is gone means the same.
+                async move { drop(ending.wait_for(|end| *end).await) }
+            };
             let mut pause = interval;
             loop {
-                sleep(pause).await;
-                let said = command.failure("renewal", std::future::pending()).await;
+                tokio::select! {
+                    biased;
+                    () = is_to_end() => return,
+                    () = sleep(pause) => {}
+                }
+                let said = command.failure("renewal", is_to_end()).await;
                 // A lease that is not renewed in time may lapse, so it is tried again soon.
                 pause = if said.is_some() { PAUSE.min(interval) } else { interval };
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = said;
             }
         });
-        Self { task, failure }
+        Self { task, end, failure }
     }
 
     /// How the last attempt ended, if it failed.
@@ -48,8 +61,9 @@ impl LeaseRenewal {
 
     /// Ends it, and waits until no attempt is under way any more.
     pub(super) async fn stop(mut self) {
-        self.task.abort();
-        // An error says that it was aborted, which is meant.
+        // Aborting the task would leave a command on this machine to its own thread, which may only just start it.
+        self.end.send_replace(true);
+        // An error says that it panicked, and then no attempt is under way either.
         drop((&mut self.task).await);
     }
 }
