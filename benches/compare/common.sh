@@ -118,7 +118,7 @@ prepare() {
     ssh-keygen -q -t ed25519 -N '' -C compare -f "$lab/user"
 }
 
-# Installs what is missing of the peers, unless INSTALL=0. What cannot be installed is no error here.
+# Installs missing peers, unless INSTALL=0. A peer that cannot be installed is no error here.
 install_peers() {
     [ "${INSTALL:-1}" = 1 ] || return 0
     local package absent=()

@@ -44,7 +44,7 @@ impl Figures {
         Ok(Self { compiler: compiler.ok_or("no line names the compiler")?, counts })
     }
 
-    /// Compares what was counted now with these figures.
+    /// Compares new counts with these figures.
     #[must_use]
     pub fn compare(&self, now: &Self) -> Comparison {
         let cases: std::collections::BTreeSet<&String> = self.counts.keys().chain(now.counts.keys()).collect();
@@ -80,7 +80,7 @@ pub struct CaseChange {
     pub now: Option<u64>,
 }
 
-/// What is to be said of a case.
+/// The verdict on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaseVerdict {
     /// Within the limit.
@@ -94,7 +94,7 @@ pub enum CaseVerdict {
 }
 
 impl CaseChange {
-    /// What is to be said of it.
+    /// The verdict on it.
     #[must_use]
     pub fn verdict(&self) -> CaseVerdict {
         let (Some(recorded), Some(now)) = (self.recorded, self.now) else { return CaseVerdict::Unmatched };

@@ -24,7 +24,7 @@ use nodeset::NodeSet;
 #[path = "../support/cluster.rs"]
 mod cluster;
 
-/// Enough for what is done per node to outweigh what is done once.
+/// Enough for the work per node to outweigh the work done once.
 const NODES: usize = 300;
 
 /// Work whose input is ready.
@@ -33,7 +33,7 @@ type Prepared = Box<dyn FnMut()>;
 /// A name, and what prepares the work.
 type CountedCase = (&'static str, fn() -> Prepared);
 
-/// Every case: what is read or made for each node of a run.
+/// Every case: data that is read or made for each node of a run.
 const CASES: &[CountedCase] = &[
     ("xmlrpc_write", xmlrpc_write),
     ("xmlrpc_read", || xmlrpc_read(answer("RUNNING"))),
@@ -225,7 +225,7 @@ fn table(fold: bool) -> Box<dyn Sink> {
     Box::new(TableSink::new(options, Box::new(io::sink()), Box::new(io::sink())))
 }
 
-/// What is printed at the end of a run.
+/// The output at the end of a run.
 fn shown(sink: fn() -> Box<dyn Sink>) -> Prepared {
     let ledger = cluster::folded(&cluster::events(NODES));
     Box::new(move || sink().finish(&ledger, 0).expect("written"))

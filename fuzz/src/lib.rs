@@ -72,7 +72,8 @@ pub fn ansible(bytes: &[u8]) {
     }
 }
 
-/// What `ansible-inventory --list`, or a live source, prints. What is read is written as text that reads back the same.
+/// The output of `ansible-inventory --list` or a live source. A fleet that is read is written as text that reads back
+/// the same.
 pub fn ansible_list(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let source = Path::new("source");

@@ -1,4 +1,4 @@
-//! Every target reads every file of its corpus: what was captured from real nodes, and what once failed.
+//! Every target reads every file of its corpus: captures from real nodes, and inputs that once failed.
 
 use std::collections::BTreeSet;
 use std::fs;

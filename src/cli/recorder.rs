@@ -24,7 +24,7 @@ pub(super) struct EventRecorder {
     seq: u64,
     /// Results of an earlier part of the run that still hold.
     pub(super) carried: Vec<TargetResult>,
-    /// What is known of the scopes of its items.
+    /// The known scopes of its items.
     pub(super) carried_scopes: Vec<ItemEvent>,
     /// The journal, and the run's ID in it.
     pub(super) journal: Option<(Journal, String)>,

@@ -122,7 +122,7 @@ fn a_failure_ends_the_sequence_of_its_node() {
     cluster.at_rest();
 }
 
-/// A controller that is killed in the middle of a sequence leaves a record of what is done.
+/// A controller that is killed in the middle of a sequence leaves a record of the items done.
 #[test]
 fn a_resumed_sequence_repeats_nothing_that_is_done() {
     let cluster = Cluster::start(uniform(1));
@@ -366,7 +366,7 @@ fn a_lost_connection_starts_no_item_that_relies_on_what_the_guard_took_back() {
     cluster.at_rest();
 }
 
-/// After a second Ctrl-C a command is ended, its node is left to the guard, and what was open is closed.
+/// After a second Ctrl-C a command is ended, its node is left to the guard, and open scopes are closed.
 #[test]
 fn a_second_signal_leaves_a_node_to_its_guard() {
     let cluster = Cluster::start(uniform(1));

@@ -86,7 +86,7 @@ fn the_second_command_needs_no_handshake() {
     // Only where it is asked for.
     cluster.ctl("service contrail-collector status -o json --persist 0s").expect(0);
     assert_eq!(cluster.0.connections(), 4);
-    // What is kept is for this user alone.
+    // The sockets are for this user alone.
     let directory = cluster.runtime().join("ctl");
     assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o7777, 0o700);
     let sockets: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();

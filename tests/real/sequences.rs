@@ -22,7 +22,7 @@ fn rollout(cluster: &Cluster, items: &str) -> String {
     path.display().to_string()
 }
 
-/// The items of a drain, with an order of what was done in a file of the node.
+/// The items of a drain, which note their order in a file of the node.
 const DRAINED: &str = "  - {name: silence, exec: 'echo silence >> /tmp/acts', undo: 'echo speak >> /tmp/acts'}
   - name: drain
     exec: 'echo drain >> /tmp/acts; touch /tmp/drained'

@@ -369,7 +369,7 @@ async fn administer(request: &HolderRequest) -> Result<Option<HolderReply>, Hold
     place.check()?;
     match timeout(HOLDER_TIME, ask(&place, request)).await {
         Ok(Ok((_, reply))) => Ok(Some(reply)),
-        // What is left of one that was killed.
+        // The remains of one that was killed.
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
         Ok(Err(error)) => Err(HolderError::process(error)),
         Err(_) => Err(HolderError::process("it does not answer")),

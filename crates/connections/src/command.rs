@@ -1,7 +1,7 @@
 //! A command over a connection that is kept.
 //!
 //! Here lives [`KeptCommand`]. Invariants: writing reads on meanwhile, so that neither side waits for the other;
-//! what is kept meanwhile is bounded; the channel on the node is closed when this is dropped.
+//! the data held meanwhile is bounded; the channel on the node is closed when this is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), message: &impl 
     stream.write_all(&bytes).await
 }
 
-/// Counts what is written.
+/// Counts the bytes written.
 struct ByteCount(usize);
 
 impl io::Write for ByteCount {

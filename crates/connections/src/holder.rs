@@ -57,7 +57,7 @@ pub fn hold(started: impl FnOnce()) -> io::Result<()> {
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {
             return Ok(());
         }
-        // What is left of a holder that was killed.
+        // The remains of a holder that was killed.
         if let Err(error) = std::fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
         {

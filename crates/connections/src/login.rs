@@ -96,7 +96,7 @@ impl HolderClient {
         bastions: impl FnOnce() -> Arc<dyn BastionSource>,
     ) -> Result<Arc<SshTransport>, TransportError> {
         let mut login = self.login.lock().await;
-        // Logins at the same time share what was read and asked for.
+        // Logins at the same time share the keys and answers.
         if let Some(transport) = login.upgrade() {
             return Ok(transport);
         }

@@ -136,7 +136,7 @@ async fn carry_command(mut command: SshCommand, stream: &mut UnixStream) -> io::
     tokio::select! {
         carried = &mut carrying => carried?,
         read = &mut reading => {
-            // Nobody is there any longer. What was sent before still goes to the node, if it takes it.
+            // Nobody is there any longer. Data sent before still goes to the node, if it takes it.
             drop(tokio::time::timeout(LAST_INPUT, carrying).await);
             return read;
         }

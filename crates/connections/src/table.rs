@@ -285,7 +285,7 @@ impl ConnectionTable {
         }
     }
 
-    /// Removes what is over. When to look again.
+    /// Removes expired connections. Returns when to look again.
     fn sweep(&self) -> Option<Instant> {
         let now = Instant::now();
         let retired = self.is_retired.load(Ordering::Relaxed);

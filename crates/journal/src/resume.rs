@@ -209,7 +209,7 @@ pub fn undo_items(plan: &mut Plan, events: &[RunEvent]) {
             task.progress.insert(name, SequenceProgress { done, undo_first, ..SequenceProgress::default() });
             true
         });
-        // What is taken back harms nobody: neither batches nor limits hold it up.
+        // An undo harms nobody: neither batches nor limits hold it up.
         task.policy = Policy::default();
         task.continue_on_failure = true;
     }

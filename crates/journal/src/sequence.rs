@@ -1,4 +1,4 @@
-//! What is left of a node's sequence, by the record of a run.
+//! The rest of a node's sequence, by the record of a run.
 //!
 //! Pure. Invariants: an item that is done and changes something is never done again; a command that was in flight, or
 //! whose end nobody saw, never runs again in a resumed run, unless it is taken back first; services that were in flight are read first; a scope
@@ -22,7 +22,7 @@ pub(super) struct NodeSequence {
     opened: Vec<usize>,
 }
 
-/// What is to be done about a sequence that did not come to its end.
+/// The work on a sequence that did not come to its end.
 #[derive(Debug)]
 pub(super) enum SequenceRest {
     /// It is done, or must not go on.
@@ -119,7 +119,7 @@ impl NodeSequence {
             match sequence.items().get(item).map(|item| &item.work) {
                 Some(ItemWork::Exec { .. }) => {
                     kept.push(not_known(sequence, item, results));
-                    // Nothing runs after it, but what is open is still closed.
+                    // Nothing runs after it, but open scopes are still closed.
                     progress.failed = Some(item);
                     progress.done.insert(item);
                     if progress.undo_first.is_empty() && progress.open.is_empty() {

@@ -19,7 +19,7 @@ use ctl_select::ServicePattern;
 /// Most items of a sequence.
 pub const MAX_ITEMS: usize = 100;
 
-/// What is done on one node, in order, before it counts as done.
+/// The work on one node, in order, before it counts as done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     items: Vec<SequenceItem>,

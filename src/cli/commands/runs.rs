@@ -395,7 +395,7 @@ fn undo(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
             start.task.targets = TargetFilter::Only(stopped);
             wanted.push(start);
         }
-        // After that: what was drained must not get work before its services are up.
+        // After that: a drained node must not get work before its services are up.
         for step in taken_back.steps.iter().filter(|step| !step.nodes.is_empty()) {
             let nodes = step.nodes.iter().filter_map(|node| taken_back.nodes.get(*node).cloned()).collect();
             wanted.extend(taken_back.tasks.get(step.task).map(|task| TaskSpec { task: task.clone(), nodes }));

@@ -1,4 +1,4 @@
-//! The items of a step's `each`: what is done on one node, in order.
+//! The items of a step's `each`: the work on one node, in order.
 //!
 //! Here lives [`sequence`]. Invariants: a parsed item does one thing, its name is unique in its step, and what a step
 //! sets for gates holds for its items. Start reading at [`sequence`].

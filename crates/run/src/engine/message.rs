@@ -26,7 +26,7 @@ pub(crate) struct ItemVisit {
     pub(crate) visit: NodeBatch,
     /// The place of the item in the sequence.
     pub(crate) item: usize,
-    /// What is done about it.
+    /// The act: the item itself, or its undo.
     pub(crate) part: ItemPart,
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct NodeInspection {
 }
 
 impl NodeInspection {
-    /// Adds what was read for an item of a task's sequence.
+    /// Adds the reading for an item of a task's sequence.
     pub(crate) fn add_item(&mut self, task: TaskIndex, of_item: Self) {
         for target in of_item.targets {
             // Several items may mean the same target.

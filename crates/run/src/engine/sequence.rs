@@ -112,7 +112,7 @@ mod tests {
         any::<(bool, bool, bool)>().prop_map(|(success, failure, lost)| UndoEnds { success, failure, lost })
     }
 
-    /// A sequence of up to eight items, what was done of it before, and the item that fails.
+    /// A sequence of up to eight items, those done before, and the item that fails.
     fn sequences() -> impl Strategy<Value = (Vec<Option<UndoEnds>>, SequenceProgress, Option<usize>)> {
         let scopes = prop::collection::vec(prop::option::of(ends()), 0..8);
         let before = (

@@ -1,4 +1,4 @@
-//! Signals, and the early end of a run: what is still done, what is dropped, and what that leaves for results.
+//! Signals, and the early end of a run: the work still done, the work dropped, and the results that follow.
 //!
 //! Part of the dispatcher. Invariants: after the first signal no node starts; what has started ends by itself, until a
 //! third signal drops it; nothing that is dropped is without a result.

@@ -37,7 +37,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Records what is about to be done about an item.
+    /// Records the next act on an item.
     pub(super) fn note_start(&self, item: ItemVisit, effects: &mut Vec<Effect>) {
         match item.part {
             ItemPart::Run => {
@@ -143,7 +143,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// The run is dropped: what was under way in a sequence has its results, and nothing else of it runs.
+    /// The run is dropped: items under way in a sequence have their results, and nothing else of it runs.
     pub(super) fn abandon_sequences(&mut self, effects: &mut Vec<Effect>) {
         self.waiting.retain(|item| !matches!(item, WorkItem::Item(_)));
         for visit in self.sequences.keys().copied().collect::<Vec<_>>() {

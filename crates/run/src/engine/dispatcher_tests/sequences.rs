@@ -187,7 +187,7 @@ proptest! {
             ledger.apply(&event).unwrap_or_else(|error| panic!("{error} in {events:?}"));
         }
         for (index, order) in orders.iter().enumerate() {
-            // A third signal drops what is open, and the ledger says so.
+            // A third signal drops open scopes, and the ledger says so.
             let kept = ledger.kept().unwrap_or_default();
             let is_said = |number: &u32| {
                 let name = &plan.nodes[index].node.name;
