@@ -35,8 +35,17 @@ async fn openssh_forwards_the_socket() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually("the forward to open", || local.exists()).await;
-    let mut stream = UnixStream::connect(&local).await.unwrap();
+    // The file is there as soon as `ssh` binds it, which is before it listens.
+    let connect = || std::os::unix::net::UnixStream::connect(&local).ok();
+    let mut open = None;
+    eventually("the forward to open", || {
+        open = connect();
+        open.is_some()
+    })
+    .await;
+    let stream = open.unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut stream = UnixStream::from_std(stream).unwrap();
     let call = request("supervisor.getState", &[]).replace("Host:", "Connection: close\r\nHost:");
     stream.write_all(call.as_bytes()).await.unwrap();
     let mut reply = String::new();
