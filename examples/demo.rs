@@ -5,11 +5,18 @@
 //!
 //! Without arguments: restarts contrail-collector on the analytics nodes, then shows the cluster's status.
 
+mod ctl_binary;
+
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use contrail_ctl::args::args::CliArgs;
 use contrail_lab::{ClusterSpec, Lab};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 const RESTART: [&str; 5] = ["service", "contrail-collector", "restart", "--role", "analytics"];
 
@@ -19,7 +26,10 @@ fn main() -> ExitCode {
         Ok(nodes) => nodes,
         Err(reason) => return fail(&reason),
     };
-    // The lab stands in for the cluster's machines, so it has its own runtime.
+    let program = match ctl_binary::build() {
+        Ok(program) => program,
+        Err(reason) => return fail(&reason),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.to_string()),
@@ -28,46 +38,72 @@ fn main() -> ExitCode {
         Ok(lab) => lab,
         Err(error) => return fail(&format!("the lab does not start: {error}")),
     };
+    let demo = Demo { lab, program, runtime: &runtime };
     let code = if words.is_empty() {
-        let restarted = show(&lab, RESTART.map(OsString::from).to_vec());
-        let status = show(&lab, vec!["status".into()]);
+        let restarted = demo.show(RESTART.map(OsString::from).to_vec());
+        let status = demo.show(vec!["status".into()]);
         if restarted == ExitCode::SUCCESS { status } else { restarted }
     } else {
-        ctl(&lab, words)
+        demo.ctl(words)
     };
-    drop(lab);
+    drop(demo);
     runtime.shutdown_background();
     code
 }
 
-/// Prints a command line, and runs it.
-fn show(lab: &Lab, words: Vec<OsString>) -> ExitCode {
-    let typed: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    say(&format!("\n$ ctl {}", typed.join(" ")));
-    ctl(lab, words)
+/// The cluster and the program.
+struct Demo<'r> {
+    lab: Lab,
+    program: PathBuf,
+    runtime: &'r Runtime,
 }
 
-/// Commands that connect to nodes.
-const FANNED_OUT: [&str; 14] = [
-    "service", "start", "stop", "restart", "update", "status", "ping", "exec", "cp", "logs", "top", "wait", "rollout",
-    "snapshot",
-];
+impl Demo<'_> {
+    /// Prints a command line, and runs it.
+    fn show(&self, words: Vec<OsString>) -> ExitCode {
+        let typed: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        say(&format!("\n$ ctl {}", typed.join(" ")));
+        self.ctl(words)
+    }
 
-/// The entry point of the binary, with the options that point it to the lab.
-fn ctl(lab: &Lab, words: Vec<OsString>) -> ExitCode {
-    // Options may stand before the command.
-    let command = words.iter().find(|word| FANNED_OUT.iter().any(|name| word == name) || *word == "inventory");
-    let knows_inventory = command.is_some();
-    let goes_to_nodes = command.is_some_and(|word| word != "inventory");
-    let mut all = vec![OsString::from("ctl")];
-    if knows_inventory {
-        all.extend(["--inventory".into(), lab.inventory_path().into()]);
+    /// Runs `ctl` with the options that point it to the lab.
+    fn ctl(&self, words: Vec<OsString>) -> ExitCode {
+        let mut words = words;
+        // Options may stand before the command, so its words are looked for everywhere.
+        let mut definition = CliArgs::command();
+        // Gives each command the options that the one above it passes on.
+        definition.build();
+        let mut command = &definition;
+        let mut after = 0;
+        for (index, word) in words.iter().enumerate() {
+            if let Some(inner) = command.find_subcommand(word) {
+                (command, after) = (inner, index + 1);
+            }
+        }
+        let takes = |option: &str| command.get_arguments().any(|argument| argument.get_long() == Some(option));
+        let mut options: Vec<OsString> = Vec::new();
+        if takes("inventory") {
+            options.extend(["--inventory".into(), self.lab.inventory_path().into()]);
+        }
+        if takes("known-hosts") {
+            let known_hosts = self.lab.known_hosts_path().into();
+            options.extend(["--known-hosts".into(), known_hosts, "--ssh-config".into(), "none".into()]);
+        }
+        words.splice(after..after, options);
+        let mut ctl = tokio::process::Command::new(&self.program);
+        ctl.args(words).kill_on_drop(true);
+        let ended = self.runtime.block_on(async {
+            // Ctrl-C is for ctl, which the nodes have to outlive.
+            let _ours = signal(SignalKind::interrupt())?;
+            ctl.status().await
+        });
+        match ended {
+            Ok(status) => {
+                status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+            }
+            Err(error) => fail(&format!("{} does not start: {error}", self.program.display())),
+        }
     }
-    if goes_to_nodes {
-        all.extend(["--known-hosts".into(), lab.known_hosts_path().into(), "--ssh-config".into(), "none".into()]);
-    }
-    all.extend(words);
-    contrail_ctl::cli::main(all)
 }
 
 /// Removes `--lab-nodes N` from the front.

@@ -1,8 +1,10 @@
 //! Makes the pictures of the docs from real runs: `ctl` on a terminal, against the lab.
 //!
-//!     cargo run --release --example pictures -- docs/pictures
+//!     cargo run --release -p demo --example pictures -- docs/pictures
 //!
 //! Writes one SVG for each picture into the directory. Needs `script` (package util-linux), which makes the terminals.
+
+mod ctl_binary;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -13,9 +15,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use contrail_lab::{ClusterSpec, Fault, Lab, Timing};
-
-/// With this first argument the program acts as `ctl` itself.
-const AS_CTL: &str = "--as-ctl";
 
 /// The time limit for a picture.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,17 +52,13 @@ const PICTURES: [Picture; 3] = [
 
 fn main() -> ExitCode {
     let mut words: VecDeque<OsString> = std::env::args_os().skip(1).collect();
-    if words.front().is_some_and(|word| word == AS_CTL) {
-        words.pop_front();
-        words.push_front("ctl".into());
-        return contrail_ctl::cli::main(words);
-    }
     let folder = words.pop_front().map_or_else(|| PathBuf::from("docs/pictures"), PathBuf::from);
     if let Err(error) = std::fs::create_dir_all(&folder) {
         drop(writeln!(std::io::stderr(), "error: {}: {error}", folder.display()));
         return ExitCode::FAILURE;
     }
-    match PICTURES.iter().try_for_each(|picture| make(picture, &folder)) {
+    let made = ctl_binary::build().and_then(|ctl| PICTURES.iter().try_for_each(|picture| make(picture, &ctl, &folder)));
+    match made {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             drop(writeln!(std::io::stderr(), "error: {reason}"));
@@ -102,12 +97,12 @@ fn cluster(faulty: bool) -> ClusterSpec {
     faults.into_iter().fold(spec, |spec, (node, fault)| spec.fault(node, fault))
 }
 
-fn make(picture: &Picture, folder: &Path) -> Result<(), String> {
+fn make(picture: &Picture, ctl: &Path, folder: &Path) -> Result<(), String> {
     let told = |what: &str, error: &dyn std::fmt::Display| format!("{}: {what}: {error}", picture.name);
     let runtime = tokio::runtime::Runtime::new().map_err(|error| told("no runtime", &error))?;
     let spec = cluster(picture.name != "progress");
     let lab = runtime.block_on(Lab::start(spec)).map_err(|error| told("the lab does not start", &error))?;
-    let screen = take(picture, &lab)?;
+    let screen = take(picture, ctl, &lab)?;
     drop(lab);
     runtime.shutdown_background();
     let path = folder.join(format!("{}.svg", picture.name));
@@ -117,9 +112,9 @@ fn make(picture: &Picture, folder: &Path) -> Result<(), String> {
 }
 
 /// Runs `ctl` on a terminal, and returns the display when the picture is taken, as lines with colors.
-fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
+fn take(picture: &Picture, ctl: &Path, lab: &Lab) -> Result<String, String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", picture.name);
-    let mut child = at_a_terminal(picture, lab).map_err(|error| told(&error))?;
+    let mut child = at_a_terminal(picture, ctl, lab).map_err(|error| told(&error))?;
     let mut keyboard = child.stdin.take().ok_or_else(|| told(&"no keyboard"))?;
     let output = bytes_of(child.stdout.take().ok_or_else(|| told(&"no output"))?);
     let size = |number: u16| std::num::NonZeroU16::new(number).ok_or_else(|| told(&"a terminal of no size"));
@@ -155,8 +150,7 @@ fn take(picture: &Picture, lab: &Lab) -> Result<String, String> {
     taken.ok_or_else(|| told(&format!("it never looked as it should; last:\n{}", parser.screen().contents())))
 }
 
-fn at_a_terminal(picture: &Picture, lab: &Lab) -> Result<Child, String> {
-    let itself = std::env::current_exe().map_err(|error| error.to_string())?;
+fn at_a_terminal(picture: &Picture, ctl: &Path, lab: &Lab) -> Result<Child, String> {
     let size = format!("stty rows {} columns {}", picture.rows, picture.columns);
     let options = format!(
         "--inventory {} --known-hosts {} --ssh-config none --yes",
@@ -164,7 +158,7 @@ fn at_a_terminal(picture: &Picture, lab: &Lab) -> Result<Child, String> {
         lab.known_hosts_path().display()
     );
     let options = if picture.line.starts_with("service") { options } else { options.replace(" --yes", "") };
-    let line = format!("{size}; exec {} {AS_CTL} {} {options}", itself.display(), picture.line);
+    let line = format!("{size}; exec {} {} {options}", ctl.display(), picture.line);
     Command::new("script")
         .args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"])
         .env("TERM", "xterm-256color")

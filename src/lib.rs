@@ -1,7 +1,7 @@
 //! Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 //!
-//! The layers, in the order in which data goes through them. Each but the last is a crate in `crates/`, shown here under its
-//! own name:
+//! The layers, in the order in which data goes through them. Each is a crate in `crates/`, shown here under its own
+//! name:
 //!
 //! - [`local`]: files of this machine, read within bounds, and the account and process of the user.
 //! - [`inventory`]: the YAML of a cluster becomes validated nodes, roles and groups.
@@ -23,14 +23,11 @@
 //! - [`console`]: the terminal of the user: messages, errors, secrets, signals and exit codes.
 //! - [`args`]: the words of the command line, and what they mean.
 //! - [`session`]: the way from settings to the nodes, and what a run needs.
-//! - [`cli`]: the commands; words in, exit code out.
 //!
-//! Below all of them stand two crates that know nothing of clusters: [`nodeset`], sets of node names written short, and
+//! The commands are not here: they are the binary's, in `src/cli`. Below all of them stand two crates that know nothing of clusters: [`nodeset`], sets of node names written short, and
 //! [`openssh_config`], the settings of a host in ssh_config.
 //!
 //! A layer uses only those that its manifest names; `docs/architecture.md` has the picture.
-
-pub mod cli;
 
 pub use ctl_args as args;
 pub use ctl_connections as connections;

@@ -1,7 +1,9 @@
 //! `ctl`: arguments in, exit code out.
 
+mod cli;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contrail_ctl::cli::main(std::env::args_os())
+    cli::main(std::env::args_os())
 }

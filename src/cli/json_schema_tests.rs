@@ -1,7 +1,7 @@
 //! The JSON Schema of the JSON output, docs/schema/ctl-1.json, made from the types that are serialized and from the
 //! tables of docs/json.md.
 //!
-//! `CTL_SCHEMA=overwrite cargo test --lib json_schema` writes the file; read the difference before you keep it.
+//! `CTL_SCHEMA=overwrite cargo test --bin ctl json_schema` writes the file; read the difference before you keep it.
 //! Invariants: a field is described as on the page, has the type that the page says, and can be null only where the page
 //! says when. What a later version may add (fields, lines, values of some enumerations) is valid. Start at [`schema`].
 
@@ -311,7 +311,7 @@ fn the_published_schema_is_that_of_the_types() {
     let published: Value = serde_json::from_str(&published).unwrap_or_default();
     assert!(
         published == schema,
-        "{FILE} differs from the types and docs/json.md; `{VARIABLE}=overwrite cargo test --lib json_schema` writes it"
+        "{FILE} differs from the types and docs/json.md; `{VARIABLE}=overwrite cargo test --bin ctl json_schema` writes it"
     );
 }
 

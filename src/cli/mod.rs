@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use ctl_console::exit::ExitStatus;
+use ctl_console::exit::ExitStatus;
 
 use ctl_args::args::{CliArgs, CliCommand};
 use ctl_args::{advice, examples, tips, word_order};
@@ -39,7 +39,7 @@ use ctl_plan::ServiceVerb;
 use ctl_sink::text;
 
 /// Runs one command line, the program's name first, and says how the process should end.
-pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub(crate) fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     if let Some(candidates) = completion::answer(&words) {
         // A shell that has gone away needs no candidates.

@@ -3,11 +3,9 @@
 //! It uses `run` and `top`. Invariants: nothing that is typed waits for the network; an action is an ordinary run of
 //! this program, with journal, guard and lock, for which the terminal is given back.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nodeset::NodeSet;
@@ -18,24 +16,16 @@ use super::job::JobRequest;
 use super::{output, watch};
 use ctl_args::connect_args::{FORKS, HostKey, RETRIES};
 use ctl_args::settings::{self, OutputSettings, SavedInputs, Settings, SshOverrides};
-use ctl_connections::NodeTransport;
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::signals::signals;
 use ctl_console::terminal;
-use ctl_event::{CancelReason, EventKind, LogStream, RunEvent, RunHead};
-use ctl_inventory::Inventory;
-use ctl_plan::{Action, LogTail, TaskSpec, Work, plan};
-use ctl_run::{JournalAck, NodeAccess, WorkerPool};
-use ctl_select::{NodeQuery, select};
-use ctl_session::limits::FileBudget;
-use ctl_session::read_only;
+use ctl_event::CancelReason;
+use ctl_plan::Work;
+use ctl_session::log_ends::{LogEndReader, LogOwner};
 use ctl_session::rounds::{ClusterState, NodeRounds};
-use ctl_session::session::{RunSession, run_round};
+use ctl_session::session::RunSession;
 use ctl_top::{PendingAction, TerminalInput, TopModel, TopOrder, TopScreen, TopTarget, draw};
-
-/// Lines of a log that are read.
-const LOG_LINES: usize = 100;
 
 /// What comes in while the screen is shown.
 enum TopInput {
@@ -70,13 +60,9 @@ pub(super) fn run(
     let model = TopModel::new(output::node_roles(&job.plan), interval, color);
     let RunSession { runtime, transport, notices, access, budget, .. } =
         RunSession::open(&job.plan, access, &settings, false)?;
-    let reader = TopLogReader {
-        transport: Arc::clone(&transport),
-        access: job.plan.nodes.iter().map(|node| node.node.name.clone()).zip(access.iter().cloned()).collect(),
-        settings: settings.clone(),
-        budget,
-        inventory,
-    };
+    let names = job.plan.nodes.iter().map(|node| node.node.name.clone());
+    let ways = names.zip(access.iter().cloned()).collect();
+    let reader = LogEndReader::new(&transport, ways, settings.clone(), budget, inventory);
     let rounds =
         NodeRounds::new(&job.plan, &job.services, &access, &settings, (&transport, notices), (budget, interval));
     // Bounded: a reader that is ahead waits for the screen instead of filling memory.
@@ -88,7 +74,7 @@ pub(super) fn run(
         signals(None)?
     };
     let rounds = runtime.spawn(read_rounds(rounds, sender.clone()));
-    runtime.spawn(reader.serve(wanted, sender));
+    runtime.spawn(read_logs(reader, wanted, sender));
     let exit = TopLoop { model, rounds, inbox, logs, signals, settings }.run(run_words);
     runtime.shutdown_background();
     exit
@@ -194,114 +180,26 @@ fn ended_by(reason: CancelReason) -> ExitStatus {
 /// Reads the cluster again and again.
 async fn read_rounds(mut rounds: NodeRounds, news: mpsc::Sender<TopInput>) {
     loop {
-        let picture = rounds.next().await;
+        let picture = rounds.next_state().await;
         if news.send(TopInput::Round(Box::new(picture))).await.is_err() {
             return;
         }
     }
 }
 
-/// A log that is read, and what reads it.
-type OpenLog = (TopTarget, WorkerPool<NodeTransport>, RunHead);
-
-/// Reads the end of one log after the other: of the one that was asked for last.
-struct TopLogReader {
-    transport: Arc<NodeTransport>,
-    access: HashMap<String, NodeAccess>,
-    settings: Settings,
-    budget: FileBudget,
-    inventory: Inventory,
-}
-
-impl TopLogReader {
-    /// Ends with the view that asks for logs and shows them.
-    async fn serve(self, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<TopInput>) {
-        // The same log is read again and again over one connection.
-        let mut open: Option<OpenLog> = None;
-        while let Some(mut target) = wanted.recv().await {
-            // Only the newest wish counts: the operator has moved on from the others.
-            while let Ok(later) = wanted.try_recv() {
-                target = later;
-            }
-            // Another log needs a plan of its own; the old pool is dropped with its connection.
-            let same = open.take().filter(|(of, ..)| *of == target);
-            let ready = same.map_or_else(|| self.open(&target), Ok);
-            let lines = match ready {
-                Ok((of, mut pool, head)) => {
-                    let lines = end_of_log(&mut pool, &head).await;
-                    open = Some((of, pool, head));
-                    lines
-                }
-                Err(error) => vec![error.message().to_owned()],
-            };
-            if news.send(TopInput::Log(target, lines)).await.is_err() {
-                return;
-            }
+/// Reads the end of one log after the other: of the one that was asked for last. Ends with the view that asks for logs and
+/// shows them.
+async fn read_logs(mut reader: LogEndReader, mut wanted: mpsc::Receiver<TopTarget>, news: mpsc::Sender<TopInput>) {
+    while let Some(mut target) = wanted.recv().await {
+        // Only the newest wish counts: the operator has moved on from the others.
+        while let Ok(later) = wanted.try_recv() {
+            target = later;
         }
-    }
-
-    /// Both logs of a service.
-    fn open(&self, target: &TopTarget) -> Result<OpenLog, CliError> {
-        let services: Vec<String> = target.service.clone().into_iter().collect();
-        let roles: Vec<String> = target.role.clone().into_iter().collect();
-        let query =
-            NodeQuery { roles: &roles, nodes: std::slice::from_ref(&target.node), exclude: &[], services: &services };
-        let of = |stream| {
-            let tail = LogTail { stream, lines: LOG_LINES, follow: false };
-            let selection = select(&self.inventory, &query)?;
-            let mut wanted = TaskSpec::new(selection, |services| Work::Logs { services, tail });
-            wanted.task.continue_on_failure = true;
-            Ok::<_, CliError>(wanted)
-        };
-        let wanted = vec![of(LogStream::Stderr)?, of(LogStream::Stdout)?];
-        let plan = plan(wanted, &self.inventory, self.settings.via);
-        let access = plan.nodes.iter().filter_map(|node| self.access.get(&node.node.name).cloned()).collect();
-        // The transport's notices go to the rounds; dropping the sender keeps this receiver from waiting.
-        let (_quiet, notices) = mpsc::channel(1);
-        let action = Some(Action::Logs.as_str().to_owned());
-        let head = read_only::head(&plan, &services, &self.settings);
-        let head = RunHead { command: Action::Logs.as_str().to_owned(), action, ..head };
-        let setup = read_only::setup(plan, head.clone(), access, self.budget, &self.transport, notices);
-        Ok((target.clone(), WorkerPool::new(setup), head))
-    }
-}
-
-/// The last lines: of stderr, or of stdout where nothing is on stderr; where there are none, why not.
-async fn end_of_log(pool: &mut WorkerPool<NodeTransport>, head: &RunHead) -> Vec<String> {
-    // No signal ever comes: the sender only keeps the receiver open until the round is over.
-    let (_silent, mut signals) = mpsc::channel(1);
-    let (mut stderr, mut stdout, mut failure) = (Vec::new(), Vec::new(), None);
-    let mut observe = |events: &[RunEvent]| {
-        for event in events {
-            match &event.kind {
-                EventKind::LogLines(more) => match more.stream {
-                    LogStream::Stderr => stderr.extend(more.lines.iter().cloned()),
-                    LogStream::Stdout => stdout.extend(more.lines.iter().cloned()),
-                },
-                // The last failure explains best why there are no lines.
-                EventKind::Result(result) => failure = result.failure.clone().or(failure.take()),
-                EventKind::RunStarted(_)
-                | EventKind::BatchStarted { .. }
-                | EventKind::NodeStarted { .. }
-                | EventKind::Inspected { .. }
-                | EventKind::NodeFacts(_)
-                | EventKind::Notice { .. }
-                | EventKind::Item(_)
-                | EventKind::Gate { .. }
-                | EventKind::Progress { .. }
-                | EventKind::NodeFinished { .. }
-                | EventKind::CancelBegan { .. }
-                | EventKind::PendingUpdate(_)
-                | EventKind::RunFinished { .. } => {}
-            }
+        let TopTarget { node, role, service } = target.clone();
+        let lines = reader.read(LogOwner { node, role, service }).await;
+        if news.send(TopInput::Log(target, lines)).await.is_err() {
+            return;
         }
-        JournalAck::Yes
-    };
-    run_round(pool, head.clone(), &mut signals, &mut observe).await;
-    match (stderr.is_empty(), stdout.is_empty(), failure) {
-        (false, ..) => stderr,
-        (true, true, Some(failure)) => vec![failure.message],
-        (true, ..) => stdout,
     }
 }
 

@@ -96,7 +96,7 @@ async fn watch(
                 view.end();
                 return Ok(exit::of_run(&ledger, Action::Status, reason.or(Some(CancelReason::Interrupted))));
             }
-            picture = rounds.next() => picture,
+            picture = rounds.next_state() => picture,
         };
         if !view.show(&picture, is_first) {
             // Nobody reads any more, and the last picture decides the exit code.

@@ -341,8 +341,8 @@ fn absolute(endpoint: &Endpoint) -> Endpoint {
 ///
 /// # Errors
 /// If there is a holder that does not answer, or that may be somebody else's.
-pub async fn list() -> Result<Vec<KeptConnection>, HolderError> {
-    match administer(&HolderRequest::List).await? {
+pub fn list() -> Result<Vec<KeptConnection>, HolderError> {
+    match administer(&HolderRequest::List)? {
         None => Ok(Vec::new()),
         Some(HolderReply::Connections(connections)) => Ok(connections),
         Some(_) => Err(unexpected()),
@@ -353,11 +353,12 @@ pub async fn list() -> Result<Vec<KeptConnection>, HolderError> {
 ///
 /// # Errors
 /// As [`list`].
-pub async fn close(nodes: Option<Vec<String>>) -> Result<(), HolderError> {
-    administer(&HolderRequest::Close { nodes }).await.map(drop)
+pub fn close(nodes: Option<Vec<String>>) -> Result<(), HolderError> {
+    administer(&HolderRequest::Close { nodes }).map(drop)
 }
 
-async fn administer(request: &HolderRequest) -> Result<Option<HolderReply>, HolderError> {
+/// The runtime is one of its own: these commands do nothing else.
+fn administer(request: &HolderRequest) -> Result<Option<HolderReply>, HolderError> {
     let place = match HolderPlace::existing() {
         Ok(place) => place,
         Err(PlaceError::None { .. }) => return Ok(None),
@@ -367,7 +368,8 @@ async fn administer(request: &HolderRequest) -> Result<Option<HolderReply>, Hold
         return Ok(None);
     }
     place.check()?;
-    match timeout(HOLDER_TIME, ask(&place, request)).await {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(HolderError::process)?;
+    match runtime.block_on(async { timeout(HOLDER_TIME, ask(&place, request)).await }) {
         Ok(Ok((_, reply))) => Ok(Some(reply)),
         // The remains of one that was killed.
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),

@@ -37,7 +37,7 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
 ///
 /// # Errors
 /// If the socket cannot be made.
-pub fn hold(started: impl FnOnce()) -> io::Result<()> {
+pub fn hold(started: Box<dyn FnOnce()>) -> io::Result<()> {
     // Away from the terminal and its signals. It fails only where this process leads a group, so has none to leave.
     if let Err(error) = setsid() {
         debug!(%error, "still in the session of the terminal");

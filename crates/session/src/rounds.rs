@@ -2,11 +2,12 @@
 //!
 //! It uses `run` and `snapshot`. Invariants: a node has one connection and at most one round in progress; the
 //! picture never waits for a late node, and shows its last answer instead; a node that does not answer is tried again
-//! at a pace of its own. Start reading at [`NodeRounds::next`].
+//! at a pace of its own. Start reading at [`NodeRounds::next_state`].
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use nodeset::NodeSet;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -143,7 +144,13 @@ impl NodeRounds {
 
     /// The next picture: when a round is over but for those that are late, and when those answer. Nothing is lost if it
     /// is not waited for to its end.
-    pub async fn next(&mut self) -> ClusterState {
+    ///
+    /// Boxed, or each crate that waits for it would compile it again.
+    pub fn next_state(&mut self) -> BoxFuture<'_, ClusterState> {
+        Box::pin(self.wait_for_state())
+    }
+
+    async fn wait_for_state(&mut self) -> ClusterState {
         loop {
             // A notice has no place in the picture, so it goes to the log only.
             while let Ok(message) = self.notices.try_recv() {

@@ -138,7 +138,7 @@ impl RunSession {
     }
 }
 
-/// This program as the process that keeps connections; none for another one, such as the demonstration.
+/// This program as the process that keeps connections; none for another one, such as a test.
 fn holder() -> Option<HolderProgram> {
     let own = std::env::current_exe().ok()?;
     // Linux notes there that the file was replaced, as by an update.

@@ -68,7 +68,7 @@ impl<'a> ConnectionListing<'a> {
 }
 
 fn list(format: OutputFormat) -> Result<ExitStatus, CliError> {
-    let kept = asked(ctl_connections::list())?;
+    let kept = ctl_connections::list().map_err(unavailable)?;
     let listing = ConnectionListing::new(&kept, Timestamp::now());
     document(format, ResultOutput::open(None)?, || table(&listing), &listing)?;
     Ok(ExitStatus::Good)
@@ -120,7 +120,7 @@ impl GroupResolver for ConnectedNodes {
 }
 
 fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
-    let kept = asked(ctl_connections::list())?;
+    let kept = ctl_connections::list().map_err(unavailable)?;
     if kept.is_empty() {
         terminal::say("no connection is kept");
         return Ok(ExitStatus::Good);
@@ -143,7 +143,7 @@ fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
         terminal::say("no connection is kept there");
         return Ok(ExitStatus::Good);
     }
-    asked(ctl_connections::close(meant.map(|meant| meant.iter().collect())))?;
+    ctl_connections::close(meant.map(|meant| meant.iter().collect())).map_err(unavailable)?;
     let nodes = NodeSet::from_names(closed.iter().filter_map(|one| one.node.as_ref())).to_string();
     let nodes = if nodes.is_empty() { "bastions".to_owned() } else { text::single_line(&nodes) };
     let used = closed.iter().filter(|one| one.idle.is_none()).count();
@@ -155,10 +155,8 @@ fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
     Ok(ExitStatus::Good)
 }
 
-fn asked<T>(question: impl Future<Output = Result<T, HolderError>>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::internal(format!("cannot start the async runtime: {error}")))?;
-    runtime.block_on(question).map_err(|error| CliError::usage(text::single_line(&error.to_string())))
+fn unavailable(error: HolderError) -> CliError {
+    CliError::usage(text::single_line(&error.to_string()))
 }
 
 /// Keeps connections until none is left. Nobody reads what it prints but the `ctl` that has started it.
@@ -168,6 +166,7 @@ fn hold() -> Result<ExitStatus, CliError> {
         // A starter that is gone does not wait.
         drop(out.write_all(b"\n").and_then(|()| out.flush()));
     };
-    ctl_connections::hold(started).map_err(|error| CliError::usage(format!("cannot keep connections: {error}")))?;
+    ctl_connections::hold(Box::new(started))
+        .map_err(|error| CliError::usage(format!("cannot keep connections: {error}")))?;
     Ok(ExitStatus::Good)
 }

@@ -10,7 +10,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
 use tempfile::NamedTempFile;
 
 use crate::cli::output::{self, ResultOutput};
@@ -19,21 +18,17 @@ use ctl_args::connect_args::HostKey;
 use ctl_args::settings::{self, Settings};
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
-use ctl_console::signals::signals;
 use ctl_console::terminal;
-use ctl_console::waiting::{self, SilentNodes, WaitNotice};
-use ctl_discovery::{HostAccess, HostOutcome, NamedHost, ObservedHost, describe, look, name_hosts};
-use ctl_event::CancelReason;
+use ctl_console::waiting;
+use ctl_discovery::{HostOutcome, NamedHost, ObservedHost, describe, name_hosts};
 use ctl_inventory::draft::{DraftNode, DraftSettings, InventoryDraft};
 use ctl_inventory::{Inventory, Node, PathEnvironment};
 use ctl_local::file::reason;
 use ctl_run::NodeAccess;
 use ctl_select::SelectedNode;
 use ctl_session::endpoints::{self, EndpointResolver};
-use ctl_session::host_sources;
-use ctl_session::session::RunSession;
+use ctl_session::{host_looks, host_sources};
 use ctl_sink::text;
-use ctl_transport::{Endpoint, ProxyRoute};
 
 pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
     let mut settings = Settings::from(args);
@@ -49,7 +44,7 @@ pub(in crate::cli) fn run(args: &InitArgs) -> Result<ExitStatus, CliError> {
     let header = header(&settings, hosts.len());
     let defaults = take_defaults(&mut settings)?;
     let (nodes, access) = reach(&hosts, &defaults, &settings, &path)?;
-    let outcomes = look_at(&nodes, access, &settings)?;
+    let outcomes = host_looks::look_at(&nodes, access, &settings)?;
     let observed: Vec<ObservedHost> = (hosts.iter().zip(outcomes))
         .map(|(host, outcome)| ObservedHost { name: host.name.clone(), settings: node_settings(host), outcome })
         .collect();
@@ -205,60 +200,6 @@ fn reach(
         nodes.map(|node| SelectedNode { node: Arc::clone(node), roles: Vec::new() }).collect();
     let access = endpoints::access(settings, &nodes)?;
     Ok((nodes, access))
-}
-
-/// Looks at all hosts; one that is another's machine is not looked at twice.
-fn look_at(nodes: &[SelectedNode], access: Vec<NodeAccess>, settings: &Settings) -> Result<Vec<HostOutcome>, CliError> {
-    let mut session = RunSession::to_nodes(nodes, access, settings, false)?;
-    let names = nodes.iter().map(|selected| selected.node.name.as_str());
-    let silent = SilentNodes::new(names.clone().map(str::to_owned));
-    let mut machines: HashMap<HostPlace<'_>, &str> = HashMap::new();
-    let looks: Vec<_> = (names.zip(&session.access))
-        .map(|(name, access)| {
-            let first = *machines.entry(host_place(&access.endpoint)).or_insert(name);
-            (name, access, (first != name).then_some(first))
-        })
-        .collect();
-    let transport = Arc::clone(&session.transport);
-    let looks = looks.into_iter().map(|(name, access, other)| {
-        let (transport, silent) = (&transport, silent.clone());
-        async move {
-            let outcome = match other {
-                Some(other) => HostOutcome::SameAs(other.to_owned()),
-                None => {
-                    let NodeAccess { endpoint, sudo, via, timeout, passwords: _ } = access.clone();
-                    let via = settings.via.or(via);
-                    look(transport.as_ref(), &HostAccess { endpoint, sudo, via, limit: timeout }).await
-                }
-            };
-            silent.answered(name);
-            outcome
-        }
-    });
-    let waiting = silent.clone();
-    let forks = session.budget.forks.max(1);
-    let looked = session.runtime.block_on(async {
-        let _waiting = WaitNotice::begin(move || waiting.folded());
-        let mut cancel = signals(None)?;
-        tokio::select! {
-            // In order, so that the same hosts give the same file.
-            looked = stream::iter(looks).buffered(forks).collect::<Vec<_>>() => Ok(looked),
-            reason = cancel.recv() => Err(CliError::cancelled(reason.unwrap_or(CancelReason::Interrupted))),
-        }
-    });
-    while let Ok(notice) = session.notices.try_recv() {
-        terminal::say(&text::single_line(&notice));
-    }
-    // A host that never answers must not keep the process.
-    session.runtime.shutdown_background();
-    looked
-}
-
-/// Where a machine is: two names for one place are one machine.
-type HostPlace<'e> = (&'e str, u16, &'e ProxyRoute);
-
-fn host_place(endpoint: &Endpoint) -> HostPlace<'_> {
-    (&endpoint.host, endpoint.port, &endpoint.proxy)
 }
 
 fn say_what_was_written(path: &Path, inventory: &Inventory, is_named: bool) {
