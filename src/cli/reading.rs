@@ -1,7 +1,6 @@
 //! Runs that change nothing and whose results are those of a status.
 //!
-//! Here live the parts of such a run ([`head`], [`setup`]), for one run and for the rounds of a watch; [`read`], for a
-//! comparison with a snapshot; and [`look_ahead`], for `--dry-run=live`. Uses `run`. Invariants: no lock is
+//! Here live [`read`], for a comparison with a snapshot, and [`look_ahead`], for `--dry-run=live`. Uses `run`. Invariants: no lock is
 //! taken, no journal is written, and the first signal ends it with the results so far.
 
 use std::collections::BTreeSet;
