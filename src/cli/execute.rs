@@ -28,6 +28,7 @@ use ctl_plan::{Action, LogTail, Plan};
 use ctl_run::LockPolicy;
 use ctl_session::endpoints;
 use ctl_session::session::{RunIdentity, RunSession};
+use ctl_session::unmatched::unmatched_globs;
 use ctl_sink::{JsonSink, SinkId};
 
 /// A run that is resumed.
@@ -162,15 +163,22 @@ fn run(
         Some(_) => Ok(output_closed::or_closed(signals(None)?, (closed, ends), settings.output.out.is_none(), &work)),
         None => signals(Some(last)),
     };
+    let plan = job.plan.clone();
     let cancel = session.run(job.plan, identity, caught, |events| recorder.observe(events))?;
 
+    // A run that was cancelled has not read every node.
+    let unmatched = if cancel.is_none() { unmatched_globs(&plan, recorder.ledger.results()) } else { Vec::new() };
     let exit = exit::of_run(&recorder.ledger, action, cancel);
+    let exit = if unmatched.is_empty() { exit } else { exit::of_mistake(exit) };
     // Anything that is not final can be resumed, so the run is not complete.
     let is_open = recorder.ledger.results().iter().any(|result| !is_final(result));
     let is_complete = cancel.is_none() && !is_open;
     // Before the sinks end: the journal must be right even if writing results fails.
     end_in_journal(&mut recorder, exit, is_complete);
     recorder.finish(exit);
+    if !unmatched.is_empty() {
+        CliError::mistaken_names(unmatched.iter().map(|(_, failure)| failure)).print();
+    }
     // After the sinks have ended, or the files would lack their last lines.
     let is_written = commit(files, &recorder, saving, cancel);
     if changes {

@@ -17,6 +17,7 @@ use ctl_plan::{Action, Plan};
 use ctl_session::endpoints;
 use ctl_session::read_only;
 use ctl_session::session::{RunIdentity, RunSession};
+use ctl_session::unmatched::unmatched_globs;
 
 /// Runs `plan`, which changes nothing, and shows only the progress. Returns the results, and the reason if reading was
 /// cancelled.
@@ -43,7 +44,7 @@ pub(super) fn look_ahead(
     let reading = plan.reading();
     let mut recorder = EventRecorder::progress_only(&reading, &settings.output, StopTexts::Reading);
     let mut live = LiveState::default();
-    let cancel = run(session, reading, settings, &mut recorder, |event| {
+    let cancel = run(session, reading.clone(), settings, &mut recorder, |event| {
         if let EventKind::PendingUpdate(pending) = &event.kind {
             live.update(pending.clone());
         }
@@ -57,6 +58,9 @@ pub(super) fn look_ahead(
         plan.nodes.iter().take(plan.selected).map(|selected| selected.node.name.as_str()).collect();
     let own = results.iter().filter(|result| selected.contains(result.node.as_str()));
     let exit = exit::of_results(own, Action::Status, cancel);
+    let unmatched = if cancel.is_none() { unmatched_globs(&reading, results) } else { Vec::new() };
+    let exit = if unmatched.is_empty() { exit } else { exit::of_mistake(exit) };
+    live.mistakes.extend(unmatched);
     Ok((live, exit))
 }
 

@@ -32,6 +32,7 @@ mod locks;
 mod logs;
 mod metrics;
 mod mistakes;
+mod no_match;
 mod oneshot;
 mod output;
 mod prompts;

@@ -109,6 +109,11 @@ pub fn of_results<'r>(
     codes.max_by_key(|exit| rank(*exit)).unwrap_or(ExitStatus::Good)
 }
 
+/// How a run ends in which a pattern matched nothing: as with a name that no node has.
+pub fn of_mistake(exit: ExitStatus) -> ExitStatus {
+    if rank(exit) < rank(ExitStatus::Failed) { ExitStatus::Failed } else { exit }
+}
+
 /// How a run ends whose output could not be written: 2 where nothing was touched, else no better than 1.
 pub fn of_unwritten(exit: ExitStatus, changes: bool) -> ExitStatus {
     match exit {

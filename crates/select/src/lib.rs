@@ -95,6 +95,37 @@ impl ServicePattern {
     pub fn matches_init_service(&self, name: &str) -> bool {
         self.glob.matches(name)
     }
+
+    /// Whether it matches a service of which only the full name is known: `group:process`, or one name.
+    #[must_use]
+    pub fn matches_full_name(&self, name: &str) -> bool {
+        let (group, process) = name.split_once(':').unwrap_or((name, name));
+        self.matches_process(group, process) || self.matches_group(name)
+    }
+
+    /// The known name that a glob without a match most likely stands for: the one whose beginning is most similar to the
+    /// text before the first wildcard; if the glob begins with one, whose end is to the text after the last.
+    #[must_use]
+    pub fn nearest_to_glob<'a>(&self, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        let is_wildcard = |symbol: char| matches!(symbol, '*' | '?' | '[' | ']');
+        let head = self.typed.split(is_wildcard).next().unwrap_or_default();
+        let tail = self.typed.rsplit(is_wildcard).next().unwrap_or_default();
+        let (fixed, is_tail) = if head.is_empty() { (tail, true) } else { (head, false) };
+        let length = fixed.chars().count();
+        // A shorter text is similar to the beginning of anything.
+        if length < 3 {
+            return None;
+        }
+        let part = |name: &str| -> String {
+            let skipped = if is_tail { name.chars().count().saturating_sub(length) } else { 0 };
+            name.chars().skip(skipped).take(length).collect()
+        };
+        known
+            .map(|name| (strsim::damerau_levenshtein(fixed, &part(name)), name))
+            .filter(|(distance, _)| *distance <= length / 3)
+            .min()
+            .map(|(_, name)| name)
+    }
 }
 
 /// The user's options for the selection.
@@ -605,6 +636,30 @@ nodes:
         for typed in ["all", "*", "s*", "*-analytics", "supervisor-config", "[s]upervisor-*", "contrail-analytics"] {
             assert!(!meant(typed), "{typed}");
         }
+    }
+
+    #[test]
+    fn a_glob_without_a_match_has_a_nearest_name() {
+        let known = ["contrail-api", "contrail-collector", "contrail-query-engine", "kafka", "supervisor-analytics"];
+        let table = [
+            ("contrail-colec*", Some("contrail-collector")),
+            ("contrial-a*", Some("contrail-api")),
+            ("contral-[cq]*", Some("contrail-api")),
+            ("*-colector", Some("contrail-collector")),
+            ("kafak*", Some("kafka")),
+            ("supervisro-*", Some("supervisor-analytics")),
+            ("typo*", None),
+            ("k*", None),
+            ("*", None),
+            ("all", None),
+        ];
+        for (typed, expected) in table {
+            let pattern = ServicePattern::parse(typed).expect(typed);
+            assert_eq!(pattern.nearest_to_glob(known.into_iter()), expected, "{typed}");
+        }
+        let matches = |typed: &str, name: &str| ServicePattern::parse(typed).is_ok_and(|p| p.matches_full_name(name));
+        assert!(matches("contrail-*", "contrail-api:0") && matches("*:0", "contrail-api:0") && matches("all", "x"));
+        assert!(matches("contrail-api:*", "contrail-api") && !matches("contrail-a*", "contrail-collector"));
     }
 
     #[test]

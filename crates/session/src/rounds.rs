@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::limits::FileBudget;
 use crate::read_only;
 use crate::session::run_round;
+use crate::unmatched::{is_missing, unmatched_globs};
 use ctl_args::settings::Settings;
 use ctl_connections::NodeTransport;
 use ctl_event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
@@ -48,8 +49,10 @@ pub struct ClusterState {
 /// The rounds of all nodes.
 pub struct NodeRounds {
     head: RunHead,
-    /// The plan of all nodes, until it is known which of the names that were typed they have.
-    unjudged: Option<Plan>,
+    /// The plan of all nodes, if it names services.
+    named: Option<Plan>,
+    /// Whether it is known which of the names that were typed the nodes have.
+    is_judged: bool,
     nodes: Vec<WatchedNode>,
     running: JoinSet<(usize, Box<WorkerPool<NodeTransport>>, Ledger)>,
     forks: Arc<Semaphore>,
@@ -122,9 +125,10 @@ impl NodeRounds {
             }
         };
         let nodes = access.iter().enumerate().take(plan.selected).map(node).collect();
-        let is_name = |task: &Task| task.work.services().iter().any(|service| !service.is_glob());
+        let names_services = |task: &Task| !task.work.services().is_empty();
         Self {
-            unjudged: plan.tasks.iter().any(is_name).then(|| plan.clone()),
+            named: plan.tasks.iter().any(names_services).then(|| plan.clone()),
+            is_judged: false,
             head,
             nodes,
             running: JoinSet::new(),
@@ -254,12 +258,25 @@ impl NodeRounds {
     /// The names that were typed and found nowhere. Each node has a plan of its own and knows nothing of
     /// the others: they are judged here, until every node has answered once.
     fn missing_names(&mut self) -> Vec<MissingName> {
-        let Some(plan) = &self.unjudged else { return Vec::new() };
-        let census = self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.census.as_ref()?)));
-        let missing = missing_names(plan, census);
-        // Judged for good once every node has answered for sure.
-        if self.nodes.iter().all(|node| node.census.as_ref().is_some_and(NameCensus::is_sure)) {
-            self.unjudged = None;
+        let Some(plan) = &self.named else { return Vec::new() };
+        let (mut missing, was_judged) = (Vec::new(), self.is_judged);
+        if !was_judged {
+            let census = self.nodes.iter().enumerate().filter_map(|(index, node)| Some((index, node.census.as_ref()?)));
+            missing = missing_names(plan, census);
+            // Judged for good once every node has answered for sure.
+            self.is_judged = self.nodes.iter().all(|node| node.census.as_ref().is_some_and(NameCensus::is_sure));
+        }
+        if self.nodes.iter().all(|node| node.last.is_some()) {
+            let results = self.nodes.iter().filter_map(|node| node.last.as_ref()).flat_map(|(results, ..)| results);
+            let is_empty = results.clone().all(|result| result.outcome == Outcome::NotConfigured || is_missing(result));
+            // A view that shows something goes on: what a glob matches may come later.
+            missing.extend(unmatched_globs(plan, results).into_iter().map(|(_, failure)| {
+                if is_empty && !was_judged {
+                    MissingName::Mistake(failure)
+                } else {
+                    MissingName::Unsure(failure.message)
+                }
+            }));
         }
         missing
     }
