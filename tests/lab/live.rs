@@ -48,6 +48,32 @@ fn top_shows_what_is_wrong_and_goes() {
     assert_eq!(top.finish(), Left::as_found(0));
 }
 
+/// Worse rows that come later go above those that came first: the list stays at its first row until a key is pressed.
+#[test]
+fn top_stays_at_its_first_row() {
+    let cluster = Cluster::start(uniform(12));
+    let set = |node: &contrail_lab::Node| {
+        node.set_introspect(COLLECTOR, 8089, Introspect::NonFunctional(WHY.to_owned()));
+    };
+    let mut top = Terminal::start(&cluster.command("top --interval 200ms"), 24, 80, &cluster.path(""));
+    top.until("12 of 12 nodes healthy");
+    let first_row = |text: &str| {
+        let rows = text.lines().skip_while(|row| !row.contains("services, worst first")).nth(1);
+        rows.unwrap_or_default().to_owned()
+    };
+    cluster.nodes().iter().skip(1).for_each(set);
+    top.until_screen("the worst row first", |text| {
+        text.contains("1 of 12 nodes healthy") && first_row(text).starts_with("i n02 contrail-collector")
+    });
+    top.press("j");
+    set(cluster.node("n01"));
+    top.until_screen("the new worst row", |text| first_row(text).starts_with("i n01 contrail-collector"));
+    top.press("\r");
+    top.until("node n03  (Esc: back");
+    top.press("q");
+    assert_eq!(top.finish(), Left::as_found(0));
+}
+
 #[test]
 fn top_filters_and_shows_a_node_with_a_log() {
     let cluster = cluster();

@@ -177,6 +177,8 @@ pub struct TopModel {
     pub(super) shown: Vec<usize>,
     /// Index in `shown`.
     pub(super) selected: usize,
+    /// Whether a key was pressed while rows were shown: until then nobody has chosen one, and the first stays selected.
+    has_user: bool,
     pub(super) page: TopPage,
     /// First visible line of the whole map.
     pub(super) map_first: usize,
@@ -210,6 +212,7 @@ impl TopModel {
             sort: SortOrder::default(),
             shown: Vec::new(),
             selected: 0,
+            has_user: false,
             page: TopPage::default(),
             map_first: 0,
             confirm: None,
@@ -222,8 +225,8 @@ impl TopModel {
 
     /// Applies a round. `late`: the nodes that have not answered; `at`: the time to show.
     pub fn update(&mut self, ledger: &Ledger, late: Vec<String>, at: String) {
-        // Remember it by name: the new results have other indexes.
-        let kept = self.current().map(TopTarget::of);
+        // Remember it by name: the new results have other indexes. A filter is typed with the first row selected.
+        let kept = self.current().filter(|_| self.has_user && !self.is_typing).map(TopTarget::of);
         let facts = ledger.facts();
         self.overview = Overview::of_nodes(ledger.results(), facts, &self.roles);
         self.results = ledger.results().to_vec();
@@ -241,7 +244,8 @@ impl TopModel {
         self.arrange();
         // Keep the selection on its target, wherever it is now.
         let place = kept.and_then(|kept| self.shown().position(|result| kept.is_of(result)));
-        // A target that disappeared leaves the selection on its row.
+        // A target that disappeared leaves the selection on its row. Without one it is the first row: a list that fills up
+        // must not open in its middle.
         self.select(place.unwrap_or(self.selected));
     }
 
@@ -301,6 +305,8 @@ impl TopModel {
     /// Handles a key.
     #[must_use]
     pub fn key(&mut self, key: TopKey) -> Option<TopOrder> {
+        // A row is chosen only once there is one.
+        self.has_user |= !self.shown.is_empty();
         // Ctrl-C works in every mode, even while typing.
         if key == TopKey::Interrupt {
             return Some(TopOrder::Quit);

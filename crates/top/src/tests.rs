@@ -212,6 +212,42 @@ fn the_selection_follows_its_target() {
     assert_eq!(selected(&mut model), "a2");
 }
 
+/// Nodes answer one after the other, and the worst are listed first: the view opens at its first row.
+#[test]
+fn the_first_row_is_selected_until_a_key_is_pressed() {
+    let selected = |model: &TopModel| model.current().map(|result| format!("{} {:?}", result.node, result.state));
+    let round = |model: &mut TopModel, nodes: std::ops::Range<u8>, fatal: u8| {
+        let result = |number| TargetResult {
+            state: Some(if number >= fatal { ProcessState::Fatal } else { ProcessState::Running }),
+            ..running(&format!("n{number:02}"), "analytics", SERVICES[0])
+        };
+        model.update(&ledger(nodes.map(result).collect(), Vec::new()), Vec::new(), String::new());
+    };
+    let mut model = model(Vec::new(), Vec::new());
+    // A key before the first answer chooses nothing.
+    assert_eq!(press(&mut model, "j"), None);
+    for (answers, fatal, first) in
+        [(1, 50, "n00 Some(Running)"), (30, 50, "n00 Some(Running)"), (60, 40, "n40 Some(Fatal)")]
+    {
+        round(&mut model, 0..answers, fatal);
+        assert_eq!(selected(&model).as_deref(), Some(first));
+        let screen = rows(&mut model, 80, 24);
+        let title = screen.iter().position(|row| row.contains("services, worst first")).expect("a list");
+        assert!(screen[title + 1].contains(&first[..3]), "{screen:?}");
+    }
+    // From the first key on, it stays on its row.
+    assert_eq!(press(&mut model, "j"), None);
+    round(&mut model, 0..60, 20);
+    assert_eq!(selected(&model).as_deref(), Some("n41 Some(Fatal)"));
+    // A filter begins at the first row again, which stays while it is typed.
+    assert_eq!(press(&mut model, "/n"), None);
+    round(&mut model, 0..60, 10);
+    assert_eq!(selected(&model).as_deref(), Some("n10 Some(Fatal)"));
+    assert_eq!(press(&mut model, "\n"), None);
+    round(&mut model, 0..60, 0);
+    assert_eq!(selected(&model).as_deref(), Some("n10 Some(Fatal)"));
+}
+
 #[test]
 fn a_filter_takes_words_of_all_kinds() {
     for (filter, expected) in [
