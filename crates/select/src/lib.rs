@@ -3,12 +3,17 @@
 //! Pure; it uses `inventory` and the crate `nodeset`. Invariants: a [`Selection`] names each node once, in
 //! the order of the inventory; nothing that was typed wrong selects less than was meant, it is an error.
 
+mod suggest;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nodeset::{GroupResolver, NodeSet, ParseError};
 
+use crate::suggest::{meant_group, nearest, translated};
 use ctl_inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
+
+pub use crate::suggest::meant_nodes;
 
 /// A service name as typed, with its matching rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -355,23 +360,23 @@ fn node_sets(
 }
 
 fn node_set(option: &'static str, pattern: &str, names: &InventoryNames<'_>) -> Result<NodeSet, SelectError> {
-    let set = NodeSet::parse_with(pattern, names).map_err(|error| SelectError::Pattern {
-        option,
-        pattern: pattern.to_owned(),
-        error,
+    let nodes = |nodes: String, hint| Err(SelectError::Nodes { option, nodes, hint });
+    let translation = translated(names.inventory, pattern);
+    // With its colons, each name is of nothing, and an intersection with it would be empty.
+    if translation.is_some() && pattern.contains(':') {
+        return nodes(pattern.to_owned(), translation);
+    }
+    let set = NodeSet::parse_with(pattern, names).map_err(|error| {
+        let meant = error.unknown_group().and_then(|group| meant_group(names.inventory, group)).or(translation);
+        let error = match meant {
+            Some(meant) => error.with_hint(meant),
+            None => error,
+        };
+        SelectError::Pattern { option, pattern: pattern.to_owned(), error }
     })?;
     // Without this check, a mistyped name would silently select, or exclude, fewer nodes.
     let strange = set.difference(&names.all);
-    if strange.is_empty() {
-        return Ok(set);
-    }
-    let first = strange.iter().next().unwrap_or_default();
-    let near = nearest(&first, names.inventory.nodes.iter().map(|node| node.name.as_str()));
-    Err(SelectError::Nodes {
-        option,
-        nodes: strange.to_string(),
-        hint: near.map(|near| format!("did you mean {near}?")),
-    })
+    if strange.is_empty() { Ok(set) } else { nodes(strange.to_string(), meant_nodes(names.inventory, &strange)) }
 }
 
 /// The roles to which the catalogue or the inventory assigns the services; none if one of the services is unknown
@@ -425,17 +430,6 @@ fn nothing(query: &NodeQuery<'_>, given: &[String]) -> String {
     }
     let roles: BTreeSet<&str> = given.iter().map(String::as_str).collect();
     format!("no node has the role of that service ({})", roles.into_iter().collect::<Vec<_>>().join(", "))
-}
-
-/// The most similar name.
-fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // A third of the word's length, so that a short word does not suggest an unrelated one; ties go to the first in
-    // alphabetical order.
-    known
-        .map(|word| (strsim::damerau_levenshtein(typed, word), word))
-        .filter(|(distance, word)| *distance <= (word.len() / 3).max(1))
-        .min()
-        .map(|(_, word)| word)
 }
 
 #[cfg(test)]
