@@ -21,6 +21,7 @@ use super::json_schema_tests::assert_valid;
 use super::output::{self, OutputDocument, ResultOutput};
 use super::watch;
 use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
+use ctl_args::selection_args::SelectionArgs;
 use ctl_args::settings::OutputSettings;
 use ctl_connections::KeptConnection;
 use ctl_event::{
@@ -618,7 +619,7 @@ fn every_field_that_is_printed_has_a_row_and_every_row_is_printed() {
     let kept = kept_connections();
     let listing = ConnectionListing::new(&kept, at());
     page.connections(&serde_json::to_value(OutputDocument::new(&listing)).expect("JSON"));
-    page.inventory_list(&parsed(&inventory::list(&inventory, form).expect("a list")));
+    page.inventory_list(&parsed(&inventory::list(&inventory, &SelectionArgs::default(), form).expect("a list")));
     page.inventory_show(&parsed(&inventory::show(&inventory, &node, &ssh, form).expect("a node")));
     page.inventory_check(&parsed(&inventory::check(&inventory, form).expect("no fault")));
     page.assert_complete();

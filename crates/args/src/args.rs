@@ -9,6 +9,7 @@ use crate::connect_args::{ConnectArgs, SshArgs};
 use crate::connections_args::ConnectionsArgs;
 use crate::durations::{duration, duration_or_zero};
 use crate::format::{self, Content, OutputFormat};
+use crate::selection_args::SelectionArgs;
 use ctl_console::terminal::ColorChoice;
 
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
@@ -360,15 +361,8 @@ pub struct FanoutArgs {
     /// Inventory file [default: $CTL_INVENTORY, ./inventory.yaml, $XDG_CONFIG_HOME/ctl/inventory.yaml, /etc/ctl/inventory.yaml]
     #[arg(short, long, value_name = "FILE", help_heading = "Nodes")]
     pub(crate) inventory: Option<PathBuf>,
-    /// Select nodes with any of these roles, and act only on the supervisords of these roles
-    #[arg(short, long, value_name = "ROLE", value_delimiter = ',', help_heading = "Nodes")]
-    pub(crate) role: Vec<String>,
-    /// Select the nodes of this node set: names, node[01-40], globs, @group, @role, and the operators , ! & ^; can be repeated
-    #[arg(short = 'w', long, value_name = "PATTERN", help_heading = "Nodes")]
-    pub(crate) nodes: Vec<String>,
-    /// Leave out the nodes of this node set; can be repeated
-    #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Nodes")]
-    pub(crate) exclude: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
@@ -455,8 +449,12 @@ pub struct InventoryArgs {
 /// What can be done with an inventory.
 #[derive(Debug, Subcommand)]
 pub enum InventoryCommand {
-    /// List all nodes with their addresses, roles and groups
-    List,
+    /// List the nodes with their addresses, roles and groups
+    List {
+        /// Which nodes.
+        #[command(flatten)]
+        selection: SelectionArgs,
+    },
     /// Show everything about one node
     Show {
         /// The node
@@ -514,6 +512,9 @@ pub struct NodesetArgs {
     /// What to do with the node sets.
     #[command(subcommand)]
     pub command: NodesetCommand,
+    /// Inventory file for groups and globs [default: as for the other commands, if there is one]
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub inventory: Option<PathBuf>,
 }
 
 /// What can be done with node sets.
@@ -531,7 +532,7 @@ pub enum NodesetCommand {
 #[derive(Debug, ClapArgs)]
 pub struct PatternArgs {
     /// Node set; several are combined; `-` reads standard input
-    #[arg(value_name = "PATTERN", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "PATTERN", required = true)]
     pub patterns: Vec<String>,
 }
 

@@ -16,6 +16,7 @@ pub mod format;
 mod habit_words;
 pub mod habits;
 pub mod live_source;
+pub mod selection_args;
 pub mod settings;
 pub mod tips;
 pub mod word_order;

@@ -13,6 +13,7 @@ use crate::change_args::{DryRun, GoArgs};
 use crate::connect_args::{ConnectArgs, HostKey, SshArgs};
 use crate::format::OutputFormat;
 use crate::live_source::{self, LiveSource};
+use crate::selection_args::SelectionArgs;
 use ctl_console::error::CliError;
 use ctl_console::terminal::ColorChoice;
 use ctl_console::{log, trust, waiting};
@@ -136,7 +137,8 @@ pub struct ChangeSettings {
 
 impl From<&FanoutArgs> for Settings {
     fn from(args: &FanoutArgs) -> Self {
-        let FanoutArgs { inventory, role, nodes, exclude, connect, output } = args.clone();
+        let FanoutArgs { inventory, selection, connect, output } = args.clone();
+        let SelectionArgs { role, nodes, exclude } = selection;
         Self { inventory, roles: role, nodes, exclude, ..Self::connecting(connect, output.into()) }
     }
 }

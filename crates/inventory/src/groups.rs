@@ -292,6 +292,14 @@ impl<'r> GroupResolution<'r> {
         if !reader.report.affords(usize::try_from(self.all.len()).unwrap_or(usize::MAX)) {
             return None;
         }
+        // A host that is named without its domain, or with one that the inventory does not use.
+        let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        let is_short = |known: &str| label(known) == label(name) && name.contains('.') != known.contains('.');
+        if label(name).bytes().any(|byte| byte.is_ascii_alphabetic())
+            && let Some(full) = self.all.iter().find(|known| is_short(known))
+        {
+            return Some(format!("did you mean {full}?"));
+        }
         // In a series such as `node[01-99]`, every node is equally near: such a hint would not help.
         let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
         let wanted = letters(name);

@@ -13,15 +13,20 @@ pub struct ParseError {
     message: String,
     hint: Option<String>,
     unknown_group: Option<Box<str>>,
+    needs_inventory: bool,
 }
 
 impl ParseError {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: None, unknown_group: None }
+        Self { span, message: message.into(), hint: None, unknown_group: None, needs_inventory: false }
     }
 
     pub(crate) fn for_unknown_group(span: Range<usize>, name: &str) -> Self {
         Self { unknown_group: Some(name.into()), ..Self::new(span, format!("unknown group `@{name}`")) }
+    }
+
+    pub(crate) fn for_missing_inventory(span: Range<usize>, message: String) -> Self {
+        Self { needs_inventory: true, ..Self::new(span, message) }
     }
 
     /// The same error with another hint; for callers who know more than the parser.
@@ -48,5 +53,10 @@ impl ParseError {
     /// The group (without `@`) that the resolver does not know, if that is the problem.
     pub fn unknown_group(&self) -> Option<&str> {
         self.unknown_group.as_deref()
+    }
+
+    /// Whether the expression has a group or glob, and was read without a resolver.
+    pub fn needs_inventory(&self) -> bool {
+        self.needs_inventory
     }
 }

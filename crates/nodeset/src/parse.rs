@@ -205,7 +205,7 @@ impl<'r, R: GroupResolver> Evaluation<'r, R> {
     fn resolver(&self, operand: &Operand<'_>, what: &str) -> Result<&'r R, ParseError> {
         self.resolver.ok_or_else(|| {
             let message = format!("`{}` is {what}, which needs an inventory", operand.text);
-            ParseError::new(operand.span(), message)
+            ParseError::for_missing_inventory(operand.span(), message)
                 .with_hint("without one, only names, ranges and the operators `,` `!` `&` `^` can be used")
         })
     }

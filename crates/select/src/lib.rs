@@ -234,6 +234,12 @@ struct InventoryNames<'a> {
     all: NodeSet,
 }
 
+impl<'a> InventoryNames<'a> {
+    fn new(inventory: &'a Inventory) -> Self {
+        Self { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) }
+    }
+}
+
 impl GroupResolver for InventoryNames<'_> {
     fn group(&self, name: &str) -> Option<NodeSet> {
         if let Some(group) = self.inventory.groups.get(name) {
@@ -265,8 +271,7 @@ impl GroupResolver for InventoryNames<'_> {
 pub fn select(inventory: &Inventory, query: &NodeQuery<'_>) -> Result<Selection, SelectError> {
     let services: Vec<_> = query.services.iter().map(|name| ServicePattern::parse(name)).collect::<Result<_, _>>()?;
     let roles = named_roles(inventory, query.roles)?;
-    let names =
-        InventoryNames { inventory, all: NodeSet::from_names(inventory.nodes.iter().map(|node| node.name.as_str())) };
+    let names = InventoryNames::new(inventory);
     let wanted = node_sets("--nodes", query.nodes, &names)?;
     let unwanted = node_sets("--exclude", query.exclude, &names)?;
     let explicit = wanted.is_some() || !roles.is_empty();
@@ -346,6 +351,37 @@ fn named_roles(inventory: &Inventory, typed: &[String]) -> Result<Vec<String>, S
         }
     }
     Ok(roles)
+}
+
+/// The groups and roles of an inventory, for expressions in which a plain name always stands for itself.
+struct GroupsOnly<'a>(InventoryNames<'a>);
+
+impl GroupResolver for GroupsOnly<'_> {
+    fn group(&self, name: &str) -> Option<NodeSet> {
+        self.0.group(name)
+    }
+
+    fn all(&self) -> &NodeSet {
+        self.0.all()
+    }
+
+    fn group_names(&self) -> Vec<String> {
+        self.0.group_names()
+    }
+}
+
+/// A set of any names, whose groups and globs are those of the inventory. The other names need not be nodes.
+///
+/// # Errors
+/// If it is no node set, or has an unknown group or a glob that matches no node.
+pub fn named_set(inventory: &Inventory, pattern: &str) -> Result<NodeSet, ParseError> {
+    NodeSet::parse_with(pattern, &GroupsOnly(InventoryNames::new(inventory))).map_err(|error| {
+        let meant = error.unknown_group().and_then(|group| meant_group(inventory, group));
+        match meant {
+            Some(meant) => error.with_hint(meant),
+            None => error,
+        }
+    })
 }
 
 /// The nodes of every pattern together; `None` without a pattern.

@@ -42,7 +42,10 @@ pub(crate) fn meant_group(inventory: &Inventory, typed: &str) -> Option<String> 
     if node_names(inventory).any(|name| name == typed) {
         return Some(format!("{typed} is a node: write it without `@`"));
     }
-    nearest(typed, group_names(inventory)).map(|group| format!("did you mean @{group}?"))
+    // Of a series such as rack1, rack2 any is as near: a list of the groups helps more.
+    let letters = |name: &str| name.replace(|symbol: char| symbol.is_ascii_digit(), "");
+    let others = group_names(inventory).filter(|name| letters(name) != letters(typed));
+    nearest(typed, others).map(|group| format!("did you mean @{group}?"))
 }
 
 /// A pattern of Ansible's, in which `:` separates hosts, as a node set: a hint with it. None where it is no such pattern.
@@ -183,7 +186,7 @@ nodes:
         assert_eq!(group("databse").as_deref(), Some("did you mean @database?"));
         assert_eq!(group("rac1").as_deref(), Some("did you mean @rack1?"));
         assert_eq!(group("db1").as_deref(), Some("db1 is a node: write it without `@`"));
-        assert_eq!(group("nothing-like-it"), None);
+        assert_eq!((group("nothing-like-it"), group("rack2")), (None, None));
     }
 
     #[test]

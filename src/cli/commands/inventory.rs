@@ -1,7 +1,9 @@
 //! `ctl inventory [list | show NODE | check]`; `inventory_import.rs` has `import`.
 
 use std::io::Write;
+use std::sync::Arc;
 
+use nodeset::NodeSet;
 use serde::Serialize;
 
 use super::inventory_import;
@@ -10,11 +12,13 @@ use crate::cli::output::OutputDocument;
 use ctl_args::args::{InventoryArgs, InventoryCommand};
 use ctl_args::connect_args::SshArgs;
 use ctl_args::format::{Encoding, OutputFormat};
+use ctl_args::selection_args::SelectionArgs;
 use ctl_args::settings;
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::terminal;
 use ctl_inventory::{Inventory, Node, SshKeyword};
+use ctl_select::{NodeQuery, meant_nodes, select};
 use ctl_session::endpoints::{self, EndpointResolver};
 use ctl_sink::{encode, plain_table, text};
 
@@ -26,8 +30,11 @@ pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
         return inventory_import::run(from, &path, out.as_deref());
     }
     let (inventory, _) = settings::inventory(args.inventory.as_deref(), &settings::SavedInputs::default())?;
-    let shown = match args.command.unwrap_or(InventoryCommand::List) {
-        InventoryCommand::List | InventoryCommand::Import { .. } => list(&inventory, args.output)?,
+    let every = InventoryCommand::List { selection: SelectionArgs::default() };
+    let shown = match args.command.unwrap_or(every) {
+        InventoryCommand::List { selection } => list(&inventory, &selection, args.output)?,
+        // Done above.
+        InventoryCommand::Import { .. } => String::new(),
         InventoryCommand::Show { node, ssh } => show(&inventory, &node, &ssh, args.output)?,
         InventoryCommand::Check => {
             for note in &inventory.source_notes {
@@ -110,8 +117,20 @@ fn view<'a>(inventory: &'a Inventory, node: &'a Node) -> NodeView<'a> {
     }
 }
 
-pub(in crate::cli) fn list(inventory: &Inventory, format: OutputFormat) -> Result<String, CliError> {
-    let views: Vec<_> = inventory.nodes.iter().map(|node| view(inventory, node)).collect();
+/// The nodes that the same options select in every other command; without them, all.
+pub(in crate::cli) fn list(
+    inventory: &Inventory,
+    selection: &SelectionArgs,
+    format: OutputFormat,
+) -> Result<String, CliError> {
+    let SelectionArgs { role, nodes, exclude } = selection;
+    let nodes: Vec<Arc<Node>> = if role.is_empty() && nodes.is_empty() && exclude.is_empty() {
+        inventory.nodes.clone()
+    } else {
+        let selected = select(inventory, &NodeQuery { roles: role, nodes, exclude, services: &[] })?;
+        selected.nodes.into_iter().map(|selected| selected.node).collect()
+    };
+    let views: Vec<_> = nodes.iter().map(|node| view(inventory, node)).collect();
     if !format.is_text() {
         return document(&InventoryListing { nodes: views }, format);
     }
@@ -213,8 +232,9 @@ pub(in crate::cli) fn show(
     format: OutputFormat,
 ) -> Result<String, CliError> {
     let Some(node) = inventory.node(name) else {
+        let meant = meant_nodes(inventory, &NodeSet::from_names([name]));
         return Err(CliError::usage(format!("the inventory has no node {}", text::single_line(name)))
-            .with_hint("`ctl inventory list` lists the nodes"));
+            .with_hint(meant.unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned())));
     };
     let view = view(inventory, node);
     let connection = connection(node, ssh)?;

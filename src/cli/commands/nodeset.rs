@@ -1,12 +1,16 @@
-//! `ctl nodeset fold | expand | count PATTERN`: pure, without an inventory.
+//! `ctl nodeset fold | expand | count PATTERN`: works without an inventory, which is read only for groups and globs.
 
 use std::io::{Read, Write};
+use std::path::Path;
 
-use nodeset::NodeSet;
+use nodeset::{NodeSet, ParseError};
 
 use ctl_args::args::{NodesetArgs, NodesetCommand};
+use ctl_args::settings::{self, SavedInputs};
 use ctl_console::error::{CliError, pattern_error};
 use ctl_console::exit::ExitStatus;
+use ctl_inventory::Inventory;
+use ctl_select::named_set;
 use ctl_sink::text;
 
 /// Longest text read from standard input, in bytes.
@@ -15,10 +19,14 @@ const INPUT_LIMIT: u64 = 256 * 1024 * 1024;
 pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
     let (NodesetCommand::Fold(words) | NodesetCommand::Expand(words) | NodesetCommand::Count(words)) = &args.command;
     let mut set = NodeSet::default();
+    let mut known = KnownGroups { named: args.inventory.as_deref(), inventory: None };
     for pattern in &words.patterns {
         let (origin, text) =
             if pattern == "-" { ("standard input", read_input()?) } else { ("PATTERN", pattern.clone()) };
-        let more = NodeSet::parse(&text).map_err(|error| pattern_error(origin, &text, &error))?;
+        let more = match NodeSet::parse(&text) {
+            Err(error) if error.needs_inventory() => known.set(origin, &text, &error)?,
+            parsed => parsed.map_err(|error| pattern_error(origin, &text, &error))?,
+        };
         // The union with an empty set would copy the whole set once more.
         set = if set.is_empty() { more } else { set.union(&more) };
     }
@@ -33,6 +41,26 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
         // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitStatus::Good),
         Err(error) => Err(CliError::usage(format!("standard output: {error}"))),
+    }
+}
+
+/// The inventory, once a pattern needs it.
+struct KnownGroups<'a> {
+    named: Option<&'a Path>,
+    inventory: Option<Inventory>,
+}
+
+impl KnownGroups<'_> {
+    /// A set with groups or globs. `error` is that of a reading without an inventory.
+    fn set(&mut self, origin: &str, text: &str, error: &ParseError) -> Result<NodeSet, CliError> {
+        let inventory = match self.inventory.take() {
+            Some(inventory) => inventory,
+            // Without any inventory at the usual places, what is wrong is the pattern.
+            None if settings::find_inventory(self.named).is_err() => return Err(pattern_error(origin, text, error)),
+            None => settings::inventory(self.named, &SavedInputs::default())?.0,
+        };
+        let inventory = self.inventory.insert(inventory);
+        named_set(inventory, text).map_err(|error| pattern_error(origin, text, &error))
     }
 }
 
