@@ -95,7 +95,10 @@ fn the_second_command_needs_no_handshake() {
     }
     let holder = cluster.the_holder();
     let closed = cluster.ctl("connections close a1,a9").expect(0);
-    assert!(closed.stderr.contains("closed the connections to a1\n"), "{closed}");
+    assert!(closed.stderr.contains("closed the connections to a1\nno connection is kept to a9\n"), "{closed}");
+    assert_eq!(cluster.kept(), ["a2"]);
+    let typo = cluster.ctl("connections close a1").expect(2);
+    assert!(typo.stderr.contains("error: no connection is kept to a1\n  → did you mean a2?"), "{typo}");
     assert_eq!(cluster.kept(), ["a2"]);
     cluster.ctl("connections close").expect(0);
     eventually("the holder to end", || ended(holder));

@@ -13,7 +13,7 @@ use nodeset::{GroupResolver, NodeSet, ParseError};
 use crate::suggest::{meant_group, nearest, translated};
 use ctl_inventory::{Inventory, Node, ROLE_ORDER, Role, canonical_role, roles_of_service};
 
-pub use crate::suggest::meant_nodes;
+pub use crate::suggest::{meant_nodes, near_names};
 
 /// A service name as typed, with its matching rules.
 #[derive(Debug, Clone, PartialEq, Eq)]

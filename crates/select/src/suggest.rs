@@ -31,10 +31,16 @@ pub fn meant_nodes(inventory: &Inventory, strange: &NodeSet) -> Option<String> {
     if first == "all" {
         return Some("did you mean '*'? Without -w, every node is selected".to_owned());
     }
-    let meant = same_hosts(inventory, strange)
-        .or_else(|| nearest(&first, node_names(inventory)).map(str::to_owned))
-        .or_else(|| nearest(&first, group_names(inventory)).map(|group| format!("@{group}")))?;
+    let group = || nearest(&first, group_names(inventory)).map(|group| format!("@{group}"));
+    let meant = near_names(node_names(inventory), strange).or_else(group)?;
     Some(format!("did you mean {meant}?"))
+}
+
+/// The names that were probably meant by others: the same hosts with or without their domain, else one that is similar.
+#[must_use]
+pub fn near_names<'a>(known: impl Iterator<Item = &'a str> + Clone, strange: &NodeSet) -> Option<String> {
+    let first = strange.iter().next()?;
+    same_hosts(known.clone(), strange).or_else(|| nearest(&first, known).map(str::to_owned))
 }
 
 /// `did you mean …?` for a group that there is not.
@@ -98,18 +104,18 @@ fn meant_term(inventory: &Inventory, name: &str) -> Option<String> {
         return Some("*".to_owned());
     }
     let set = NodeSet::from_names([plain]);
-    same_hosts(inventory, &set)
+    same_hosts(node_names(inventory), &set)
         .or_else(|| nearest(plain, group_names(inventory).chain(node_names(inventory))).map(str::to_owned))
 }
 
 /// The nodes that are the same hosts, written with a domain or without: each name has to be one of them.
-fn same_hosts(inventory: &Inventory, typed: &NodeSet) -> Option<String> {
+fn same_hosts<'a>(known: impl Iterator<Item = &'a str>, typed: &NodeSet) -> Option<String> {
     if typed.len() > MAX_LOOKUPS {
         return None;
     }
     let label = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let mut by_label: HashMap<String, Vec<&str>> = HashMap::new();
-    for name in node_names(inventory) {
+    for name in known {
         by_label.entry(label(name)).or_default().push(name);
     }
     let mut meant: Vec<&str> = Vec::new();
@@ -128,7 +134,7 @@ fn same_hosts(inventory: &Inventory, typed: &NodeSet) -> Option<String> {
     Some(NodeSet::from_names(meant).to_string())
 }
 
-fn node_names(inventory: &Inventory) -> impl Iterator<Item = &str> {
+fn node_names(inventory: &Inventory) -> impl Iterator<Item = &str> + Clone {
     inventory.nodes.iter().map(|node| node.name.as_str())
 }
 

@@ -15,6 +15,7 @@ use ctl_connections::{HolderError, KeptConnection};
 use ctl_console::error::{CliError, pattern_error};
 use ctl_console::exit::ExitStatus;
 use ctl_console::terminal;
+use ctl_select::near_names;
 use ctl_sink::{plain_table, text};
 
 pub(in crate::cli) fn run(args: &ConnectionsArgs) -> Result<ExitStatus, CliError> {
@@ -24,7 +25,7 @@ pub(in crate::cli) fn run(args: &ConnectionsArgs) -> Result<ExitStatus, CliError
             if !args.output.is_text() {
                 return Err(CliError::usage("-o is not supported by `connections close`"));
             }
-            close(nodes)
+            close(nodes.as_deref())
         }
         ConnectionsCommand::Hold => hold(),
     }
@@ -119,30 +120,48 @@ impl GroupResolver for ConnectedNodes {
     }
 }
 
-fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
+/// What a pattern stands for among the connections that are kept.
+#[derive(Debug, PartialEq)]
+struct ClosingNodes {
+    meant: NodeSet,
+    /// Names without a connection.
+    missing: NodeSet,
+}
+
+/// The nodes whose connections are to be closed; none if a group or glob is of nothing, since no node has a connection.
+fn chosen(pattern: &str, kept: &[KeptConnection]) -> Result<Option<ClosingNodes>, CliError> {
+    let names = kept.iter().filter_map(|one| one.node.as_deref());
+    let known = ConnectedNodes(NodeSet::from_names(names.clone()));
+    if known.0.is_empty() && NodeSet::parse(pattern).is_err_and(|error| error.needs_inventory()) {
+        return Ok(None);
+    }
+    let typed = NodeSet::parse_with(pattern, &known).map_err(|error| pattern_error("NODES", pattern, &error))?;
+    let (meant, missing) = (typed.intersection(&known.0), typed.difference(&known.0));
+    if !meant.is_empty() {
+        return Ok(Some(ClosingNodes { meant, missing }));
+    }
+    if missing.is_empty() {
+        return Err(CliError::usage(format!("`{}` names no node", text::single_line(pattern))));
+    }
+    let near = near_names(names, &missing).map(|near| format!("did you mean {near}?"));
+    Err(CliError::usage(format!("no connection is kept to {}", text::single_line(&missing.to_string())))
+        .with_hint(near.unwrap_or_else(|| "`ctl connections` lists those that are kept".to_owned())))
+}
+
+fn close(pattern: Option<&str>) -> Result<ExitStatus, CliError> {
     let kept = ctl_connections::list().map_err(unavailable)?;
-    if kept.is_empty() {
+    let choice = pattern.map(|pattern| chosen(pattern, &kept)).transpose()?;
+    if kept.is_empty() || choice == Some(None) {
         terminal::say("no connection is kept");
         return Ok(ExitStatus::Good);
     }
-    let names: Vec<&str> = kept.iter().filter_map(|one| one.node.as_deref()).collect();
-    let meant = match pattern {
-        None => None,
-        Some(pattern) => {
-            let known = ConnectedNodes(NodeSet::from_names(&names));
-            let meant =
-                NodeSet::parse_with(pattern, &known).map_err(|error| pattern_error("NODES", pattern, &error))?;
-            Some(meant.intersection(&known.0))
-        }
-    };
+    let choice = choice.flatten();
+    let missing = choice.as_ref().map(|choice| choice.missing.to_string()).filter(|names| !names.is_empty());
+    let meant = choice.map(|choice| choice.meant);
     let is_meant = |one: &&KeptConnection| {
         meant.as_ref().is_none_or(|meant| one.node.as_ref().is_some_and(|node| meant.contains(node)))
     };
     let closed: Vec<&KeptConnection> = kept.iter().filter(is_meant).collect();
-    if closed.is_empty() {
-        terminal::say("no connection is kept there");
-        return Ok(ExitStatus::Good);
-    }
     ctl_connections::close(meant.map(|meant| meant.iter().collect())).map_err(unavailable)?;
     let nodes = NodeSet::from_names(closed.iter().filter_map(|one| one.node.as_ref())).to_string();
     let nodes = if nodes.is_empty() { "bastions".to_owned() } else { text::single_line(&nodes) };
@@ -152,6 +171,9 @@ fn close(pattern: &Option<String>) -> Result<ExitStatus, CliError> {
         used => format!("; {used} in use will be closed when their commands end"),
     };
     terminal::say(&format!("closed the connections to {nodes}{note}"));
+    if let Some(missing) = missing {
+        terminal::say(&format!("no connection is kept to {}", text::single_line(&missing)));
+    }
     Ok(ExitStatus::Good)
 }
 
@@ -169,4 +191,53 @@ fn hold() -> Result<ExitStatus, CliError> {
     ctl_connections::hold(Box::new(started))
         .map_err(|error| CliError::usage(format!("cannot keep connections: {error}")))?;
     Ok(ExitStatus::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(node: Option<&str>) -> KeptConnection {
+        KeptConnection {
+            node: node.map(str::to_owned),
+            host: "10.0.0.1".to_owned(),
+            port: 22,
+            user: "root".to_owned(),
+            age: Duration::ZERO,
+            idle: None,
+            keep: Duration::ZERO,
+            channels: 0,
+        }
+    }
+
+    #[test]
+    fn only_what_has_a_connection_is_closed() {
+        let some = [kept(Some("a1")), kept(Some("a2")), kept(Some("db.example.net")), kept(None)];
+        let of = |pattern: &str, kept: &[KeptConnection]| match chosen(pattern, kept) {
+            Ok(Some(ClosingNodes { meant, missing })) => format!("{meant}|{missing}"),
+            Ok(None) => "nothing".to_owned(),
+            Err(error) => format!("{} → {}", error.message(), error.hint().unwrap_or_default()),
+        };
+        let table = [
+            ("a1", "a1|"),
+            ("a*", "a[1-2]|"),
+            ("a1,a9", "a1|a9"),
+            ("a9", "no connection is kept to a9 → did you mean a1?"),
+            ("db", "no connection is kept to db → did you mean db.example.net?"),
+            ("elsewhere", "no connection is kept to elsewhere → `ctl connections` lists those that are kept"),
+            ("a1!a1", "`a1!a1` names no node → "),
+        ];
+        for (pattern, expected) in table {
+            assert_eq!(of(pattern, &some), expected, "{pattern}");
+        }
+        assert!(chosen("z*", &some).is_err_and(|error| error.message().contains("`z*` matches no node")));
+        // A bastion has no name to close it by.
+        for bare in [&[kept(None)][..], &[]] {
+            let expected = "no connection is kept to a1 → `ctl connections` lists those that are kept";
+            assert_eq!(
+                (of("a1", bare), of("a*", bare), of("@a", bare)),
+                (expected.into(), "nothing".into(), "nothing".into())
+            );
+        }
+    }
 }
