@@ -67,8 +67,9 @@ pub(crate) fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
             let code = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Good };
             return match print(&error, &typed) {
-                Ok(()) => code.into(),
-                Err(_) => ExitStatus::Usage.into(),
+                // A reader such as `head` that has seen enough is no error.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitStatus::Usage.into(),
+                Ok(()) | Err(_) => code.into(),
             };
         }
     };

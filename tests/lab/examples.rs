@@ -145,3 +145,50 @@ fn the_commands_of_ten_minutes_run() {
     }
     assert!(count > 10, "{count} commands");
 }
+
+/// A reader such as `head` that has seen enough is no error, whatever is printed.
+#[test]
+fn a_closed_pipe_ends_every_output_quietly() {
+    let cluster = cluster();
+    let mut lines: Vec<String> = vec!["--version".to_owned()];
+    lines.extend(["bash", "zsh", "fish"].map(|shell| format!("completions {shell}")));
+    for command in commands(&cluster) {
+        lines.extend([format!("{command} --help"), format!("{command} -h"), format!("help {command}")]);
+        lines.push(format!("man {command}"));
+    }
+    let inventory = cluster.inventory_path().display().to_string();
+    lines.extend(["list", "check"].map(|command| format!("inventory {command} -i {inventory}")));
+    lines.push("nodeset expand a[1-3]".to_owned());
+    lines.push("inventory import --from ansible hosts.ini".to_owned());
+    let mut runs: Vec<Command> = lines.iter().map(|line| cluster.bare(line)).collect();
+    for line in [
+        "inventory show a6s01",
+        "status",
+        "ping",
+        "wait all --for running",
+        "logs contrail-collector",
+        "restart contrail-collector --dry-run",
+        "restart contrail-collector --dry-run=live",
+        "rollout upgrade.yaml --dry-run",
+        "snapshot diff before.json live",
+    ] {
+        runs.push(cluster.command(line));
+    }
+    runs.push(cluster.bare("runs list"));
+    runs.push(cluster.bare("connections list"));
+    runs.push(cluster.bare("ssh-config a6s01 --ssh-config none"));
+    for mut command in runs {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        command.stdout(writer).stderr(std::process::Stdio::piped());
+        let output = command.spawn().expect("ctl").wait_with_output().expect("cannot wait for ctl");
+        let stderr = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {stderr}");
+        assert!(!stderr.contains("pipe") && !stderr.contains("error"), "{command:?}: {stderr}");
+    }
+    // A mistake stays one.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = cluster.bare("staus").stdout(std::process::Stdio::null()).stderr(writer).status().expect("ctl");
+    assert_eq!(status.code(), Some(2));
+}
