@@ -27,6 +27,7 @@ use std::io::{self, Write};
 use std::iter;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
 use ctl_console::exit::ExitStatus;
@@ -52,7 +53,8 @@ pub(crate) fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     cli.build();
     let words = word_order::arrange(&cli, words.collect());
     let typed: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let matches = cli.try_get_matches_from_mut(iter::once(program).chain(words));
+    let words: Vec<OsString> = iter::once(program).chain(words).collect();
+    let matches = cli.try_get_matches_from_mut(&words);
     let parsed = matches.and_then(|matches| CliArgs::from_arg_matches(&matches));
     let is_answer = parsed.as_ref().is_err_and(|error| !error.use_stderr());
     // Before a command runs: the words of another tool are answered, and nothing is done.
@@ -63,6 +65,12 @@ pub(crate) fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match parsed {
         Ok(args) => args,
         Err(mut error) => {
+            if error.kind() == ErrorKind::MissingRequiredArgument
+                && let Some(error) = commands::inventory_import::without_tool(&words)
+            {
+                error.print();
+                return error.exit().into();
+            }
             tips::without_far_ones(&mut error);
             // Help and version go to stdout and end well; everything else is a usage error, which clap ends with 2.
             let code = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Good };

@@ -471,8 +471,9 @@ pub enum InventoryCommand {
     /// its end as comments, each with its file and line. Nothing is executed, and secrets are never carried over.
     Import {
         /// The other tool
-        #[arg(long, value_name = "TOOL")]
-        from: ImportTool,
+        // The error without it names the tool, for which the line is read once more.
+        #[arg(long, value_name = "TOOL", required = true)]
+        from: Option<ImportTool>,
         /// Its inventory: a file, or a directory (ansible, clustershell)
         path: PathBuf,
         /// Write to a new FILE instead of standard output

@@ -23,7 +23,8 @@ use ctl_session::endpoints::{self, EndpointResolver};
 use ctl_sink::{encode, plain_table, text};
 
 pub(in crate::cli) fn run(args: InventoryArgs) -> Result<ExitStatus, CliError> {
-    if let Some(InventoryCommand::Import { from, path, out }) = args.command {
+    // clap requires the tool.
+    if let Some(InventoryCommand::Import { from: Some(from), path, out }) = args.command {
         if !args.output.is_text() {
             return Err(CliError::usage("-o is not supported by `inventory import`: an inventory is always YAML"));
         }

@@ -1,13 +1,16 @@
 //! `ctl inventory import --from TOOL PATH`.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use ctl_args::args::ImportTool;
+use clap::{CommandFactory, FromArgMatches};
+
+use ctl_args::args::{CliArgs, CliCommand, ImportTool, InventoryCommand};
 use ctl_console::error::CliError;
 use ctl_console::exit::ExitStatus;
 use ctl_console::{terminal, waiting};
-use ctl_import::{ansible, clustershell, testbed};
+use ctl_import::{ForeignFile, ansible, clustershell, testbed};
 use ctl_inventory::{PathEnvironment, draft_of, parse};
 use ctl_sink::text;
 
@@ -28,7 +31,13 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
         ImportTool::Testbed => testbed::read(path),
         ImportTool::Clustershell => clustershell::read(path),
     });
-    let fleet = read.map_err(|error| CliError::usage(text::single_line(&error.to_string())))?;
+    let fleet = read.map_err(|error| {
+        let error = CliError::usage(text::single_line(&error.to_string()));
+        match of_another(path, tool) {
+            Some(format) => error.with_hint(looks_like(path, format)),
+            None => error,
+        }
+    })?;
     let header = vec![
         format!("Imported with `ctl inventory import --from {name} {}`.", path.display()),
         "Check it with `ctl inventory check -i FILE`; inventory.md of the documentation describes the format."
@@ -39,6 +48,9 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
         let lines: Vec<String> =
             omissions.iter().take(10).map(|left_out| text::single_line(&left_out.to_string())).collect();
         let error = CliError::usage(format!("{} has no host that can be carried over", path.display()));
+        if let Some(format) = of_another(path, tool) {
+            return Err(error.with_hint(looks_like(path, format)));
+        }
         return Err(if lines.is_empty() { error } else { error.with_hint(lines.join("; ")) });
     }
     let yaml = draft.to_yaml();
@@ -61,6 +73,63 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
         ));
     }
     Ok(ExitStatus::Good)
+}
+
+/// The error of a line, the program's name first, that is an import without `--from`.
+pub(in crate::cli) fn without_tool(line: &[OsString]) -> Option<CliError> {
+    let is_optional = |arg: clap::Arg| arg.required(false);
+    let cli = CliArgs::command().mut_subcommand("inventory", |inventory| {
+        inventory.mut_subcommand("import", |import| import.mut_arg("from", is_optional))
+    });
+    let matches = cli.try_get_matches_from(line).ok()?;
+    let CliCommand::Inventory(inventory) = CliArgs::from_arg_matches(&matches).ok()?.command else { return None };
+    match inventory.command {
+        Some(InventoryCommand::Import { from: None, path, .. }) => Some(no_tool(&path)),
+        _ => None,
+    }
+}
+
+/// The error without a tool: it names the one that the file is of.
+fn no_tool(path: &Path) -> CliError {
+    if !path.exists() {
+        return CliError::usage(text::single_line(&format!("{}: no such file or directory", path.display())));
+    }
+    let error = CliError::usage("`inventory import` needs --from: the tool whose inventory it is");
+    match recognized(path) {
+        Some(format) => error.with_hint(looks_like(path, format)),
+        None => error.with_hint("use --from ansible, --from testbed or --from clustershell"),
+    }
+}
+
+/// The format of a file by its text, or of a directory by what is in it.
+fn recognized(path: &Path) -> Option<ForeignFile> {
+    let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
+    if path.is_dir() {
+        return match (has(&["groups.conf", "groups.conf.d", "groups.d"]), has(&["group_vars", "host_vars", "hosts"])) {
+            (true, false) => Some(ForeignFile::ClusterShell),
+            (false, true) => Some(ForeignFile::Ansible),
+            (true, true) | (false, false) => None,
+        };
+    }
+    ForeignFile::recognize(path, &ctl_inventory::read(path).ok()?.0)
+}
+
+/// The same, if another command or tool reads it; a list of hosts has no form by which it could be told.
+fn of_another(path: &Path, tool: ImportTool) -> Option<ForeignFile> {
+    recognized(path).filter(|format| *format != ForeignFile::HostList && !is_of(*format, tool))
+}
+
+const fn is_of(format: ForeignFile, tool: ImportTool) -> bool {
+    matches!(
+        (format, tool),
+        (ForeignFile::Ansible, ImportTool::Ansible)
+            | (ForeignFile::Testbed, ImportTool::Testbed)
+            | (ForeignFile::ClusterShell, ImportTool::Clustershell)
+    )
+}
+
+fn looks_like(path: &Path, format: ForeignFile) -> String {
+    text::single_line(&format!("{} looks like {}: {}", path.display(), format.name(), format.command(path)))
 }
 
 fn summary(nodes: usize, groups: usize, omissions: usize) -> String {
