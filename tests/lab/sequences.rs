@@ -247,6 +247,18 @@ fn scopes_are_closed_in_reverse_order() {
         "{run}"
     );
     assert_eq!(run.document()["kept"], serde_json::json!([]));
+    // For people and spreadsheets, the name says which row is the undo.
+    let expected = ["drain", "quiet", "answers", "drain (undo)", "quiet (undo)"];
+    let table = Running::start(cluster.bare("runs show last")).finish().expect(0);
+    let rows = table.stdout.lines().skip_while(|line| !line.starts_with("NODE ")).skip(1);
+    let cells = |line: &str| -> Vec<String> {
+        line.split("  ").map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
+    };
+    let names: Vec<String> = rows.map(|line| cells(line)[2].clone()).collect();
+    assert_eq!(names, expected, "{table}");
+    let table = Running::start(cluster.bare("runs show last -o csv")).finish().expect(0);
+    let names: Vec<&str> = table.stdout.lines().skip(1).filter_map(|line| line.split(',').nth(4)).collect();
+    assert_eq!(names, expected, "{table}");
     cluster.at_rest();
 }
 

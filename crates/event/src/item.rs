@@ -1,5 +1,6 @@
 //! The items of a node's sequence: which one a result is of, and how far the node has come.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,14 @@ pub struct ItemLabel {
     pub item_number: u32,
     /// Its name.
     pub item: String,
+}
+
+impl ItemLabel {
+    /// Its name for people; an undo has that of its item, and says so.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, str> {
+        if self.undo { format!("{} (undo)", self.item).into() } else { self.item.as_str().into() }
+    }
 }
 
 string_enum! {

@@ -1,5 +1,7 @@
 //! One result, and the enums it is made of. Their names are those of the JSON output and never change.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::functional::FunctionalStatus;
@@ -137,10 +139,11 @@ impl TargetResult {
         self
     }
 
-    /// The name of the target for people: its service, or the item of a sequence that is not about services.
+    /// The name of the target for people: its service, or the item of a sequence that is not about services, or the undo
+    /// of an item.
     #[must_use]
-    pub fn target_name(&self) -> Option<&str> {
-        self.service.as_deref().or(self.item.as_ref().map(|label| label.item.as_str()))
+    pub fn target_name(&self) -> Option<Cow<'_, str>> {
+        self.service.as_deref().map(Cow::Borrowed).or(self.item.as_ref().map(ItemLabel::shown))
     }
 
     /// The command of `exec`, if it was started: only then it has an output, which may be empty.

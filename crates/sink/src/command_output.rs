@@ -52,7 +52,7 @@ fn shown_lines(output: &Option<String>) -> impl Iterator<Item = &str> {
 }
 
 fn ended(result: &TargetResult, run: &CommandRun) -> String {
-    let item = result.item.as_ref().map(|label| format!("{}: ", text::visible(&label.item))).unwrap_or_default();
+    let item = result.item.as_ref().map(|label| format!("{}: ", text::visible(&label.shown()))).unwrap_or_default();
     let ended = match (run.exit_status, run.signal.as_deref()) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some("UNKNOWN")) => "killed by a signal".to_owned(),

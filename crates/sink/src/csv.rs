@@ -99,7 +99,7 @@ fn record(result: &TargetResult) -> [String; HEADER.len()] {
         maybe(&result.address),
         maybe(&result.role),
         maybe(&result.supervisor),
-        result.target_name().map(cell).unwrap_or_default(),
+        result.target_name().map(|name| cell(&name)).unwrap_or_default(),
         result.outcome.to_string(),
         result.state.map(|state| state.to_string()).unwrap_or_default(),
         number(result.pid.map(u64::from)),

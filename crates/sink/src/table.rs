@@ -5,6 +5,7 @@
 //! come last, next to the prompt; names of outcomes and states are those of the JSON. Start reading at
 //! `TableContent::new`; the layout is in `grid.rs`, the lines below the table in `footer.rs`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -249,7 +250,7 @@ impl<'a> TableRow<'a> {
             TableColumn::Address => self.common(|result| result.address.clone()),
             TableColumn::Role => self.common(|result| result.role.clone()),
             TableColumn::Supervisor => self.common(|result| result.supervisor.clone()),
-            TableColumn::Service => self.common(|result| result.target_name().map(str::to_owned)),
+            TableColumn::Service => self.common(|result| result.target_name().map(Cow::into_owned)),
             TableColumn::Outcome => GridCell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
             TableColumn::State => self.state(),
             TableColumn::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),

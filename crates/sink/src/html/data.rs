@@ -154,7 +154,7 @@ fn row(result: &TargetResult, texts: &mut TextTable) -> [DataCell; 18] {
         texts.place(result.address.as_deref()),
         texts.place(result.role.as_deref()),
         texts.place(result.supervisor.as_deref()),
-        texts.place(result.target_name()),
+        texts.place(result.target_name().as_deref()),
         texts.place(Some(result.outcome.as_str())),
         place,
         texts.place(result.state.map(|state| state.as_str())),
