@@ -414,7 +414,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "ssh-config|known-hosts|FILE")]
     pub from: Option<PathBuf>,
     /// Inventory to write; it must not exist [default: $CTL_INVENTORY, ./inventory.yaml]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
     pub inventory: Option<PathBuf>,
     /// Print the inventory and write no file; the hosts are looked at all the same
     #[arg(long)]

@@ -326,6 +326,7 @@ pub(crate) const OPTIONS: &[OptionHabit] = &[
     only(is_sudo, valued(&["--become-user", "--become-method"], &[], "root", "--sudo", SUDO)),
     option(&["-k"], &[], "--ask-pass", "--ask-pass asks for the SSH password, -K for that of sudo"),
     option(&["--ask-become-pass"], &[], "-K", "-K asks for sudo's password"),
+    only(is_number, valued(&["-p"], &[], "2222", "--port {}", "--port is the port of SSH")),
     valued(&["--private-key", "--key-file"], &[], "id_ed25519", "--identity {}", "--identity is the private key"),
     valued(
         &["--fanout", "--parallel", "-z", "--pool-size"],
