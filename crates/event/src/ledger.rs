@@ -515,6 +515,7 @@ mod tests {
             step: 0,
             role: None,
             nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+            rechecks: false,
         }
     }
 

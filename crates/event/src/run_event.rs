@@ -42,6 +42,9 @@ pub enum EventKind {
         role: Option<String>,
         /// The nodes of the batch, in order.
         nodes: Vec<String>,
+        /// Whether it only reads its nodes again, on which an earlier part of the run, or the run that is retried, has acted.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rechecks: bool,
     },
     /// A node of a batch started.
     NodeStarted {

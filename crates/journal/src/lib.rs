@@ -23,6 +23,7 @@
 
 mod controller;
 mod error;
+mod history;
 mod lookup;
 mod open;
 mod record;

@@ -1,85 +1,21 @@
 //! The remaining work of a run: to resume it, to retry its failures, or to start the services that it stopped.
 //!
-//! Pure: it reduces a plan by the record of a run. Invariants: a target recorded as successful is never acted on again;
-//! a target that was in flight is inspected first; a command that was in flight never runs again.
+//! Pure: it reduces a plan by the record of a run, which `history.rs` reads. Invariants: a target recorded as successful
+//! is never acted on again; a target that was in flight is inspected first; a command that was in flight never runs
+//! again; a resumed run acts on no target that failed, and takes none for healthy that it has not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::history::{RunHistory, StepNode, failure_of, is_open};
 use super::sequence::{NodeSequence, SequenceRest};
 use ctl_event::{
-    CommandRun, EventKind, Failure, FailureKind, ItemEvent, ItemScopes, ItemState, Outcome, ProcessState, RunEvent,
-    Stage, TargetResult, TargetState,
+    CommandRun, Failure, FailureKind, ItemEvent, ItemState, Outcome, ProcessState, RunEvent, Stage, TargetResult,
 };
 use ctl_plan::policy::Policy;
-use ctl_plan::{ItemWork, Plan, SequenceProgress, ServiceVerb, StepIndex, TargetFilter, TargetName, TaskIndex, Work};
-
-/// The events of a run by step.
-#[derive(Debug, Default)]
-struct RunHistory {
-    /// The results of each step and node.
-    results: BTreeMap<(u32, String), Vec<TargetResult>>,
-    /// Nodes that started and did not finish, with their earlier states.
-    in_flight: BTreeMap<(u32, String), Vec<TargetState>>,
-    /// How far each node came in the sequence of a step.
-    sequences: BTreeMap<(u32, String), NodeSequence>,
-    last_batch: u32,
-    /// The scopes of all items.
-    scopes: ItemScopes,
-}
-
-impl RunHistory {
-    fn read(events: &[RunEvent]) -> Self {
-        let mut history = Self::default();
-        let mut steps: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut before: BTreeMap<String, Vec<TargetState>> = BTreeMap::new();
-        for event in events {
-            match &event.kind {
-                EventKind::BatchStarted { batch, step, .. } => {
-                    steps.insert(*batch, *step);
-                    history.last_batch = history.last_batch.max(*batch);
-                }
-                EventKind::Inspected { node, targets } => {
-                    // `Inspected` precedes `NodeStarted`, which knows the batch and thus the step.
-                    before.insert(node.clone(), targets.clone());
-                }
-                EventKind::NodeStarted { batch, node } => {
-                    if let Some(step) = steps.get(batch) {
-                        let states = before.get(node).cloned().unwrap_or_default();
-                        history.in_flight.insert((*step, node.clone()), states);
-                    }
-                }
-                EventKind::Result(result) => {
-                    // A result without a batch (unreachable, not started) belongs to no visit, so its node is visited
-                    // again.
-                    if let Some(step) = result.batch.and_then(|batch| steps.get(&batch)) {
-                        history.results.entry((*step, result.node.clone())).or_default().push(result.clone());
-                    }
-                }
-                EventKind::Item(event) => {
-                    history.scopes.note(event);
-                    if let Some(step) = steps.get(&event.batch) {
-                        history.sequences.entry((*step, event.node.clone())).or_default().note(event);
-                    }
-                }
-                EventKind::NodeFinished { batch, node } => {
-                    if let Some(step) = steps.get(batch) {
-                        history.in_flight.remove(&(*step, node.clone()));
-                    }
-                }
-                EventKind::RunStarted(_)
-                | EventKind::NodeFacts(_)
-                | EventKind::LogLines(_)
-                | EventKind::PendingUpdate(_)
-                | EventKind::Notice { .. }
-                | EventKind::Gate { .. }
-                | EventKind::Progress { .. }
-                | EventKind::CancelBegan { .. }
-                | EventKind::RunFinished { .. } => {}
-            }
-        }
-        history
-    }
-}
+use ctl_plan::{
+    ItemWork, NodeRecheck, Plan, SequenceProgress, ServiceVerb, StepIndex, TargetFilter, TargetName, Task, TaskIndex,
+    Work,
+};
 
 /// The remaining work, and the results that stay valid.
 #[derive(Debug)]
@@ -92,94 +28,162 @@ pub struct RemainingWork {
     pub next_batch: u32,
 }
 
-/// Removes completed work from `plan`, so that it continues the run of `events`. Failures stay as they are; targets
-/// that were not started, whose result is unknown, or whose node was unreachable before its batch are acted on.
+/// Removes completed work from `plan`, so that it continues the run of `events`. Targets that were not started, whose
+/// result is unknown, or whose node was unreachable before its batch are acted on. What failed, or was not waited for at
+/// its gate, is only read again, before anything else; what cannot be read again counts as failed.
 pub fn resume(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
-    let stands = |result: &TargetResult| !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
-    reduce(plan, events, stands, true)
+    reduce(plan, events, true)
 }
 
 /// Removes successful work from `plan`, and keeps the rest for another attempt.
 pub fn retry(plan: &mut Plan, events: &[RunEvent]) -> RemainingWork {
-    let stands = |result: &TargetResult| !result.outcome.is_bad();
-    reduce(plan, events, stands, false)
+    reduce(plan, events, false)
 }
 
-fn reduce(
-    plan: &mut Plan,
-    events: &[RunEvent],
-    stands: impl Fn(&TargetResult) -> bool,
-    resumes: bool,
-) -> RemainingWork {
+fn reduce(plan: &mut Plan, events: &[RunEvent], resumes: bool) -> RemainingWork {
     let history = RunHistory::read(events);
     let scopes = history.scopes.last().cloned().collect();
-    let mut rest = RemainingWork { results: Vec::new(), scopes, next_batch: history.last_batch + 1 };
-    let mut done: BTreeMap<TaskIndex, BTreeMap<String, BTreeSet<TargetName>>> = BTreeMap::new();
+    let next_batch = history.last_batch + 1;
+    let mut reduction = Reduction { history, resumes, results: Vec::new(), done: BTreeMap::new() };
     for (index, step) in (0_u32..).zip(&mut plan.steps) {
         let Some(task) = plan.tasks.get_mut(step.task) else { continue };
         step.nodes.retain(|node| {
+            let Some(selected) = plan.nodes.get(*node) else { return false };
             // `key` holds the index of the step: a rollout can visit a node several times, and each visit counts alone.
-            let Some(name) = plan.nodes.get(*node).map(|selected| selected.node.name.clone()) else { return false };
-            let key = (index, name);
-            let results = history.results.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let kept: Vec<&TargetResult> = results.iter().filter(|result| stands(result)).collect();
-            let in_flight = history.in_flight.get(&key);
-            if let Work::Sequence(sequence) = &task.work {
-                let empty = NodeSequence::default();
-                let node_sequence = history.sequences.get(&key).unwrap_or(&empty);
-                let left = match (resumes, in_flight.is_some() || !results.is_empty()) {
-                    (_, false) => return true,
-                    (true, true) => node_sequence.resume(sequence, results, in_flight),
-                    (false, true) => node_sequence.retry(sequence, results),
-                };
-                return match left {
-                    SequenceRest::Ended(results) => {
-                        let address = plan.nodes.get(*node).map(|selected| selected.node.address.clone());
-                        let of_node = |result| TargetResult { node: key.1.clone(), address: address.clone(), ..result };
-                        rest.results.extend(results.into_iter().map(of_node));
-                        false
-                    }
-                    SequenceRest::GoesOn(progress, results) => {
-                        rest.results.extend(results);
-                        task.progress.insert(key.1, progress);
-                        true
-                    }
-                };
-            }
-            let name = key.1;
-            rest.results.extend(kept.iter().map(|result| (*result).clone()));
-            // An unknown result is as dangerous as no result: the command may have done its work.
-            let given_up = results.iter().any(|result| result.outcome == Outcome::Unknown);
-            if matches!(task.work, Work::Exec { .. }) && resumes && (in_flight.is_some() || given_up) {
-                let selected = plan.nodes.get(*node);
-                rest.results.push(not_known(name, selected.map(|selected| selected.node.address.clone())));
-                return false;
-            }
-            let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
-            done.entry(step.task).or_default().entry(name.clone()).or_default().extend(names);
-            // Drop the node only if its visit finished with results and all of them are final. In flight, some targets
-            // may have no result yet; without any result, nothing proves that work was done.
-            if in_flight.is_none() && !results.is_empty() && kept.len() == results.len() {
-                return false;
-            }
-            // Only a resumed run continues the visit: it compares with the recorded states to see what its predecessor
-            // did. A retry is a new run and inspects the node itself.
-            if let Some(before) = in_flight
-                && resumes
-            {
-                task.in_flight.insert(name, before.clone());
-            }
-            true
+            let key = (index, selected.node.name.clone());
+            let visit = StepVisit { key, place: *node, address: Some(selected.node.address.clone()), task: step.task };
+            reduction.is_left(&visit, task)
         });
     }
-    for (task, done) in done {
+    for (task, done) in reduction.done {
         if let Some(task) = plan.tasks.get_mut(task) {
             task.targets = TargetFilter::Except(done);
         }
     }
     // The steps lost nodes, so the plan's idle nodes have changed too.
     plan.recompute_idle();
-    rest
+    RemainingWork { results: reduction.results, scopes, next_batch }
+}
+
+/// A node of a step, whose work may be done.
+struct StepVisit {
+    key: StepNode,
+    /// The index of the node in the plan.
+    place: usize,
+    address: Option<String>,
+    task: TaskIndex,
+}
+
+/// What is left of a plan, found out node by node.
+struct Reduction {
+    history: RunHistory,
+    /// Whether the run itself goes on; a new run repeats what did not succeed.
+    resumes: bool,
+    /// The results that stand.
+    results: Vec<TargetResult>,
+    /// The targets that are not acted on again.
+    done: BTreeMap<TaskIndex, BTreeMap<String, BTreeSet<TargetName>>>,
+}
+
+impl Reduction {
+    /// Whether anything is left to do on a node; what there is to know of it is noted in its task.
+    fn is_left(&mut self, visit: &StepVisit, task: &mut Task) -> bool {
+        let (resumes, key, known) = (self.resumes, &visit.key, self.results.len());
+        let recheck = if resumes {
+            self.history.recheck(key, &task.work)
+        } else {
+            self.history.recheck_of_success(key, &task.work)
+        };
+        let is_read_only = recheck.as_ref().is_some_and(|recheck| !recheck.acts);
+        let is_left = match (&task.work, &recheck) {
+            (Work::Sequence(_), _) if !is_read_only => self.is_sequence_left(visit, task),
+            _ => self.are_targets_left(visit, task, recheck.as_ref()),
+        };
+        if let Some(recheck) = recheck {
+            task.rechecks.insert((index_of(key), visit.place), recheck);
+        }
+        let failed = self.results.iter().skip(known).find_map(failure_of);
+        if resumes && (!is_left || failed.is_some()) {
+            let finished = task.finished.entry(key.1.clone()).or_default();
+            // A node with two roles is in two steps.
+            finished.failed = finished.failed.or(failed);
+        }
+        is_left
+    }
+
+    fn is_sequence_left(&mut self, visit: &StepVisit, task: &mut Task) -> bool {
+        let key = &visit.key;
+        let Work::Sequence(sequence) = &task.work else { return true };
+        let results = self.history.results_of(key);
+        let in_flight = self.history.in_flight.get(key);
+        let empty = NodeSequence::default();
+        let node_sequence = self.history.sequences.get(key).unwrap_or(&empty);
+        let left = match (self.resumes, in_flight.is_some() || !results.is_empty()) {
+            (_, false) => return true,
+            (true, true) => node_sequence.resume(sequence, results, in_flight),
+            (false, true) => node_sequence.retry(sequence, results),
+        };
+        match left {
+            SequenceRest::Ended(results) => {
+                let of_node = |result| TargetResult { node: key.1.clone(), address: visit.address.clone(), ..result };
+                self.results.extend(results.into_iter().map(of_node));
+                false
+            }
+            SequenceRest::GoesOn(progress, results) => {
+                self.results.extend(results);
+                task.progress.insert(key.1.clone(), progress);
+                if self.resumes {
+                    // It has begun, so it goes before nodes that have not.
+                    task.in_flight.insert(key.1.clone(), in_flight.cloned().unwrap_or_default());
+                }
+                true
+            }
+        }
+    }
+
+    fn are_targets_left(&mut self, visit: &StepVisit, task: &mut Task, recheck: Option<&NodeRecheck>) -> bool {
+        let (key, name) = (&visit.key, visit.key.1.clone());
+        let results = self.history.results_of(key);
+        let in_flight = self.history.in_flight.get(key);
+        let read: &[TargetResult] = recheck.map(|recheck| recheck.results.as_slice()).unwrap_or_default();
+        let is_read = |result: &TargetResult| {
+            read.iter().any(|own| {
+                (&own.role, &own.supervisor, &own.service, &own.item)
+                    == (&result.role, &result.supervisor, &result.service, &result.item)
+            })
+        };
+        // A resumed run leaves failures as they are, unless it reads them again; a retry repeats them.
+        let stands = |result: &TargetResult| {
+            if self.resumes { !is_open(result) } else { !result.outcome.is_bad() }
+        };
+        let kept: Vec<&TargetResult> = results.iter().filter(|own| stands(own) && !is_read(own)).collect();
+        self.results.extend(kept.iter().map(|result| (*result).clone()));
+        // An unknown result is as dangerous as no result: the command may have done its work.
+        let given_up = results.iter().any(|result| result.outcome == Outcome::Unknown);
+        if matches!(task.work, Work::Exec { .. }) && self.resumes && (in_flight.is_some() || given_up) {
+            self.results.push(not_known(name.clone(), visit.address.clone()));
+            return false;
+        }
+        let names = kept.iter().map(|result| (result.role.clone(), result.service.clone()));
+        self.done.entry(visit.task).or_default().entry(name.clone()).or_default().extend(names);
+        // Drop the node only if its visit finished with results and all of them are final. In flight, some targets
+        // may have no result yet; without any result, nothing proves that work was done.
+        if in_flight.is_none() && !results.is_empty() && kept.len() == results.len() {
+            return false;
+        }
+        // Only a resumed run continues the visit: it compares with the recorded states to see what its predecessor
+        // did. A retry is a new run and inspects the node itself.
+        if self.resumes
+            && let Some(before) = in_flight.or_else(|| self.history.before(key).filter(|_| given_up))
+        {
+            task.in_flight.insert(name, before.clone());
+        }
+        true
+    }
+}
+
+fn index_of(key: &StepNode) -> StepIndex {
+    StepIndex::from(usize::try_from(key.0).unwrap_or(usize::MAX))
 }
 
 /// The result of a command that was in flight when its controller ended.
@@ -209,6 +213,9 @@ pub fn undo_items(plan: &mut Plan, events: &[RunEvent]) {
             task.progress.insert(name, SequenceProgress { done, undo_first, ..SequenceProgress::default() });
             true
         });
+        // Of another plan, and no run goes on here.
+        task.rechecks.clear();
+        task.finished.clear();
         // An undo harms nobody: neither batches nor limits hold it up.
         task.policy = Policy::default();
         task.continue_on_failure = true;
@@ -262,8 +269,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use ctl_event::{EventKind, TargetState};
     use ctl_inventory::{InventorySsh, Node, Role};
-    use ctl_plan::{Action, PlanStep, Task};
+    use ctl_plan::{Action, PlanStep};
     use ctl_select::{SelectedNode, ServicePattern};
 
     fn plan(action: Action, nodes: usize) -> Plan {
@@ -321,7 +329,7 @@ mod tests {
 
     fn batch(batch: u32, nodes: &[usize]) -> EventKind {
         let nodes = nodes.iter().map(|node| format!("n{node}")).collect();
-        EventKind::BatchStarted { batch, step: 0, role: Some("r".to_owned()), nodes }
+        EventKind::BatchStarted { batch, step: 0, role: Some("r".to_owned()), nodes, rechecks: false }
     }
 
     fn started(batch: u32, node: usize) -> EventKind {
@@ -367,13 +375,16 @@ mod tests {
     fn a_resumed_run_continues_where_it_stopped() {
         let mut plan = plan(Action::Restart, 6);
         let rest = resume(&mut plan, &history());
-        assert_eq!(plan.steps[0].nodes, [1, 2, 4, 5], "what ended, well or badly, stands");
-        assert_eq!((rest.next_batch, rest.results.len()), (3, 3));
+        assert_eq!(plan.steps[0].nodes, [1, 2, 3, 4, 5], "what ended well stands");
+        assert_eq!((rest.next_batch, rest.results.len()), (3, 2));
+        let rechecks: Vec<_> = plan.tasks[0].rechecks.iter().map(|((_, node), own)| (*node, own.acts)).collect();
+        assert_eq!(rechecks, [(3, false)], "what ended badly is only read again");
+        assert_eq!(plan.tasks[0].finished.keys().collect::<Vec<_>>(), ["n0"]);
         let is_meant = |node: &str, service: &str| plan.tasks[0].targets.contains(node, Some("r"), Some(service));
         assert!(!is_meant("n1", "x:0") && is_meant("n1", "x:1") && is_meant("n2", "x:0"));
         assert_eq!(plan.tasks[0].in_flight.keys().collect::<Vec<_>>(), ["n1"]);
         assert_eq!(plan.tasks[0].in_flight["n1"][1].pid, Some(11));
-        assert!(plan.is_selected(1) && !plan.is_selected(0) && !plan.is_selected(3));
+        assert!(plan.is_selected(1) && !plan.is_selected(0));
     }
 
     #[test]

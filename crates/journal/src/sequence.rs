@@ -50,6 +50,12 @@ impl NodeSequence {
         }
     }
 
+    /// Whether every item is done, and no scope is open.
+    pub(super) fn is_done(&self, sequence: &Sequence) -> bool {
+        let is_done = |item: usize| self.states.get(&item) == Some(&ItemState::Done);
+        (0..sequence.items().len()).all(is_done) && self.scopes_in(&[ItemState::Opened]).is_empty()
+    }
+
     /// The scopes in one of these states, in the order in which they are closed.
     pub(super) fn scopes_in(&self, states: &[ItemState]) -> Vec<usize> {
         let is_in = |item: &usize| self.scopes.get(item).is_some_and(|state| states.contains(state));

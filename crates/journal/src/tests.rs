@@ -613,7 +613,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
             input: None,
         })),
         (any::<u32>(), prop::option::of(node()), prop::collection::vec(node(), 0..4))
-            .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes }),
+            .prop_map(|(batch, role, nodes)| EventKind::BatchStarted { batch, step: 0, role, nodes, rechecks: false }),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeStarted { batch, node }),
         (node(), node())
             .prop_map(|(node, phase)| EventKind::Progress { node: Some(node), phase: ActivityPhase::work(phase) }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::policy::Policy;
 use super::sequence::{Sequence, SequenceProgress};
-use super::{Action, CommandInput, FileCopy, ServiceVerb, TargetFilter};
+use super::{Action, CommandInput, FileCopy, FinishedNode, NodeRecheck, ServiceVerb, StepIndex, TargetFilter};
 #[cfg(any(test, feature = "test-util"))]
 use super::{ItemPlace, ItemUndo, ItemWork, SequenceItem, UndoEnds};
 use ctl_event::{LogStream, TargetState};
@@ -282,6 +282,10 @@ pub struct Task {
     /// The targets in flight when an earlier controller of this run ended, by the node's name, as they were before: a target
     /// that has another state now is done.
     pub in_flight: BTreeMap<String, Vec<TargetState>>,
+    /// The nodes of each step that are read again, by their index in the plan.
+    pub rechecks: BTreeMap<(StepIndex, usize), NodeRecheck>,
+    /// The nodes that an earlier part of this run has finished, by name: they count for the failure limit.
+    pub finished: BTreeMap<String, FinishedNode>,
 }
 
 impl Task {
@@ -301,6 +305,8 @@ impl Task {
             targets: TargetFilter::All,
             progress: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            rechecks: BTreeMap::new(),
+            finished: BTreeMap::new(),
         }
     }
 }

@@ -5,6 +5,9 @@
 use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use ctl_supervisor::{ProcessInfo, SupervisorError};
 
+/// What remains to be done about a target that was read again.
+pub(super) const RETRY_HINT: &str = "fix it and resume the run, or repeat what did not succeed with `ctl runs retry`; its log: `ctl logs {service} --stderr -w {node}`";
+
 /// The end of the work on a process.
 #[derive(Debug, Clone)]
 pub(super) struct ActionVerdict {

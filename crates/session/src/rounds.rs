@@ -290,8 +290,10 @@ impl NodeRounds {
         if !unread.is_empty() {
             head.selection.exclude = Some(NodeSet::from_names(unread).to_string());
         }
-        let mut kinds =
-            vec![EventKind::RunStarted(head), EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes }];
+        let mut kinds = vec![
+            EventKind::RunStarted(head),
+            EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes, rechecks: false },
+        ];
         for (results, facts, _) in self.nodes.iter().filter_map(|node| node.last.as_ref()) {
             kinds.extend(results.iter().cloned().map(EventKind::Result));
             kinds.extend(facts.iter().cloned().map(EventKind::NodeFacts));

@@ -123,7 +123,7 @@ pub(super) fn run(action: Option<&str>, results: Vec<TargetResult>) -> Vec<RunEv
     }
     let count = u32::try_from(nodes.len()).expect("a few nodes");
     let mut kinds = vec![EventKind::RunStarted(head(action, count))];
-    kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: nodes.clone() });
+    kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: nodes.clone(), rechecks: false });
     kinds.extend(nodes.iter().map(|node| EventKind::NodeStarted { batch: 1, node: node.clone() }));
     kinds.extend(results.into_iter().map(EventKind::Result));
     kinds.extend(nodes.into_iter().map(|node| EventKind::NodeFinished { batch: 1, node }));

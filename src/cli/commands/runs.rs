@@ -1,5 +1,6 @@
 //! `ctl runs [list | show ID | resume ID | retry ID | undo ID]`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Parser;
@@ -18,7 +19,7 @@ use ctl_console::exit::{self, ExitStatus};
 use ctl_console::signals::StopTexts;
 use ctl_console::terminal;
 use ctl_console::terminal::StderrMessages;
-use ctl_event::{EventKind, RunEvent, TargetResult};
+use ctl_event::{EventKind, Outcome, RunEvent, TargetResult};
 use ctl_journal::resume;
 use ctl_journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
 use ctl_plan::{Action, Plan, ServiceVerb, TargetFilter, Task, TaskSpec, Work, plan};
@@ -178,23 +179,12 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
 /// The events of a run as if it had never been interrupted. Results that a later part of the run replaced are left out,
 /// and so are the ends of the earlier parts.
 fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
-    let result_of = |event: &RunEvent| {
-        if let EventKind::Result(result) = &event.kind { Some((event.seq, result.clone())) } else { None }
-    };
-    let results: Vec<(u64, TargetResult)> = events.iter().filter_map(result_of).collect();
-    let is_replaced = |event: &RunEvent, own: &TargetResult| {
-        let same = |other: &TargetResult| {
-            let same_service = other.service == own.service || own.batch.is_none();
-            other.node == own.node && other.role == own.role && same_service
-        };
-        // Only bad results are replaced: a good one stands, whatever a later part did.
-        own.outcome.is_bad() && results.iter().any(|(seq, other)| *seq > event.seq && same(other))
-    };
+    let later = LaterResults::read(events);
     let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
     let is_kept = |(index, event): &(usize, &RunEvent)| match &event.kind {
         EventKind::RunStarted(_) => *index == 0,
         EventKind::RunFinished { .. } | EventKind::CancelBegan { .. } => *index > last_start,
-        EventKind::Result(own) => !is_replaced(event, own),
+        EventKind::Result(own) => !later.replace(event.seq, own),
         EventKind::BatchStarted { .. }
         | EventKind::NodeStarted { .. }
         | EventKind::NodeFinished { .. }
@@ -208,6 +198,73 @@ fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
         | EventKind::Progress { .. } => true,
     };
     events.iter().enumerate().filter(is_kept).map(|(_, event)| event).collect()
+}
+
+/// What a later part of a run says of targets that have a result already.
+#[derive(Default)]
+struct LaterResults<'a> {
+    /// The step of each batch, and whether it only read its nodes again.
+    batches: BTreeMap<u32, (u32, bool)>,
+    results: Vec<(u64, &'a TargetResult)>,
+    /// The starts of nodes, but for those that were only read again.
+    visits: Vec<(u64, u32, &'a str)>,
+}
+
+impl<'a> LaterResults<'a> {
+    fn read(events: &'a [RunEvent]) -> Self {
+        let mut later = Self::default();
+        for event in events {
+            match &event.kind {
+                EventKind::BatchStarted { batch, step, rechecks, .. } => {
+                    later.batches.insert(*batch, (*step, *rechecks));
+                }
+                EventKind::NodeStarted { batch, node } => {
+                    let started = later.batches.get(batch).filter(|(_, rechecks)| !rechecks);
+                    later.visits.extend(started.map(|(step, _)| (event.seq, *step, node.as_str())));
+                }
+                EventKind::Result(result) => later.results.push((event.seq, result)),
+                EventKind::RunStarted(_)
+                | EventKind::RunFinished { .. }
+                | EventKind::CancelBegan { .. }
+                | EventKind::NodeFinished { .. }
+                | EventKind::PendingUpdate(_)
+                | EventKind::Inspected { .. }
+                | EventKind::NodeFacts(_)
+                | EventKind::LogLines(_)
+                | EventKind::Notice { .. }
+                | EventKind::Item(_)
+                | EventKind::Gate { .. }
+                | EventKind::Progress { .. } => {}
+            }
+        }
+        later
+    }
+
+    /// Whether one of them takes the place of the result of an event.
+    fn replace(&self, seq: u64, own: &TargetResult) -> bool {
+        let step = |result: &TargetResult| result.batch.and_then(|batch| self.batches.get(&batch)).copied();
+        let own_step = step(own).map(|(step, _)| step);
+        let is_later = |(other_seq, other): &(u64, &TargetResult)| {
+            if *other_seq <= seq || other.node != own.node || other.role != own.role {
+                return false;
+            }
+            let is_same = own.batch.is_none() || (&other.service, &other.item) == (&own.service, &own.item);
+            match step(other) {
+                _ if !is_same => false,
+                // It says the same again: the node was not visited in that part.
+                None if own.batch.is_some() => TargetResult { batch: own.batch, ..(*other).clone() } == *own,
+                // Only bad results are replaced: a good one stands until it is read again.
+                None => own.outcome.is_bad(),
+                Some((step, rechecks)) => own_step.is_none_or(|own| own == step) && (own.outcome.is_bad() || rechecks),
+            }
+        };
+        // What was not started in one visit has its results of the next, whatever its services are called there.
+        let is_open = matches!(own.outcome, Outcome::NotStarted | Outcome::Unknown) && own.item.is_none();
+        let is_visited = |(other_seq, step, node): &(u64, u32, &str)| {
+            *other_seq > seq && Some(*step) == own_step && *node == own.node
+        };
+        self.results.iter().any(is_later) || (is_open && self.visits.iter().any(is_visited))
+    }
 }
 
 /// Continues a run where it stopped.

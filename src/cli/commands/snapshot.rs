@@ -214,7 +214,7 @@ mod tests {
         };
         let kinds = [
             EventKind::RunStarted(head),
-            EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: vec!["a1".to_owned()] },
+            EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: vec!["a1".to_owned()], rechecks: false },
             EventKind::Result(result),
             EventKind::NodeFacts(facts),
             EventKind::RunFinished { elapsed_ms: 812 },

@@ -20,6 +20,7 @@ use crate::action::recovery::{self, EarlyExitCause, PAYING};
 use crate::action::update;
 use crate::engine::message::{NodeBatch, TargetKey, WorkItem, WorkItemEnd};
 use crate::gate;
+use crate::gate::stable::CUT;
 use crate::node::connection::LiveInstance;
 use crate::node::context::{NodeContext, within};
 use crate::node::discovery::DiscoveryCache;
@@ -28,8 +29,8 @@ use crate::node::lock::NodeLock;
 use crate::node::signals::wait_until_set;
 use crate::verdict::InitVerdict;
 use ctl_event::{ActivityPhase, Outcome, ProcessState, TargetResult, TargetState};
-use ctl_plan::Action;
 use ctl_plan::policy::ServiceGate;
+use ctl_plan::{Action, NodeRecheck};
 use ctl_select::ServicePattern;
 use ctl_supervisor::ProcessInfo;
 use ctl_transport::Transport;
@@ -185,7 +186,8 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         let key = job.key();
         let name = key.service.as_deref().unwrap_or("the configuration");
         let time = self.node.timeout(self.node_batch);
-        self.node.show(self.item(), within(format!("{} {name}", doing(self.action())), time)).await;
+        let doing = if self.is_recheck(&key) { "checking" } else { doing(self.action()) };
+        self.node.show(self.item(), within(format!("{doing} {name}"), time)).await;
         let context = TargetContext {
             node: self.node,
             table: self.table,
@@ -240,6 +242,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         let work = ProcessAction { target, stable: self.stable_time(), before };
         let action = self.action();
         let mut verdict = match action {
+            _ if self.is_recheck(&context.key) => work.recheck(action).await,
             Action::Start => work.start().await,
             Action::Stop => work.stop().await,
             Action::Restart => work.restart().await,
@@ -276,6 +279,9 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         if action != Action::Stop && !verdict.outcome.is_bad() {
             let end = gate::wait_at_service_gates(instance, process, self.gates, context).await;
             functional = end.functional;
+            if end.is_cut && verdict.message.is_empty() {
+                CUT.clone_into(&mut verdict.message);
+            }
             if let Some(failure) = end.failure {
                 verdict.outcome = Outcome::Failed;
                 verdict.failure = Some(failure);
@@ -295,6 +301,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
     ) -> Option<InitVerdict> {
         let target = InitTarget { link: &self.node.connection, name: service, stable: self.stable_time(), is_instance };
         match self.state_before(&context.key) {
+            before if self.is_recheck(&context.key) => target.recheck(self.action(), before, context).await,
             Some(before) if self.action() == Action::Restart => target.resume_restart(before, context).await,
             _ => target.act(self.action(), Some(context)).await,
         }
@@ -308,7 +315,12 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         let services = self.node.results.services(self.node_batch);
         let (mut results, mut suspects) = (Vec::new(), Vec::new());
         for instance in instances {
-            for (group, verdict) in update::update(instance, services, self.gates, context).await {
+            let verdicts = if self.is_recheck(&context.key) {
+                update::recheck(instance, services, self.gates, context).await
+            } else {
+                update::update(instance, services, self.gates, context).await
+            };
+            for (group, verdict) in verdicts {
                 suspects.extend(verdict.process.clone().map(|process| (results.len(), instance, process)));
                 results.push(self.node.results.updated(self.node_batch, instance, group, verdict));
             }
@@ -327,11 +339,25 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
     /// The state of a target before a controller that is gone started to work on it.
     fn state_before(&self, key: &TargetKey) -> Option<&'a TargetState> {
         let results = &self.node.results;
-        let name = &results.plan.nodes.get(results.index)?.node.name;
-        let states = results.task(self.node_batch)?.in_flight.get(name)?;
+        let task = results.task(self.node_batch)?;
+        let in_flight = || task.in_flight.get(&results.plan.nodes.get(results.index)?.node.name);
+        let states = self.rechecked().map(|recheck| &recheck.before).or_else(in_flight)?;
         states
             .iter()
             .find(|state| state.role == key.role && state.supervisor == key.supervisor && state.service == key.service)
+    }
+
+    fn rechecked(&self) -> Option<&'a NodeRecheck> {
+        let results = &self.node.results;
+        results.task(self.node_batch)?.rechecks.get(&(self.node_batch.step, results.index))
+    }
+
+    /// Whether a target is only read: what an earlier part of the run did on it has ended.
+    fn is_recheck(&self, key: &TargetKey) -> bool {
+        let result = |recheck: &NodeRecheck| {
+            recheck.result(key.role.as_deref(), key.supervisor.as_deref(), key.service.as_deref()).is_some()
+        };
+        self.rechecked().is_some_and(|recheck| !recheck.acts || result(recheck))
     }
 }
 

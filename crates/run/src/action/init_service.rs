@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::action::obligations::{Obligation, TargetContext};
-use crate::gate::stable::StableGate;
+use crate::gate::stable::{CUT, StableGate};
 use crate::node::connection::{NodeConnection, init_service};
-use crate::verdict::InitVerdict;
+use crate::verdict::{InitVerdict, RETRY_HINT, is_up};
 use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage, TargetState};
 use ctl_plan::Action;
 use ctl_supervisor::SupervisorError;
@@ -133,6 +133,44 @@ impl<T: Transport> InitTarget<'_, T> {
         }
     }
 
+    /// The proof of an action that an earlier part of the run has sent: the service is read, and nothing is sent.
+    pub(crate) async fn recheck(
+        &self,
+        action: Action,
+        before: Option<&TargetState>,
+        context: &TargetContext<'_, T>,
+    ) -> Option<InitVerdict> {
+        let now = match self.status().await {
+            Ok(now) => now,
+            Err(error) => return Some(self.error(&error, Stage::Inspect)),
+        };
+        if now.state == InitState::NotFound {
+            return None;
+        }
+        let is_running = now.state == InitState::Running;
+        let was_up = before.and_then(|before| before.state).is_some_and(is_up);
+        let failed = |message: String| {
+            let verdict = self.failed(Outcome::Failed, &now, FailureKind::AbnormalTermination, message);
+            let failure = verdict.failure.map(|failure| failure.with_hint(RETRY_HINT));
+            Some(InitVerdict { failure, ..verdict })
+        };
+        let (is_right, message) = match action {
+            Action::Stop => (!is_running, "it was to be stopped, and is running".to_owned()),
+            Action::Restart if is_running && was_up => {
+                let is_another = now.pid.is_some() && before.is_some_and(|before| before.pid != now.pid);
+                (is_another, "it is running, but nothing proves that it was restarted".to_owned())
+            }
+            _ => (is_running, format!("it is still not running: {}", now.text)),
+        };
+        if !is_right {
+            return failed(message);
+        }
+        let is_changed = action == Action::Restart || (action == Action::Stop) == was_up;
+        let verdict = self.verdict(if is_changed { Outcome::Changed } else { Outcome::Ok }, &now, None);
+        let stays = action != Action::Stop && !self.stable.is_zero();
+        Some(if stays { self.stay(verdict, context).await } else { verdict })
+    }
+
     /// It has to stay up as the same process for the stable time. Only what init says when that is over ends it: how
     /// long a node may be away meanwhile is bounded by the time for the node.
     async fn stay(&self, first: InitVerdict, context: &TargetContext<'_, T>) -> InitVerdict {
@@ -157,8 +195,8 @@ impl<T: Transport> InitTarget<'_, T> {
                 return self.failed(Outcome::Failed, &now, FailureKind::Unstable, message);
             }
             if is_over {
-                gate.met(is_cut).await;
-                return first;
+                gate.ended(is_cut).await;
+                return if is_cut { InitVerdict { message: CUT.to_owned(), ..first } } else { first };
             }
         }
     }

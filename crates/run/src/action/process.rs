@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep};
 use crate::action::obligations::Obligation;
 use crate::action::process_target::{OBEYED, Outage, ProcessTarget, StateWatch, time_since};
 use crate::action::start_proof::{CASCADE_WINDOW, LOG_HINT, StartProof, StateBefore};
-use crate::verdict::{ActionVerdict, is_up};
+use crate::verdict::{ActionVerdict, RETRY_HINT, is_up};
 use ctl_event::{FailureKind, Outcome, ProcessState, Stage, TargetState};
+use ctl_plan::Action;
 use ctl_supervisor::process::{ProcessReading, ProcessVerb};
 use ctl_supervisor::{ProcessInfo, RpcFault, SupervisorError};
 use ctl_transport::Transport;
@@ -162,6 +163,56 @@ impl<T: Transport> ProcessAction<'_, T> {
 
     async fn verify(&self, before: StateBefore) -> ActionVerdict {
         StartProof::new(&self.target, self.stable, before).wait().await
+    }
+
+    /// The proof of an action that an earlier part of the run has sent: the process is read, and nothing is sent.
+    pub(crate) async fn recheck(&self, action: Action) -> ActionVerdict {
+        let now = match self.target.look().await {
+            Ok(look) => look.process,
+            Err(error) => return ActionVerdict::error(&error, Stage::Inspect),
+        };
+        let before = self.before.map(|before| as_recorded(before, &now));
+        let was_up = before.as_ref().is_none_or(|before| is_up(before.state));
+        if action == Action::Stop {
+            let outcome = if was_up { Outcome::Changed } else { Outcome::Ok };
+            return if is_up(now.state) || now.state == ProcessState::Stopping {
+                let message = format!("it was to be stopped, and is {}", now.state);
+                ActionVerdict::failed(Some(now), Stage::Verify, FailureKind::Protocol, message).hinted(RETRY_HINT)
+            } else {
+                ActionVerdict::good(outcome, now, "")
+            };
+        }
+        if !is_up(now.state) && now.state != ProcessState::Exited {
+            let kind =
+                if now.state == ProcessState::Fatal { FailureKind::Fatal } else { FailureKind::AbnormalTermination };
+            // The description of a stopped process is a date.
+            let why = if now.state == ProcessState::Stopped { String::new() } else { format!(": {}", now.description) };
+            let message = format!("it is still {}{why}", now.state);
+            return ActionVerdict::failed(Some(now), Stage::Verify, kind, message).hinted(RETRY_HINT);
+        }
+        match before {
+            Some(before) if action == Action::Restart => {
+                // The process of before proves that nothing was restarted, whoever has tried.
+                if is_up(before.state) && is_up(now.state) && !now.is_another_than(&before) {
+                    let message = "it is running, but was not restarted";
+                    return ActionVerdict::failed(Some(now), Stage::Verify, FailureKind::Protocol, message)
+                        .hinted(RETRY_HINT);
+                }
+                let look = ProcessReading { supervisor_pid: None, process: before };
+                self.verify(StateBefore { look, note: None }).await
+            }
+            None if action == Action::Restart => {
+                let message = "its process before the restart is not known, so the restart is not proven";
+                ActionVerdict::failed(Some(now), Stage::Verify, FailureKind::Protocol, message).hinted(RETRY_HINT)
+            }
+            before => {
+                let verdict = self.verify_started().await;
+                let was_up = before.is_some_and(|before| is_up(before.state));
+                let is_changed = verdict.outcome == Outcome::Changed && !was_up;
+                let outcome = if verdict.outcome.is_bad() || is_changed { verdict.outcome } else { Outcome::Ok };
+                ActionVerdict { outcome, ..verdict }
+            }
+        }
     }
 
     /// Waits for the proof of a start that was made in another way.

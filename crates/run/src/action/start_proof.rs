@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::action::process_target::{OBEYED, Outage, ProcessTarget, StateWatch, time_since};
-use crate::gate::stable::StableGate;
+use crate::gate::stable::{CUT, StableGate};
 use crate::node::oneshot::{self, OneshotEnd, ProgramPurpose};
 use crate::verdict::{ActionVerdict, is_up};
 use ctl_event::{FailureKind, Outcome, ProcessState, Stage};
@@ -198,8 +198,10 @@ impl<'a, T: Transport> StartProof<'a, T> {
         };
         let window = self.window(&process).await;
         if since.elapsed() >= window {
-            self.gate.met(window < self.gate.time).await;
+            let is_cut = since.elapsed() < self.gate.time;
+            self.gate.ended(is_cut).await;
             let message = self.how_it_came_up(&now);
+            let message = if is_cut && message.is_empty() { CUT.to_owned() } else { message };
             return ControlFlow::Break(ActionVerdict::good(Outcome::Changed, process, message));
         }
         self.stable = Some((since, now));

@@ -16,7 +16,7 @@ use crate::engine::message::TargetKey;
 use crate::gate;
 use crate::node::connection::LiveInstance;
 use crate::node::oneshot;
-use crate::verdict::ActionVerdict;
+use crate::verdict::{ActionVerdict, RETRY_HINT};
 use ctl_event::{Failure, FailureKind, Outcome, ProcessState, Stage};
 use ctl_plan::policy::ServiceGate;
 use ctl_select::ServicePattern;
@@ -83,6 +83,50 @@ pub(crate) async fn update<T: Transport>(
     }
     verdicts
         .extend(unchanged.into_iter().map(|group| (group, plain(Outcome::Ok, "its configuration has not changed"))));
+    verdicts
+}
+
+/// The proof of an update that an earlier part of the run has made: nothing is left to apply to the named groups, and
+/// their processes meet the gates. Nothing is applied.
+pub(crate) async fn recheck<T: Transport>(
+    instance: &LiveInstance<T>,
+    services: &[ServicePattern],
+    gates: &[ServiceGate],
+    context: &TargetContext<'_, T>,
+) -> Vec<(String, ActionVerdict)> {
+    let read = async {
+        let client = instance.client().await.map_err(SupervisorError::from)?;
+        Ok((client.reload_config().await?, client.list().await?))
+    };
+    let (summary, listed) = match read.await {
+        Ok(read) => read,
+        Err(error) => {
+            let failed =
+                |service: &ServicePattern| (service.as_str().to_owned(), ActionVerdict::error(&error, Stage::Inspect));
+            return services.iter().map(failed).collect();
+        }
+    };
+    let named = |group: &str| services.iter().any(|service| service.matches_group(group));
+    let is_left = |group: &&String| named(group.as_str());
+    let left: Vec<&String> =
+        summary.removed.iter().chain(&summary.changed).chain(&summary.added).filter(is_left).collect();
+    let not_applied = |group: &&String| {
+        let failure = Failure::new(Stage::Verify, FailureKind::Protocol, "its new configuration is not in effect");
+        (group.to_string(), not_started(failure.with_hint(RETRY_HINT)))
+    };
+    let mut verdicts: Vec<(String, ActionVerdict)> = left.iter().map(not_applied).collect();
+    for process in listed.iter().filter(|process| named(&process.group) && !left.contains(&&process.group)) {
+        // A program that does not start by itself stays STOPPED, as configured.
+        let verdict = match process.state {
+            ProcessState::Stopped => ActionVerdict { process: Some(process.clone()), ..plain(Outcome::Changed, "") },
+            _ => hold(instance, process, gates, context).await,
+        };
+        match verdicts.iter_mut().find(|(group, _)| *group == process.group) {
+            Some((_, known)) if !known.outcome.is_bad() => keep(known, verdict),
+            Some(_) => {}
+            None => verdicts.push((process.group.clone(), verdict)),
+        }
+    }
     verdicts
 }
 

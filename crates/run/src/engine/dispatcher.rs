@@ -9,6 +9,7 @@
 
 mod ending;
 mod preparation;
+mod recheck;
 mod sequence;
 mod steps;
 
@@ -99,6 +100,10 @@ pub(crate) struct Dispatcher<'a> {
 
 /// A step that is running.
 struct AtStep {
+    /// Nodes to be read again, before any other is acted on.
+    rechecks: Vec<usize>,
+    /// Nodes on which an earlier controller has begun, before those that it has not.
+    resumed: BatchQueue,
     /// Nodes not started.
     waiting: BatchQueue,
     /// Batches started.
@@ -107,6 +112,25 @@ struct AtStep {
     checked: bool,
     /// Whether the pause before the next batch was made, or is not due.
     paused: bool,
+}
+
+impl AtStep {
+    /// The nodes of which the next batch is made.
+    fn queue(&self) -> &BatchQueue {
+        if self.resumed.is_empty() { &self.waiting } else { &self.resumed }
+    }
+
+    fn remove(&mut self, node: usize) {
+        self.rechecks.retain(|own| *own != node);
+        self.resumed.remove(node);
+        self.waiting.remove(node);
+    }
+
+    /// All nodes that were not started.
+    fn nodes(&self) -> Vec<usize> {
+        let rechecks = self.rechecks.iter().copied();
+        rechecks.chain(self.resumed.nodes()).chain(self.waiting.nodes()).collect()
+    }
 }
 
 impl<'a> Dispatcher<'a> {
@@ -241,6 +265,13 @@ impl<'a> Dispatcher<'a> {
             effects.push(Effect::Record(EventKind::Result(result)));
             return;
         };
+        for result in self.or_earlier(node_batch, vec![result], effects) {
+            self.batch_result(node_batch, result, effects);
+        }
+    }
+
+    fn batch_result(&mut self, node_batch: NodeBatch, result: TargetResult, effects: &mut Vec<Effect>) {
+        let item = WorkItem::Batch(node_batch);
         if let Some(progress) = self.running.get_mut(&item) {
             progress.down |= is_down(&result);
         }
@@ -295,6 +326,8 @@ impl<'a> Dispatcher<'a> {
             }
             WorkItem::Check(node_batch) => {
                 let failure = match end {
+                    // Where a signal came, its gates may not have been waited for.
+                    WorkItemEnd::Done if self.cancel.is_some() => return self.release_ungated(node_batch, effects),
                     WorkItemEnd::Done | WorkItemEnd::Held(..) | WorkItemEnd::Inspected(_) => None,
                     WorkItemEnd::Lost(_, failure) => Some(failure),
                     WorkItemEnd::Broken => Some(defect()),
@@ -316,7 +349,7 @@ impl<'a> Dispatcher<'a> {
         if self.plan.is_selected(node) && !self.rests(node) && self.lost.insert(node) {
             // It has its results, so no later batch of the open step takes it.
             if let Some(step) = &mut self.step {
-                step.waiting.remove(node);
+                step.remove(node);
             }
             let fail = |result: &mut TargetResult| result.failure = Some(failure.clone());
             self.report_unvisited(node, task, outcome, fail, effects);
@@ -426,6 +459,7 @@ impl<'a> Dispatcher<'a> {
         effects: &mut Vec<Effect>,
     ) -> bool {
         let missing = missing_results(self.plan, node_batch, progress, end, self.cancel);
+        let missing = self.or_earlier(node_batch, missing, effects);
         let misses = missing.iter().any(is_down);
         for result in missing {
             self.limits.count(node_batch.step, node_batch.node, &result);

@@ -30,19 +30,26 @@ pub(crate) struct RunLimits<'a> {
 }
 
 impl<'a> RunLimits<'a> {
-    /// Nothing has failed yet.
+    /// Nothing has failed yet but what an earlier part of the run says.
     pub(crate) fn new(plan: &'a Plan) -> Self {
         let tasks = plan.tasks.len();
+        let finished = |task| {
+            let finished = plan.tasks.get(task).map(|task| &task.finished);
+            let place = |name: &String| plan.nodes.iter().position(|selected| selected.node.name == *name);
+            finished.into_iter().flatten().filter_map(move |(name, node)| Some((place(name)?, node.failed)))
+        };
         let nodes_of = |task| {
             let steps = plan.steps.iter().filter(|step| step.task == task);
             // A node is in one step for each of its roles.
-            steps.flat_map(|step| step.nodes.iter().copied()).collect::<BTreeSet<usize>>().len()
+            let left = steps.flat_map(|step| step.nodes.iter().copied());
+            left.chain(finished(task).map(|(node, _)| node)).collect::<BTreeSet<usize>>().len()
         };
+        let failed_of = |task| finished(task).filter_map(|(node, failed)| Some((node, failed?))).collect();
         Self {
             plan,
             nodes: plan.tasks.indexes().map(nodes_of).collect(),
             budgets: plan.tasks.indexes().map(|task| plan.budgets(task)).collect(),
-            failed: vec![BTreeMap::new(); tasks].into(),
+            failed: plan.tasks.indexes().map(failed_of).collect(),
             cut: vec![false; tasks].into(),
             stopped: vec![None; tasks].into(),
         }
@@ -210,7 +217,7 @@ impl<'a> RunLimits<'a> {
             }
         };
         Failure::new(Stage::Plan, kind, message)
-            .with_hint(format!("fix {set} first, or start anew with a higher --max-failures"))
+            .with_hint(format!("fix {set} first and resume the run, or allow more failures with --max-failures"))
     }
 
     /// The failure of work that a cap does not let start.

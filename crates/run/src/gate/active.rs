@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{GateReporter, PollEnd, PolledGate, poll};
+use super::{GateReporter, PollEnd, PolledGate, ServiceGateEnd, poll};
 use crate::action::obligations::TargetContext;
 use crate::node::connection::LiveInstance;
 use ctl_event::{Failure, FailureKind, FunctionalStatus, Stage};
@@ -37,12 +37,14 @@ pub(super) async fn wait<T: Transport>(
     process: &ProcessInfo,
     limit: Duration,
     context: &TargetContext<'_, T>,
-) -> (Option<FunctionalStatus>, Option<Failure>) {
+) -> ServiceGateEnd {
     let Some(port) = introspect::port_of(&instance.role.introspect, &process.group, &process.name) else {
-        return (None, None);
+        return ServiceGateEnd::default();
     };
     let mut gate = ActiveGate { instance, process, port, status: None };
-    let failure = match poll(&mut gate, limit, &GateReporter::Service(context, process.full_name())).await {
+    let end = poll(&mut gate, limit, &GateReporter::Service(context, process.full_name())).await;
+    let is_cut = matches!(end, PollEnd::Cut);
+    let failure = match end {
         PollEnd::Met | PollEnd::Cut => None,
         PollEnd::NotMet(text) => {
             let message = format!("the gate was not met within {} s: {text}", limit.as_secs());
@@ -51,7 +53,7 @@ pub(super) async fn wait<T: Transport>(
             ))
         }
     };
-    (gate.status, failure)
+    ServiceGateEnd { functional: gate.status, failure, is_cut }
 }
 
 /// The wait of one service.

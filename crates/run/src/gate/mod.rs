@@ -4,7 +4,7 @@
 //! [`wait_at_node_gates`] for those that a node meets once all its services were acted on. [`ServiceGate`] and
 //! [`NodeGate`] are their data; the plan makes them of the options. They use the context of the node and the target of an
 //! action, never the worker. Invariants: a gate changes nothing; a signal ends the waiting, and then the gate
-//! counts as met, since the action stands. To add a gate: its file here, its variant of one of the two, one line in the
+//! is recorded as not met although the action stands: a resumed run waits for it. To add a gate: its file here, its variant of one of the two, one line in the
 //! function for it below, its option and docs. A gate that reads something until it holds is a [`PolledGate`].
 
 pub(super) mod active;
@@ -32,6 +32,8 @@ pub(super) struct ServiceGateEnd {
     pub(super) functional: Option<FunctionalStatus>,
     /// Why a gate was not met.
     pub(super) failure: Option<Failure>,
+    /// Whether a signal ended the waiting.
+    pub(super) is_cut: bool,
 }
 
 /// For how long a service has to stay up. The proof of its start waits for that, since it watches the process anyway.
@@ -51,7 +53,7 @@ pub(super) async fn wait_at_service_gates<T: Transport>(
     for gate in gates {
         match gate {
             ServiceGate::Active(limit) => {
-                (end.functional, end.failure) = active::wait(instance, process, *limit, context).await;
+                end = active::wait(instance, process, *limit, context).await;
             }
             // Met already: without it the action has no proof, and does not come here.
             ServiceGate::Stable(_) => {}
@@ -152,6 +154,7 @@ async fn poll<T: Transport, G: PolledGate>(gate: &mut G, limit: Duration, report
         // Only after a reading, so that the result says how the target is. The action stands without a verdict of this
         // gate.
         if reporter.is_cut() {
+            reporter.gate(Some(false), format!("{text}, not waited for to the end")).await;
             return PollEnd::Cut;
         }
         if waited >= limit.saturating_sub(G::MARGIN) {

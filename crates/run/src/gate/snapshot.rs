@@ -73,7 +73,10 @@ impl<T: Transport> SnapshotGate<'_, T> {
         let end = tokio::select! {
             end = poll(&mut self, limit, &reporter) => end,
             // A reading that is dropped here has changed nothing, and no further batch starts after a signal.
-            () = wait_until_set(&mut stop_waiting) => PollEnd::Cut,
+            () = wait_until_set(&mut stop_waiting) => {
+                reporter.gate(Some(false), "not waited for to the end".to_owned()).await;
+                PollEnd::Cut
+            }
         };
         match end {
             PollEnd::Met | PollEnd::Cut => WorkItemEnd::Done,

@@ -9,6 +9,9 @@ use crate::action::obligations::TargetContext;
 use ctl_event::{ActivityPhase, PhaseKind};
 use ctl_transport::Transport;
 
+/// The message of a result whose gate a signal kept from being waited for.
+pub(crate) const CUT: &str = "interrupted before its gate was met";
+
 /// The wait of one service.
 pub(crate) struct StableGate<'a, T: Transport> {
     context: &'a TargetContext<'a, T>,
@@ -49,11 +52,11 @@ impl<'a, T: Transport> StableGate<'a, T> {
         self.context.phase(phase.within(up, self.time)).await;
     }
 
-    /// Shows that it was met. `is_cut`: a signal ended the waiting before the time was over.
-    pub(crate) async fn met(&self, is_cut: bool) {
+    /// Shows that it was met. `is_cut`: a signal ended the waiting before the time was over, so that it was not.
+    pub(crate) async fn ended(&self, is_cut: bool) {
         if !self.time.is_zero() {
             let short = if is_cut { ", not waited for to the end" } else { "" };
-            self.context.gate(Some(true), format!("{}{short}", self.text())).await;
+            self.context.gate(Some(!is_cut), format!("{}{short}", self.text())).await;
         }
     }
 

@@ -76,7 +76,7 @@ impl RunTally {
     pub(super) fn apply(&mut self, kind: &EventKind) {
         match kind {
             EventKind::RunStarted(RunHead { nodes, .. }) => self.nodes = u64::from(*nodes),
-            EventKind::BatchStarted { batch, step, role, nodes } => {
+            EventKind::BatchStarted { batch, step, role, nodes, .. } => {
                 self.start_batch(*batch, *step, role.clone(), nodes);
             }
             EventKind::Result(result) => self.take(result),

@@ -42,7 +42,13 @@ fn progress(node: &str, phase: ActivityPhase) -> EventKind {
 /// Sixteen nodes in parallel, five of them done.
 fn under_way(phase: &ActivityPhase) -> Vec<EventKind> {
     let mut kinds = vec![EventKind::RunStarted(fixtures::head(Some("restart"), 16))];
-    kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (1..=16).map(node).collect() });
+    kinds.push(EventKind::BatchStarted {
+        batch: 1,
+        step: 0,
+        role: None,
+        nodes: (1..=16).map(node).collect(),
+        rechecks: false,
+    });
     kinds.extend((1..=9).map(|number| EventKind::NodeStarted { batch: 1, node: node(number) }));
     for number in [1, 2, 5, 6, 7] {
         // Two services on each node still count as one node.
@@ -75,7 +81,7 @@ fn rollout() -> RunOutline {
 
 fn batch(batch: u32, step: u32, role: &str, nodes: &[u32]) -> Vec<EventKind> {
     let nodes = nodes.iter().map(|number| node(*number)).collect();
-    vec![EventKind::BatchStarted { batch, step, role: Some(role.to_owned()), nodes }]
+    vec![EventKind::BatchStarted { batch, step, role: Some(role.to_owned()), nodes, rechecks: false }]
 }
 
 fn done(batch: u32, number: u32, outcome: Outcome) -> Vec<EventKind> {

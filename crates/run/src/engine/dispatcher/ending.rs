@@ -5,7 +5,7 @@
 
 use super::Dispatcher;
 use crate::engine::effect::Effect;
-use crate::engine::message::{WorkItem, WorkItemEnd};
+use crate::engine::message::{NodeBatch, WorkItem, WorkItemEnd};
 use crate::engine::missing_results::interrupted;
 use crate::results;
 use ctl_event::{CancelReason, EventKind, Failure, Outcome};
@@ -61,7 +61,7 @@ impl Dispatcher<'_> {
                     }
                 }
                 WorkItem::Item(item) => self.item_ended(item, progress, WorkItemEnd::Done, effects),
-                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
+                WorkItem::Check(node_batch) => self.release_ungated(node_batch, effects),
                 WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }
@@ -89,19 +89,15 @@ impl Dispatcher<'_> {
                 // A sequence that has started goes on to its end.
                 WorkItem::Item(_) => self.waiting.push_back(item),
                 WorkItem::Batch(node_batch) => {
-                    for mut result in results::as_requested(
-                        self.plan,
-                        node_batch.step,
-                        Some(node_batch.batch),
-                        node_batch.node,
-                        Outcome::NotStarted,
-                    ) {
-                        result.failure = Some(failure.clone());
+                    let NodeBatch { step, batch, node, .. } = node_batch;
+                    let mut dropped = results::as_requested(self.plan, step, Some(batch), node, Outcome::NotStarted);
+                    dropped.iter_mut().for_each(|result| result.failure = Some(failure.clone()));
+                    for result in self.or_earlier(node_batch, dropped, effects) {
                         effects.push(Effect::Record(EventKind::Result(result)));
                     }
                     self.finish_node(node_batch, effects);
                 }
-                WorkItem::Check(node_batch) => self.release(node_batch, None, effects),
+                WorkItem::Check(node_batch) => self.release_ungated(node_batch, effects),
                 WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) => {}
             }
         }

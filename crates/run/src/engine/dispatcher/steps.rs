@@ -3,6 +3,7 @@
 //! Part of the dispatcher. Invariants: a batch starts only when the one before it has ended and met its gates; no
 //! node is in two batches of a step; nodes that are not started have results that say why.
 
+use super::recheck::EarlierVisit;
 use super::{AtStep, Dispatcher, RunStage};
 use crate::engine::effect::Effect;
 use crate::engine::message::{NodeBatch, TargetKey, WorkItem};
@@ -34,18 +35,22 @@ impl Dispatcher<'_> {
             self.inspect_again();
             return;
         }
-        self.open_step(step, effects);
+        self.open_step(index, step, effects);
     }
 
-    pub(super) fn open_step(&mut self, step: &PlanStep, effects: &mut Vec<Effect>) {
-        let mut waiting = Vec::new();
+    pub(super) fn open_step(&mut self, index: StepIndex, step: &PlanStep, effects: &mut Vec<Effect>) {
+        let (mut rechecks, mut resumed, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for node in &step.nodes {
             if self.lost.contains(node) {
                 continue;
             }
             let maintenance = self.plan.nodes.get(*node).and_then(|selected| selected.node.maintenance.clone());
             match maintenance {
-                None => waiting.push(*node),
+                None => match self.earlier_visit(index, *node) {
+                    EarlierVisit::None => waiting.push(*node),
+                    EarlierVisit::Begun => resumed.push(*node),
+                    EarlierVisit::Ended => rechecks.push(*node),
+                },
                 Some(reason) => {
                     // Reported once for the whole task, not once for each of its steps.
                     self.lost.insert(*node);
@@ -56,8 +61,9 @@ impl Dispatcher<'_> {
         }
         // No pause comes before the first batch of a run or of a task.
         let is_first = !self.begun || self.outdated;
-        let waiting = BatchQueue::new(&waiting, self.limits.budgets(step.task));
-        self.step = Some(AtStep { waiting, batches: 0, checked: true, paused: is_first });
+        let queue = |nodes: &[usize]| BatchQueue::new(nodes, self.limits.budgets(step.task));
+        let (resumed, waiting) = (queue(&resumed), queue(&waiting));
+        self.step = Some(AtStep { rechecks, resumed, waiting, batches: 0, checked: true, paused: is_first });
     }
 
     /// Starts the next batch of the step, or ends the step.
@@ -65,22 +71,28 @@ impl Dispatcher<'_> {
         let (Some(step), Some(task), Some(at)) = (self.plan.steps.get(index), self.task(index), &mut self.step) else {
             return;
         };
-        let (waiting, batches, paused) = (&at.waiting, at.batches, at.paused);
+        if !at.rechecks.is_empty() {
+            let rechecks = std::mem::take(&mut at.rechecks);
+            return self.begin_rechecks(index, &rechecks, effects);
+        }
+        let (waiting, batches, paused) = (at.queue(), at.batches, at.paused);
         let stop = self.limits.stop_of(step.task, task, waiting);
         if waiting.is_empty() || stop.is_some() {
             if let Some(failure) = stop {
-                let waiting = waiting.nodes();
+                let waiting = at.nodes();
                 self.not_begun(index, &waiting, &failure, effects);
             }
             self.close_step(index, effects);
             return;
         }
-        let size = task.policy.batch_size(batches, step.nodes.len());
+        // What an earlier controller has begun was one batch.
+        let is_resumed = !at.resumed.is_empty();
+        let size = if is_resumed { waiting.len() } else { task.policy.batch_size(batches, step.nodes.len()) };
         let batch = waiting.next(size, self.limits.budgets(step.task));
         if batch.is_empty() {
             // A batch is empty only because a cap is spent; anything else is an internal error.
             let failure = self.limits.spent_cap(step.task, waiting).unwrap_or_else(defect);
-            let waiting = waiting.nodes();
+            let waiting = at.nodes();
             self.not_begun(index, &waiting, &failure, effects);
             self.limits.stop(step.task, failure);
             self.close_step(index, effects);
@@ -111,35 +123,40 @@ impl Dispatcher<'_> {
     }
 
     fn begin_batch(&mut self, index: StepIndex, batch: &[usize], effects: &mut Vec<Effect>) {
-        self.batches += 1;
         self.begun = true;
-        let number = self.batches;
-        let batched = self.plan.steps.get(index).is_some_and(|step| self.limits.is_batched(step.task));
-        let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
-        let nodes = batch.iter().map(|node| results::node_name(self.plan, *node)).collect();
-        let step = u32::try_from(usize::from(index)).unwrap_or(u32::MAX);
-        effects.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes }));
-        self.waiting = batch
-            .iter()
-            .map(|node| WorkItem::Batch(NodeBatch { step: index, batch: number, node: *node, batched }))
-            .collect();
+        let visits = self.number_batch(index, batch, false, effects);
+        self.waiting = visits.into_iter().map(WorkItem::Batch).collect();
         if let Some(step) = &mut self.step {
-            batch.iter().for_each(|node| step.waiting.remove(*node));
+            batch.iter().for_each(|node| step.remove(*node));
             step.batches += 1;
             step.checked = false;
             step.paused = false;
         }
     }
 
+    /// Records the start of a batch.
+    pub(super) fn number_batch(
+        &mut self,
+        index: StepIndex,
+        batch: &[usize],
+        rechecks: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<NodeBatch> {
+        self.batches += 1;
+        let number = self.batches;
+        let batched = self.plan.steps.get(index).is_some_and(|step| self.limits.is_batched(step.task));
+        let role = self.plan.steps.get(index).and_then(|step| step.role.clone());
+        let nodes = batch.iter().map(|node| results::node_name(self.plan, *node)).collect();
+        let step = u32::try_from(usize::from(index)).unwrap_or(u32::MAX);
+        effects.push(Effect::Record(EventKind::BatchStarted { batch: number, step, role, nodes, rechecks }));
+        batch.iter().map(|node| NodeBatch { step: index, batch: number, node: *node, batched }).collect()
+    }
+
     /// After a batch: the node gates, where every service is up. Elsewhere they could only repeat the failure.
     fn check_batch(&mut self, effects: &mut Vec<Effect>) {
         let visits: Vec<NodeBatch> = self.held.keys().copied().collect();
         for node_batch in visits {
-            let well = |results: &Vec<TargetResult>| {
-                results.iter().all(|result| !result.outcome.is_bad())
-                    && results.iter().any(|result| matches!(result.outcome, Outcome::Changed | Outcome::Ok))
-            };
-            if self.held.get(&node_batch).is_some_and(well) {
+            if self.meets_services(node_batch) {
                 self.waiting.push_back(WorkItem::Check(node_batch));
             } else {
                 self.release(node_batch, None, effects);
@@ -159,18 +176,18 @@ impl Dispatcher<'_> {
     pub(super) fn end_early(&mut self, failure: &Failure, effects: &mut Vec<Effect>) {
         for node_batch in self.held.keys().copied().collect::<Vec<_>>() {
             // Their checks will not run any more, so the results stand as they are.
-            self.release(node_batch, None, effects);
+            self.release_ungated(node_batch, effects);
         }
         self.give_all(StepIndex::default(), effects);
         let mut first = self.step_index;
         if let Some(step) = self.step.take() {
-            self.not_begun(first, &step.waiting.nodes(), failure, effects);
+            self.not_begun(first, &step.nodes(), failure, effects);
             first = first.next();
         }
         for (index, step) in self.plan.steps.indexed().skip(first.into()) {
             // Opening the step gives its nodes in maintenance their own results.
-            self.open_step(step, effects);
-            let waiting = self.step.take().map(|step| step.waiting.nodes()).unwrap_or_default();
+            self.open_step(index, step, effects);
+            let waiting = self.step.take().map(|step| step.nodes()).unwrap_or_default();
             self.not_begun(index, &waiting, failure, effects);
         }
         self.stage = RunStage::Finished;
@@ -179,7 +196,10 @@ impl Dispatcher<'_> {
 
     pub(super) fn not_begun(&mut self, step: StepIndex, nodes: &[usize], failure: &Failure, effects: &mut Vec<Effect>) {
         let task = self.plan.steps.get(step).map(|step| step.task);
-        for node in nodes.iter().filter(|node| !self.lost.contains(node)) {
+        for node in nodes {
+            if self.lost.contains(node) || self.give_earlier(step, *node, effects) {
+                continue;
+            }
             for mut result in results::as_requested(self.plan, step, None, *node, Outcome::NotStarted) {
                 let mistakes = task.and_then(|task| self.mistakes.get(&task));
                 let mistake = mistakes.and_then(|own| own.get(result.service.as_deref()?)).cloned();
