@@ -70,7 +70,13 @@ pub(crate) fn events(nodes: usize) -> Vec<RunEvent> {
             ..TargetResult::new(name(node), Outcome::Ok)
         })
     });
-    let batch = EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes: (0..nodes).map(name).collect() };
+    let batch = EventKind::BatchStarted {
+        batch: 1,
+        step: 0,
+        role: None,
+        nodes: (0..nodes).map(name).collect(),
+        rechecks: false,
+    };
     let ends = (0..nodes).map(|node| EventKind::NodeFinished { batch: 1, node: name(node) });
     let kinds = [EventKind::RunStarted(head(nodes)), batch].into_iter().chain(results).chain(ends);
     let kinds = kinds.chain([EventKind::RunFinished { elapsed_ms: 1 }]);

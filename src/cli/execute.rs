@@ -23,7 +23,7 @@ use ctl_console::terminal::StderrMessages;
 use ctl_console::{output_closed, terminal};
 use ctl_event::{CancelReason, FailureKind, Outcome, RunHead, TargetResult};
 use ctl_journal::resume::RemainingWork;
-use ctl_journal::{Journal, RunController, RunRequest};
+use ctl_journal::{Journal, RunController, RunRequest, StopCause};
 use ctl_plan::{Action, LogTail, Plan};
 use ctl_run::LockPolicy;
 use ctl_session::endpoints;
@@ -174,7 +174,8 @@ fn run(
     let is_open = recorder.ledger.results().iter().any(|result| !is_final(result));
     let is_complete = cancel.is_none() && !is_open;
     // Before the sinks end: the journal must be right even if writing results fails.
-    end_in_journal(&mut recorder, exit, is_complete);
+    let stopped_by = if is_complete { None } else { stop_cause(recorder.ledger.results(), cancel) };
+    end_in_journal(&mut recorder, exit, is_complete, stopped_by);
     recorder.finish(exit);
     if !unmatched.is_empty() {
         CliError::mistaken_names(unmatched.iter().map(|(_, failure)| failure)).print();
@@ -195,7 +196,11 @@ fn head(job: &CliJob, settings: &Settings, resumed: Option<&ResumedRun>) -> RunH
         action: job.action.clone(),
         services: job.services.clone(),
         started: resumed.map_or_else(jiff::Timestamp::now, |resumed| resumed.request.started),
-        nodes: u32::try_from(job.plan.selected).unwrap_or(u32::MAX),
+        // Of a retry, the nodes that are left: the run of all of them was another.
+        nodes: match resumed {
+            Some(resumed) => resumed.request.nodes,
+            None => u32::try_from(job.plan.selected.saturating_sub(job.plan.idle.len())).unwrap_or(u32::MAX),
+        },
         selection: settings::scope(settings),
         input: job.plan.input().map(|input| input.digest().clone()),
     }
@@ -238,14 +243,31 @@ fn recorder(
 }
 
 /// Notes in the journal that the run has ended; `is_complete`: there is nothing to resume.
-fn end_in_journal(recorder: &mut EventRecorder, exit: ExitStatus, is_complete: bool) {
+fn end_in_journal(recorder: &mut EventRecorder, exit: ExitStatus, is_complete: bool, stopped_by: Option<StopCause>) {
     if let Some((journal, run)) = &mut recorder.journal
-        && let Err(error) = journal.end(run, exit.code(), is_complete)
+        && let Err(error) = journal.end(run, exit.code(), is_complete, stopped_by)
         // A journal that failed was reported when it did.
         && !recorder.journal_failed
     {
         terminal::say(&format!("warning: {error}"));
     }
+}
+
+/// What ended a run that is not complete, as its results say.
+fn stop_cause(results: &[TargetResult], cancel: Option<CancelReason>) -> Option<StopCause> {
+    match cancel {
+        Some(CancelReason::JournalLost) => return Some(StopCause::Journal),
+        Some(_) => return Some(StopCause::Signal),
+        None => {}
+    }
+    let mut kinds = results.iter().filter(|result| result.outcome == Outcome::NotStarted && !is_final(result));
+    kinds.find_map(|result| match result.failure.as_ref()?.kind {
+        FailureKind::Limit => Some(StopCause::FailureLimit),
+        FailureKind::Gate => Some(StopCause::Gate),
+        FailureKind::MaxUnavailable => Some(StopCause::MaxUnavailable),
+        FailureKind::Locked => Some(StopCause::Locked),
+        _ => None,
+    })
 }
 
 /// Puts the files of results in their places. Whether everything was written.
@@ -264,8 +286,21 @@ fn commit(files: ResultFiles, recorder: &EventRecorder, saving: Option<SinkId>, 
     errors.is_empty() && failed.is_empty()
 }
 
-/// The command that does the rest of a run which is not complete.
+/// The commands that do the rest of a run: what failed, and, if it is not complete, what was not started.
 fn say_how_to_continue(recorder: &EventRecorder, head: &RunHead, is_open: bool, is_complete: bool) {
+    // An unfinished run visits the nodes without a batch by itself.
+    let has_failed = |result: &&TargetResult| {
+        matches!(result.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Unreachable)
+            && !is_mistaken(result)
+            && (is_complete || result.batch.is_some())
+    };
+    let failed: Vec<&str> = recorder.ledger.results().iter().filter(has_failed).map(|own| own.node.as_str()).collect();
+    if !failed.is_empty() {
+        let set = NodeSet::from_names(failed);
+        let first = if is_complete { String::new() } else { format!("Fix {set} and resume the run, or retry") };
+        let retry = if is_complete { format!("Failed on {set}. Retry") } else { first };
+        terminal::say(&format!("{retry} everything that did not succeed with: ctl runs retry {}", head.run));
+    }
     let unknown = recorder.ledger.results().iter().filter(|result| is_unknown_command(result));
     let unknown: Vec<&str> = unknown.map(|own| own.node.as_str()).collect();
     // A resume comes first; a command whose end is not known can be retried after it.
@@ -279,15 +314,19 @@ fn say_how_to_continue(recorder: &EventRecorder, head: &RunHead, is_open: bool, 
 /// Whether a result stands: a run that has others can be resumed. A run that was refused because no node has a name would
 /// be refused again, and a resume does not run a command again.
 fn is_final(result: &TargetResult) -> bool {
-    let mistaken = result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService);
     // What a failed item kept from running waits for a retry.
     let is_behind_failure = result.item.is_some()
         && result.outcome == Outcome::NotStarted
         && result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::Gate);
-    mistaken
+    is_mistaken(result)
         || is_behind_failure
         || is_unknown_command(result)
         || !matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown)
+}
+
+/// Whether a name was typed that is nowhere: it would fail again.
+fn is_mistaken(result: &TargetResult) -> bool {
+    result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService)
 }
 
 /// Whether it is unknown how a command of `exec` ended. A copy is not among them: it can be repeated.

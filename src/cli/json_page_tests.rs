@@ -20,7 +20,8 @@ use super::json_page::{EVERY_LINE, Field, NEVER, fields, sections, table};
 use super::json_schema_tests::assert_valid;
 use super::output::{self, OutputDocument, ResultOutput};
 use super::watch;
-use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand, RunsArgs};
+use ctl_args::args::{CliArgs, CliCommand, InventoryArgs, InventoryCommand};
+use ctl_args::runs_args::RunsArgs;
 use ctl_args::selection_args::SelectionArgs;
 use ctl_args::settings::OutputSettings;
 use ctl_connections::KeptConnection;
@@ -30,7 +31,7 @@ use ctl_event::{
     RunHead, RunScope, Stage, SupervisorFacts, TargetResult, Via,
 };
 use ctl_inventory::{Inventory, PathEnvironment, parse};
-use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile};
+use ctl_journal::{Journal, RunController, RunOrigin, RunRequest, SavedFile, StopCause};
 use ctl_plan::live::LiveState;
 use ctl_plan::{Action, Plan, TaskSpec, Work, plan};
 use ctl_select::{NodeQuery, select};
@@ -422,7 +423,8 @@ fn log_lines() -> EventKind {
 
 /// A run in which everything happens that is printed.
 fn events(head: RunHead) -> Vec<EventKind> {
-    let batch = |batch, role| EventKind::BatchStarted { batch, step: 0, role, nodes: vec!["a1".to_owned()] };
+    let batch =
+        |batch, role| EventKind::BatchStarted { batch, step: 0, role, nodes: vec!["a1".to_owned()], rechecks: false };
     let gate = |service, met| {
         let (node, waiting_for) = ("a1".to_owned(), "RUNNING".to_owned());
         EventKind::Gate { batch: 1, node, service, met, waiting_for }
@@ -530,7 +532,7 @@ fn changed() -> SnapshotDiff {
     SnapshotDiff { changes: vec![full, empty], summary: DiffSummary::default() }
 }
 
-/// A journal with a run that goes back to another and has ended, and one that has not.
+/// A journal with a run that goes back to another and has ended, one that has stopped, and one that has not ended.
 fn journal(dir: &Path) -> Journal {
     let mut journal = Journal::open(&dir.join("journal.db")).expect("a journal");
     let request = RunRequest {
@@ -550,7 +552,10 @@ fn journal(dir: &Path) -> Journal {
         origin: Some(RunOrigin::Retry { run: "20260301-080000-abcd".to_owned() }),
     };
     journal.begin(&request).expect("a run");
-    journal.end(&request.run, 0, true).expect("its end");
+    journal.end(&request.run, 0, true, None).expect("its end");
+    let stopped = RunRequest { run: "20260301-093000-mnop".to_owned(), ..request.clone() };
+    journal.begin(&stopped).expect("a run");
+    journal.end(&stopped.run, 5, false, Some(StopCause::FailureLimit)).expect("its end");
     let run = "20260301-100000-ijkl".to_owned();
     journal.begin(&RunRequest { run, reason: None, origin: None, ..request }).expect("a run");
     journal

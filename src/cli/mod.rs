@@ -19,6 +19,7 @@ mod missing_roles;
 mod output;
 mod reading;
 mod recorder;
+mod replay;
 mod top;
 mod watch;
 

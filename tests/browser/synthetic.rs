@@ -118,7 +118,7 @@ impl Status {
         };
         let started = head.started;
         let mut kinds = vec![EventKind::RunStarted(head)];
-        kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes });
+        kinds.push(EventKind::BatchStarted { batch: 1, step: 0, role: None, nodes, rechecks: false });
         kinds.extend(self.facts.into_iter().map(EventKind::NodeFacts));
         kinds.extend(self.results.into_iter().map(EventKind::Result));
         kinds.push(EventKind::RunFinished { elapsed_ms: 812 });

@@ -38,6 +38,7 @@ mod output;
 mod prompts;
 mod reach;
 mod releases;
+mod resume;
 mod rolling;
 mod rollouts;
 mod selection;

@@ -9,8 +9,9 @@ use crate::connect_args::{ConnectArgs, SshArgs};
 use crate::connections_args::ConnectionsArgs;
 use crate::durations::{duration, duration_or_zero};
 use crate::format::{self, Content, OutputFormat};
+use crate::output_args::OutputArgs;
+use crate::runs_args::RunsArgs;
 use crate::selection_args::SelectionArgs;
-use ctl_console::terminal::ColorChoice;
 
 /// Start, stop, restart and inspect the services of a Contrail cluster, on every node at once.
 #[derive(Debug, Parser)]
@@ -157,82 +158,6 @@ pub struct RolloutArgs {
     pub fanout: FanoutArgs,
 }
 
-/// ctl runs
-#[derive(Debug, ClapArgs)]
-#[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Runs))))]
-pub struct RunsArgs {
-    /// What to do with the runs; none is to list them.
-    #[command(subcommand)]
-    pub command: Option<RunsCommand>,
-    /// The form of the list.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// What can be done with recorded runs.
-#[derive(Debug, Subcommand)]
-pub enum RunsCommand {
-    /// List the newest runs
-    #[command(mut_arg("output", |arg| arg.value_parser(format::parser(Content::Runs))))]
-    List {
-        /// Show at most N runs
-        #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-        limit: u32,
-        /// Form and place of the output.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Show the results of a run
-    Show {
-        /// Run ID, any unique part of it, or `last`
-        #[arg(value_name = "ID")]
-        id: String,
-        /// Form and place of the output.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Resume a run where it stopped, first on the nodes that were in progress
-    Resume {
-        /// Run ID, any unique part of it, or `last`
-        #[arg(value_name = "ID")]
-        id: String,
-        /// Form and place of the output.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Retry everything that did not succeed, as a new run
-    Retry {
-        /// Run ID, any unique part of it, or `last`
-        #[arg(value_name = "ID")]
-        id: String,
-        /// Form and place of the output.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-    /// Start the services that a run stopped, as a new run
-    Undo {
-        /// Run ID, any unique part of it, or `last`
-        #[arg(value_name = "ID")]
-        id: String,
-        /// Form and place of the output.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
-}
-
-impl RunsCommand {
-    /// Form and place of the output.
-    pub fn output(&self) -> &OutputArgs {
-        match self {
-            Self::List { output, .. }
-            | Self::Show { output, .. }
-            | Self::Resume { output, .. }
-            | Self::Retry { output, .. }
-            | Self::Undo { output, .. } => output,
-        }
-    }
-}
-
 /// ctl wait NAME...
 #[derive(Debug, ClapArgs)]
 pub struct WaitArgs {
@@ -367,38 +292,6 @@ pub struct FanoutArgs {
     pub(crate) connect: ConnectArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-}
-
-/// What every command that shows results takes.
-#[derive(Debug, Clone, ClapArgs)]
-pub struct OutputArgs {
-    /// Output format
-    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = format::parser(Content::Results), help_heading = "Output")]
-    pub(crate) output: OutputFormat,
-    /// Write the results to a file, completely or not at all
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) out: Option<PathBuf>,
-    /// Combine rows with the same content into one row with a folded node set [default: above 32 rows at a terminal]
-    #[arg(long, overrides_with = "no_fold", help_heading = "Output")]
-    pub(crate) fold: bool,
-    /// Show one row per result
-    #[arg(long, overrides_with = "fold", help_heading = "Output")]
-    pub(crate) no_fold: bool,
-    /// Show results only: no progress, no summary
-    #[arg(short, long, conflicts_with = "verbose", help_heading = "Output")]
-    pub(crate) quiet: bool,
-    /// Log each step and the reason for it; -vv also logs the SSH protocol
-    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Output")]
-    pub(crate) verbose: u8,
-    /// Color the output
-    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
-    pub(crate) color: ColorChoice,
-    /// Do not show progress
-    #[arg(long, help_heading = "Output")]
-    pub(crate) no_progress: bool,
-    /// Write the log of -v to a file
-    #[arg(long, value_name = "FILE", help_heading = "Output")]
-    pub(crate) log_file: Option<PathBuf>,
 }
 
 /// ctl init

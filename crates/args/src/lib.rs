@@ -16,6 +16,8 @@ pub mod format;
 mod habit_words;
 pub mod habits;
 pub mod live_source;
+pub mod output_args;
+pub mod runs_args;
 pub mod selection_args;
 pub mod settings;
 pub mod tips;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::args::{FanoutArgs, InitArgs, OutputArgs};
+use crate::args::{FanoutArgs, InitArgs};
 use crate::change_args::{DryRun, GoArgs};
 use crate::connect_args::{ConnectArgs, HostKey, SshArgs};
 use crate::format::OutputFormat;
 use crate::live_source::{self, LiveSource};
+use crate::output_args::OutputArgs;
 use crate::selection_args::SelectionArgs;
 use ctl_console::error::CliError;
 use ctl_console::terminal::ColorChoice;

@@ -37,5 +37,7 @@ mod tests;
 
 pub use self::controller::RunController;
 pub use self::error::JournalError;
-pub use self::record::{RunOrigin, RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile};
+pub use self::record::{
+    RunOrigin, RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile, StopCause, state_text,
+};
 pub use self::store::Journal;

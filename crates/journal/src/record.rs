@@ -99,6 +99,61 @@ impl fmt::Display for RunState {
     }
 }
 
+/// What ended a run before everything was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// More nodes failed than it allows.
+    FailureLimit,
+    /// A gate was not met.
+    Gate,
+    /// No more nodes of a role may be down.
+    MaxUnavailable,
+    /// Another run held a lock.
+    Locked,
+    /// A signal.
+    Signal,
+    /// The journal could not be written.
+    Journal,
+    /// Its controller is gone, and recorded no end.
+    ControllerGone,
+}
+
+impl StopCause {
+    /// What it is called in the list of runs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailureLimit => "failure limit",
+            Self::Gate => "gate",
+            Self::MaxUnavailable => "max_unavailable",
+            Self::Locked => "locked",
+            Self::Signal => "signal",
+            Self::Journal => "journal",
+            Self::ControllerGone => "killed",
+        }
+    }
+
+    /// Whether the run stopped by itself.
+    const fn is_own(self) -> bool {
+        match self {
+            Self::FailureLimit | Self::Gate | Self::MaxUnavailable | Self::Locked => true,
+            Self::Signal | Self::Journal | Self::ControllerGone => false,
+        }
+    }
+}
+
+/// The state of a run for people: a run that stopped by itself was not interrupted.
+#[must_use]
+pub fn state_text(state: RunState, stopped_by: Option<StopCause>) -> String {
+    match stopped_by {
+        Some(cause) if cause.is_own() => format!("stopped ({})", cause.as_str()),
+        Some(cause) => format!("{state} ({})", cause.as_str()),
+        None => state.to_string(),
+    }
+}
+
 /// A run in the list of runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "RecordedRun"))]
@@ -111,6 +166,8 @@ pub struct RunSummary {
     pub ended: Option<Timestamp>,
     /// Its state.
     pub state: RunState,
+    /// What ended it early, if something did and it is known.
+    pub stopped_by: Option<StopCause>,
     /// The command, such as `service`.
     pub command: String,
     /// The action, such as `restart`.
@@ -140,6 +197,8 @@ pub struct RunRecord {
     pub request: RunRequest,
     /// Its state.
     pub state: RunState,
+    /// What ended it early, if something did and it is known.
+    pub stopped_by: Option<StopCause>,
     /// Its end, if it has ended.
     pub ended: Option<Timestamp>,
     /// Its exit code, if it recorded one.

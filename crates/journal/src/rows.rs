@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use super::JournalError;
 use super::controller::{ControllerLife, RunController};
-use super::record::{RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile};
+use super::record::{RunRecord, RunRequest, RunState, RunSummary, RunTakeover, SavedFile, StopCause};
 use ctl_event::{InputDigest, RunEvent};
 
 /// Maximum bytes of events to read for one run, enough for a million results.
@@ -21,7 +21,7 @@ const EVENT_BYTES: i64 = 1 << 30;
 /// The runs, each with its latest controller.
 pub(super) const SELECT_RUNS: &str = "
 SELECT r.number, r.run, r.words, r.directory, r.command, r.action, r.services, r.nodes, r.reason, r.input, r.origin, r.started, r.ended,
-       r.exit_code, r.complete, c.number AS controller, c.since, c.user, c.host, c.pid, c.pid_start
+       r.exit_code, r.complete, r.stopped_by, c.number AS controller, c.since, c.user, c.host, c.pid, c.pid_start
 FROM runs r LEFT JOIN controllers c
      ON c.run = r.number AND c.number = (SELECT max(number) FROM controllers WHERE run = r.number)";
 
@@ -68,11 +68,16 @@ pub(super) fn noted(row: &Row<'_>, path: &Path, host: &str) -> Result<RunRow, Jo
     let read = || {
         let controller = read_controller(row)?;
         let ended = optional_time(row, "ended")?;
+        let complete: Option<bool> = row.get("complete")?;
+        let state = state(complete, ended.is_some(), &controller, host);
+        // Without an outcome it has not ended itself.
+        let is_gone = state == RunState::Interrupted && complete.is_none();
         let summary = RunSummary {
             run: run.clone(),
             started: time(row, "started")?,
             ended,
-            state: state(row.get("complete")?, ended.is_some(), &controller, host),
+            state,
+            stopped_by: if is_gone { Some(StopCause::ControllerGone) } else { optional_json(row, "stopped_by")? },
             command: row.get("command")?,
             action: row.get("action")?,
             services: from_json(row, "services")?,
@@ -134,6 +139,7 @@ pub(super) fn record(connection: &Connection, noted: RunRow, events: Vec<RunEven
     Ok(RunRecord {
         request,
         state: summary.state,
+        stopped_by: summary.stopped_by,
         ended: summary.ended,
         exit_code: summary.exit_code,
         takeovers: controllers.collect::<Result<_, _>>()?,

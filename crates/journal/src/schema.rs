@@ -63,4 +63,5 @@ CREATE TABLE events (
 ) STRICT, WITHOUT ROWID;
 ",
     "ALTER TABLE runs ADD COLUMN input TEXT;",
+    "ALTER TABLE runs ADD COLUMN stopped_by TEXT;",
 ];

@@ -12,7 +12,7 @@ use super::controller::RunController;
 use super::error::JournalError;
 use super::lookup::{not_found, resolve};
 use super::open;
-use super::record::{RunRecord, RunRequest, RunState, RunSummary, SavedFile};
+use super::record::{RunRecord, RunRequest, RunState, RunSummary, SavedFile, StopCause};
 use super::rows::{SELECT_RUNS, at, find, integer, json, noted, read_events, record, stored, unreadable};
 use ctl_event::{EventKind, RunEvent};
 use ctl_local::account;
@@ -116,13 +116,20 @@ impl Journal {
         transaction.commit().map_err(&storage)
     }
 
-    /// Records the end of a run: its exit code, and whether all of its work is done (`complete`).
+    /// Records the end of a run: its exit code, whether all of its work is done (`complete`), and what ended it otherwise.
     ///
     /// # Errors
     /// [`JournalError::NotFound`] if no run has this name; [`JournalError::Ended`] if its end is recorded already;
     /// [`JournalError::TakenOver`] as for [`Journal::append`].
-    pub fn end(&mut self, run: &str, exit_code: u8, complete: bool) -> Result<(), JournalError> {
+    pub fn end(
+        &mut self,
+        run: &str,
+        exit_code: u8,
+        complete: bool,
+        stopped_by: Option<StopCause>,
+    ) -> Result<(), JournalError> {
         let storage = at(&self.path);
+        let stopped_by = stopped_by.as_ref().map(json).transpose().map_err(&storage)?;
         let transaction = write(&mut self.connection).map_err(&storage)?;
         let (number, ended) = open_run(&transaction, &self.path, run, &self.held)?;
         if ended {
@@ -130,8 +137,9 @@ impl Journal {
         }
         transaction
             .execute(
-                "UPDATE runs SET ended = coalesce(ended, ?2), exit_code = ?3, complete = ?4 WHERE number = ?1",
-                params![number, Timestamp::now().to_string(), exit_code, complete],
+                "UPDATE runs SET ended = coalesce(ended, ?2), exit_code = ?3, complete = ?4, stopped_by = ?5
+                 WHERE number = ?1",
+                params![number, Timestamp::now().to_string(), exit_code, complete, stopped_by],
             )
             .map_err(&storage)?;
         transaction.commit().map_err(&storage)
@@ -162,7 +170,8 @@ impl Journal {
             RunState::Interrupted => {}
         }
         let note = || {
-            let reopen = "UPDATE runs SET ended = NULL, exit_code = NULL, complete = NULL WHERE number = ?1";
+            let reopen =
+                "UPDATE runs SET ended = NULL, exit_code = NULL, complete = NULL, stopped_by = NULL WHERE number = ?1";
             transaction.execute(reopen, [noted.number])?;
             insert_controller(&transaction, noted.number, Timestamp::now(), controller)
         };

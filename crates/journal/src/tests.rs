@@ -157,14 +157,14 @@ fn a_run_goes_from_running_to_its_end() {
         let before = journal.load(RUN).expect("the run");
         assert_eq!((before.state, before.ended), (RunState::Running, Some(last.at)), "how it ended is not said yet");
 
-        journal.end(RUN, 3, complete).expect("an end");
+        journal.end(RUN, 3, complete, None).expect("an end");
         let after = journal.load(RUN).expect("the run");
         assert_eq!((after.state, after.ended, after.exit_code), (state, Some(last.at), Some(3)));
 
         journal.append(RUN, &last).expect("the same event again");
         let late = journal.append(RUN, &finished(1));
         assert!(matches!(late, Err(JournalError::Ended { .. })), "{late:?}");
-        let again = journal.end(RUN, 0, true);
+        let again = journal.end(RUN, 0, true, None);
         assert!(matches!(again, Err(JournalError::Ended { .. })), "{again:?}");
         assert_eq!(journal.load(RUN).expect("the run"), after);
     }
@@ -174,7 +174,7 @@ fn a_run_goes_from_running_to_its_end() {
 fn an_end_without_a_last_event_has_a_time() {
     let place = JournalPlace::new();
     let mut journal = place.with_run(RunController::this());
-    journal.end(RUN, 130, false).expect("an end");
+    journal.end(RUN, 130, false, None).expect("an end");
     assert!(journal.runs(1).expect("a list")[0].ended.is_some());
 }
 
@@ -201,7 +201,7 @@ fn a_list_has_the_words_of_the_contract() {
     let undo = Some(RunOrigin::Undo { run: "20261122-120000-aaaa".into() });
     let mut journal = place.open();
     journal.begin(&RunRequest { origin: undo, ..request(RUN, elsewhere()) }).expect("a new run");
-    journal.end(RUN, 2, false).expect("an end");
+    journal.end(RUN, 2, false, None).expect("an end");
     let mut json = serde_json::to_value(&journal.runs(1).expect("a list")[0]).expect("JSON");
     json["ended"] = "T".into();
     json["user"] = "U".into();
@@ -237,9 +237,11 @@ fn another_event_of_the_same_number_is_refused() {
 fn an_unknown_run_takes_no_events() {
     let place = JournalPlace::new();
     let mut journal = place.open();
-    for answer in
-        [journal.append(RUN, &finished(0)), journal.end(RUN, 0, true), journal.take_over(RUN, &RunController::this())]
-    {
+    for answer in [
+        journal.append(RUN, &finished(0)),
+        journal.end(RUN, 0, true, None),
+        journal.take_over(RUN, &RunController::this()),
+    ] {
         assert!(matches!(answer, Err(JournalError::NotFound { .. })), "{answer:?}");
     }
 }
@@ -272,7 +274,7 @@ fn a_run_without_a_controller_is_taken_over() {
     let began = dead();
     let mut journal = place.with_run(began.clone());
     journal.append(RUN, &finished(0)).expect("an event");
-    journal.end(RUN, 2, false).expect("an end");
+    journal.end(RUN, 2, false, None).expect("an end");
 
     journal.take_over(RUN, &RunController::this()).expect("a run to take over");
     let record = journal.load(RUN).expect("the run");
@@ -282,7 +284,7 @@ fn a_run_without_a_controller_is_taken_over() {
     assert_eq!(record.takeovers.len(), 1);
 
     journal.append(RUN, &finished(1)).expect("an event");
-    journal.end(RUN, 0, true).expect("an end");
+    journal.end(RUN, 0, true, None).expect("an end");
     let finished = journal.take_over(RUN, &RunController::this());
     assert!(matches!(finished, Err(JournalError::Finished { .. })), "{finished:?}");
 }
@@ -293,11 +295,11 @@ fn a_controller_that_was_believed_dead_writes_nothing_more() {
     let mut first = place.with_run(dead());
     let mut second = place.open();
     second.take_over(RUN, &RunController::this()).expect("a run to take over");
-    for answer in [first.append(RUN, &finished(0)), first.end(RUN, 0, true)] {
+    for answer in [first.append(RUN, &finished(0)), first.end(RUN, 0, true, None)] {
         assert!(matches!(answer, Err(JournalError::TakenOver { .. })), "{answer:?}");
     }
     second.append(RUN, &finished(0)).expect("an event");
-    second.end(RUN, 0, false).expect("an end");
+    second.end(RUN, 0, false, None).expect("an end");
     first.take_over(RUN, &RunController::this()).expect("a run to take over");
     first.append(RUN, &finished(1)).expect("an event");
     assert_eq!(first.load(RUN).expect("the run").takeovers.len(), 2);
@@ -462,7 +464,8 @@ fn a_journal_of_a_newer_ctl_is_left_alone() {
 fn a_journal_of_an_older_ctl_is_brought_up_to_date() {
     let place = JournalPlace::new();
     drop(place.with_run(RunController::this()));
-    place.tamper("ALTER TABLE runs DROP COLUMN input; PRAGMA user_version = 1");
+    place
+        .tamper("ALTER TABLE runs DROP COLUMN input; ALTER TABLE runs DROP COLUMN stopped_by; PRAGMA user_version = 1");
     let mut journal = place.open();
     assert_eq!(journal.load(RUN).expect("its run").request.input, None);
     let input = Some(InputDigest { bytes: 5, sha256: "5e".into() });

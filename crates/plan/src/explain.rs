@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::batch;
 use super::live::{LiveState, LiveView};
-use super::{ItemPlace, Plan, PlanStep, Sequence, SequenceItem, ServiceVerb, Task, Work};
+use super::{ItemPlace, Plan, PlanStep, Sequence, SequenceItem, ServiceVerb, StepIndex, Task, Work};
 use ctl_inventory::Supervisor;
 
 /// The plan in the form of `--dry-run -o json`.
@@ -39,6 +39,9 @@ pub struct StepView {
     pub command: Option<String>,
     /// The items done on each node, in order; empty for a step without a sequence.
     pub items: Vec<ItemView>,
+    /// Nodes that are checked again before the first batch, and not changed: an earlier part of the run failed there, or did
+    /// not wait for their gate.
+    pub rechecks: Vec<String>,
     /// Names of the nodes in each batch, in order.
     pub batches: Vec<Vec<String>>,
     /// Nodes that are skipped because they are in maintenance.
@@ -92,17 +95,19 @@ pub struct CapView {
 /// The plan as data. `live`: the state of the nodes, if they were read.
 #[must_use]
 pub fn view(plan: &Plan, live: Option<&LiveState>) -> PlanView {
-    let steps = plan.steps.iter().filter_map(|step| view_step(plan, step, live)).collect();
+    let steps = plan.steps.indexed().filter_map(|(index, step)| view_step(plan, index, step, live)).collect();
     PlanView { steps, live: live.map(LiveState::view) }
 }
 
-fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<StepView> {
+fn view_step(plan: &Plan, index: StepIndex, step: &PlanStep, live: Option<&LiveState>) -> Option<StepView> {
     let task = plan.tasks.get(step.task)?;
     let name = |index: &usize| plan.nodes.get(*index).map(|selected| selected.node.name.clone());
     let is_skipped = |index: &usize| plan.nodes.get(*index).is_some_and(|selected| selected.node.maintenance.is_some());
     let (skipped, nodes): (Vec<usize>, Vec<usize>) = step.nodes.iter().partition(|index| is_skipped(index));
     let can_be_done = |index: &usize| live.is_none_or(|live| name(index).is_some_and(|name| live.can_be_done(&name)));
     let (nodes, unreachable): (Vec<usize>, Vec<usize>) = nodes.into_iter().partition(can_be_done);
+    let is_recheck = |node: &usize| task.rechecks.get(&(index, *node)).is_some_and(|recheck| !recheck.acts);
+    let (rechecks, nodes): (Vec<usize>, Vec<usize>) = nodes.into_iter().partition(is_recheck);
     let mut budgets = plan.budgets(step.task);
     for budget in &mut budgets {
         let is_down = |node: &&usize| {
@@ -113,8 +118,21 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
     }
     // Percentages refer to the whole step, including skipped and unreachable nodes, as in the run.
     let size = |index| task.policy.batch_size(index, step.nodes.len());
-    let batches =
-        if why_none(plan, step, live).is_some() { Vec::new() } else { batch::batches(&nodes, size, &budgets) };
+    // Where nodes go in batches, those on which an earlier controller has begun go first.
+    let has_begun = |node: &usize| {
+        let is_rechecked = task.rechecks.contains_key(&(index, *node));
+        is_rechecked || name(node).is_some_and(|name| task.in_flight.contains_key(&name))
+    };
+    let goes_in_batches = task.batched || !budgets.is_empty();
+    let (resumed, rest): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|node| goes_in_batches && has_begun(node));
+    let batches = if why_none(plan, step, live).is_some() {
+        Vec::new()
+    } else {
+        let mut batches = batch::batches(&resumed, |_| resumed.len(), &budgets);
+        let begun = batches.len();
+        batches.extend(batch::batches(&rest, |batch| size(batch + begun), &budgets));
+        batches
+    };
     let here = |role: &str| step.role.as_deref().is_none_or(|own| own == role);
     let caps = plan.caps.iter().filter(|cap| cap.task == step.task && cap.expected && here(&cap.role));
     let mut cascades: Vec<String> = supervisors(plan, step)
@@ -140,6 +158,7 @@ fn view_step(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<S
             .sequence()
             .map(|sequence| sequence.items().iter().map(view_item).collect())
             .unwrap_or_default(),
+        rechecks: rechecks.iter().filter_map(name).collect(),
         batches: batches.iter().map(|batch| batch.iter().filter_map(name).collect()).collect(),
         skipped: skipped.iter().filter_map(name).collect(),
         caps: caps
@@ -188,9 +207,12 @@ fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'
         // A node in maintenance is skipped, which is no failure.
         selected.is_some_and(|own| own.node.maintenance.is_none() && live.unreachable.contains_key(&own.node.name))
     };
-    let failed = nodes.iter().filter(is_away).count();
+    let earlier = task.finished.values().filter(|node| node.failed.is_some()).count();
+    let failed = nodes.iter().filter(is_away).count() + earlier;
     let limit = task.policy.failure_limit(task.batched);
-    limit.is_exceeded(failed, nodes.len()).then_some("too many nodes have failed already (--max-failures)")
+    limit
+        .is_exceeded(failed, nodes.len() + task.finished.len())
+        .then_some("too many nodes have failed already (--max-failures)")
 }
 
 /// The nodes that are in no batch.
@@ -213,8 +235,14 @@ fn supervisors<'a>(plan: &'a Plan, step: &'a PlanStep) -> impl Iterator<Item = &
 #[must_use]
 pub fn text(plan: &Plan, live: Option<&LiveState>) -> String {
     let mut text = String::new();
-    for (number, step) in (1..).zip(&plan.steps) {
-        let (Some(view), Some(task)) = (view_step(plan, step, live), plan.tasks.get(step.task)) else { continue };
+    for (number, (index, step)) in (1..).zip(plan.steps.indexed()) {
+        // A step of which an earlier part of the run has left nothing.
+        if step.nodes.is_empty() {
+            continue;
+        }
+        let (Some(view), Some(task)) = (view_step(plan, index, step, live), plan.tasks.get(step.task)) else {
+            continue;
+        };
         let why = why_none(plan, step, live).unwrap_or("limited by a cap");
         // Writing to a `String` does not fail, so there is no error to report.
         if explain_step(&mut text, plan, number, step, task, (&view, why)).is_err() {
@@ -254,6 +282,9 @@ fn explain_step(
         count(step.nodes.len(), "node", "nodes"),
         count(view.batches.len(), "batch", "batches")
     )?;
+    if !view.rechecks.is_empty() {
+        writeln!(text, "  checked again first, and not changed: {}", fold(&view.rechecks))?;
+    }
     for (number, batch) in (1..).zip(&view.batches) {
         writeln!(text, "  batch {number}: {} ({})", fold(batch), batch.len())?;
     }

@@ -1,6 +1,5 @@
 //! `ctl runs [list | show ID | resume ID | retry ID | undo ID]`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Parser;
@@ -12,16 +11,21 @@ use crate::cli::input;
 use crate::cli::job::CliJob;
 use crate::cli::output::{self, FoldRows, ResultOutput, document};
 use crate::cli::recorder::EventRecorder;
-use ctl_args::args::{CliArgs, CliCommand, RunsArgs, RunsCommand, VerbArgs};
+use crate::cli::replay::last_words;
+use ctl_args::args::{CliArgs, CliCommand, VerbArgs};
+use ctl_args::change_args::DryRun;
+use ctl_args::runs_args::{RunsArgs, RunsCommand};
 use ctl_args::settings::{self, ChangeSettings, OutputSettings, SavedInputs, Settings};
 use ctl_console::error::CliError;
 use ctl_console::exit::{self, ExitStatus};
 use ctl_console::signals::StopTexts;
 use ctl_console::terminal;
 use ctl_console::terminal::StderrMessages;
-use ctl_event::{EventKind, Outcome, RunEvent, TargetResult};
-use ctl_journal::resume;
-use ctl_journal::{Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary};
+use ctl_journal::resume::{self, RemainingWork};
+use ctl_journal::{
+    Journal, JournalError, RunController, RunOrigin, RunRecord, RunRequest, RunState, RunSummary, state_text,
+};
+use ctl_plan::amount::FailureLimit;
 use ctl_plan::{Action, Plan, ServiceVerb, TargetFilter, Task, TaskSpec, Work, plan};
 use ctl_select::{NodeQuery, select};
 use ctl_sink::SinkSet;
@@ -44,22 +48,56 @@ pub(in crate::cli) fn run(args: &RunsArgs) -> Result<ExitStatus, CliError> {
     match &args.command {
         None => list(&journal, SHOWN, output),
         Some(RunsCommand::List { limit, .. }) => list(&journal, *limit, output),
-        Some(RunsCommand::Show { id, .. }) => show(&journal.load(id)?, output),
-        Some(RunsCommand::Resume { id, .. }) => resume(journal, id, output),
-        Some(RunsCommand::Retry { id, .. }) => {
-            let record = journal.load(id)?;
+        Some(RunsCommand::Show { id, .. }) => show(&journal.load(&id.id)?, output),
+        Some(RunsCommand::Resume { id, max_failures, dry, .. }) => {
+            let options = ResumeOptions { max_failures: *max_failures, dry_run: dry.dry_run };
+            resume(journal, &id.id, options, output)
+        }
+        Some(RunsCommand::Retry { id, dry, .. }) => {
+            let record = journal.load(&id.id)?;
             // The rest of a run in progress is not known yet.
             not_at_work(&record)?;
             let nothing = format!("Everything in run {} succeeded; nothing to retry.", record.request.run);
-            anew(retry(&record, 0)?, &nothing, &record, output)
+            say_which("Retrying", &record, dry.dry_run, output);
+            anew(retry(&record, 0)?, &nothing, &record, dry.dry_run, output)
         }
-        Some(RunsCommand::Undo { id, .. }) => {
-            let record = journal.load(id)?;
+        Some(RunsCommand::Undo { id, dry, .. }) => {
+            let record = journal.load(&id.id)?;
             not_at_work(&record)?;
             let nothing = format!("Run {} stopped no services and kept nothing; nothing to undo.", record.request.run);
-            anew(undo(&record, 0)?, &nothing, &record, output)
+            say_which("Undoing", &record, dry.dry_run, output);
+            anew(undo(&record, 0)?, &nothing, &record, dry.dry_run, output)
         }
     }
+}
+
+/// Characters of a command line that one line of a message has room for.
+const SHOWN_WORDS: usize = 160;
+
+/// Says which run a command acts on: `last` does not.
+fn say_which(doing: &str, record: &RunRecord, dry_run: Option<DryRun>, output: &OutputSettings) {
+    if output.quiet {
+        return;
+    }
+    let request = &record.request;
+    let line = text::single_line(&command_line(request));
+    let mut words: String = line.chars().take(SHOWN_WORDS).collect();
+    if words.len() < line.len() {
+        words.push('…');
+    }
+    let planned = dry_run.map(|_| " (dry run)").unwrap_or_default();
+    let (run, started) = (&request.run, time(&request.started));
+    terminal::say(&format!("{doing} run {run}{planned}: {words}, started {started}"));
+}
+
+/// The command line of a run.
+fn command_line(request: &RunRequest) -> String {
+    let words = shlex::try_join(request.words.iter().map(String::as_str)).unwrap_or_else(|_| request.words.join(" "));
+    format!("ctl {words}")
+}
+
+fn time(at: &jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// The document of `runs list`.
@@ -76,8 +114,8 @@ pub(in crate::cli) fn list(journal: &Journal, limit: u32, output: &OutputSetting
         let rows = list.runs.iter().map(|run| {
             vec![
                 run.run.clone(),
-                run.started.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-                run.state.to_string(),
+                time(&run.started),
+                state_text(run.state, run.stopped_by),
                 run.exit_code.map(|code| code.to_string()).unwrap_or_default(),
                 text::single_line(&what(run)),
                 run.nodes.to_string(),
@@ -108,20 +146,19 @@ fn what(run: &RunSummary) -> String {
 /// What a run was, before what became of it.
 fn head(record: &RunRecord) -> String {
     let request = &record.request;
-    let time = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-    let words = shlex::try_join(request.words.iter().map(String::as_str)).unwrap_or_else(|_| request.words.join(" "));
+    let state = state_text(record.state, record.stopped_by);
     let ended = match (record.state, &record.ended) {
         (RunState::Running, _) => "still running".to_owned(),
-        (state, None) => state.to_string(),
-        (state, Some(at)) => {
+        (_, None) => state,
+        (_, Some(at)) => {
             let code = record.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
-            format!("{} ({state}{code})", time(at))
+            format!("{} {state}{code}", time(at))
         }
     };
     let when_and_who = |at: &jiff::Timestamp, by: &RunController| format!("{} by {}@{}", time(at), by.user, by.host);
     let mut lines = vec![
         ("run", request.run.clone()),
-        ("command", format!("ctl {words}")),
+        ("command", command_line(request)),
         ("started", when_and_who(&request.started, &request.controller)),
     ];
     lines.extend(record.takeovers.iter().map(|resumed| ("resumed", when_and_who(&resumed.at, &resumed.controller))));
@@ -176,136 +213,87 @@ fn show(record: &RunRecord, output: &OutputSettings) -> Result<ExitStatus, CliEr
     Ok(ExitStatus::Good)
 }
 
-/// The events of a run as if it had never been interrupted. Results that a later part of the run replaced are left out,
-/// and so are the ends of the earlier parts.
-fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
-    let later = LaterResults::read(events);
-    let last_start = events.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted(_))).unwrap_or(0);
-    let is_kept = |(index, event): &(usize, &RunEvent)| match &event.kind {
-        EventKind::RunStarted(_) => *index == 0,
-        EventKind::RunFinished { .. } | EventKind::CancelBegan { .. } => *index > last_start,
-        EventKind::Result(own) => !later.replace(event.seq, own),
-        EventKind::BatchStarted { .. }
-        | EventKind::NodeStarted { .. }
-        | EventKind::NodeFinished { .. }
-        | EventKind::PendingUpdate(_)
-        | EventKind::Inspected { .. }
-        | EventKind::NodeFacts(_)
-        | EventKind::LogLines(_)
-        | EventKind::Notice { .. }
-        | EventKind::Item(_)
-        | EventKind::Gate { .. }
-        | EventKind::Progress { .. } => true,
-    };
-    events.iter().enumerate().filter(is_kept).map(|(_, event)| event).collect()
-}
-
-/// What a later part of a run says of targets that have a result already.
-#[derive(Default)]
-struct LaterResults<'a> {
-    /// The step of each batch, and whether it only read its nodes again.
-    batches: BTreeMap<u32, (u32, bool)>,
-    results: Vec<(u64, &'a TargetResult)>,
-    /// The starts of nodes, but for those that were only read again.
-    visits: Vec<(u64, u32, &'a str)>,
-}
-
-impl<'a> LaterResults<'a> {
-    fn read(events: &'a [RunEvent]) -> Self {
-        let mut later = Self::default();
-        for event in events {
-            match &event.kind {
-                EventKind::BatchStarted { batch, step, rechecks, .. } => {
-                    later.batches.insert(*batch, (*step, *rechecks));
-                }
-                EventKind::NodeStarted { batch, node } => {
-                    let started = later.batches.get(batch).filter(|(_, rechecks)| !rechecks);
-                    later.visits.extend(started.map(|(step, _)| (event.seq, *step, node.as_str())));
-                }
-                EventKind::Result(result) => later.results.push((event.seq, result)),
-                EventKind::RunStarted(_)
-                | EventKind::RunFinished { .. }
-                | EventKind::CancelBegan { .. }
-                | EventKind::NodeFinished { .. }
-                | EventKind::PendingUpdate(_)
-                | EventKind::Inspected { .. }
-                | EventKind::NodeFacts(_)
-                | EventKind::LogLines(_)
-                | EventKind::Notice { .. }
-                | EventKind::Item(_)
-                | EventKind::Gate { .. }
-                | EventKind::Progress { .. } => {}
-            }
-        }
-        later
-    }
-
-    /// Whether one of them takes the place of the result of an event.
-    fn replace(&self, seq: u64, own: &TargetResult) -> bool {
-        let step = |result: &TargetResult| result.batch.and_then(|batch| self.batches.get(&batch)).copied();
-        let own_step = step(own).map(|(step, _)| step);
-        let is_later = |(other_seq, other): &(u64, &TargetResult)| {
-            if *other_seq <= seq || other.node != own.node || other.role != own.role {
-                return false;
-            }
-            let is_same = own.batch.is_none() || (&other.service, &other.item) == (&own.service, &own.item);
-            match step(other) {
-                _ if !is_same => false,
-                // It says the same again: the node was not visited in that part.
-                None if own.batch.is_some() => TargetResult { batch: own.batch, ..(*other).clone() } == *own,
-                // Only bad results are replaced: a good one stands until it is read again.
-                None => own.outcome.is_bad(),
-                Some((step, rechecks)) => own_step.is_none_or(|own| own == step) && (own.outcome.is_bad() || rechecks),
-            }
-        };
-        // What was not started in one visit has its results of the next, whatever its services are called there.
-        let is_open = matches!(own.outcome, Outcome::NotStarted | Outcome::Unknown) && own.item.is_none();
-        let is_visited = |(other_seq, step, node): &(u64, u32, &str)| {
-            *other_seq > seq && Some(*step) == own_step && *node == own.node
-        };
-        self.results.iter().any(is_later) || (is_open && self.visits.iter().any(is_visited))
-    }
+/// The options of a resume.
+#[derive(Clone, Copy)]
+struct ResumeOptions {
+    max_failures: Option<FailureLimit>,
+    dry_run: Option<DryRun>,
 }
 
 /// Continues a run where it stopped.
-fn resume(mut journal: Journal, id: &str, output: &OutputSettings) -> Result<ExitStatus, CliError> {
+fn resume(
+    mut journal: Journal,
+    id: &str,
+    options: ResumeOptions,
+    output: &OutputSettings,
+) -> Result<ExitStatus, CliError> {
     // By its full name from here on: `last` could be another run by the time it is used.
-    let run = journal.load(id)?.request.run;
-    // Taken over first, so that two resumes of one run cannot both go on.
-    match journal.take_over(&run, &RunController::this()) {
-        Err(JournalError::Finished { run, .. }) => {
-            terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
-            return Ok(ExitStatus::Good);
-        }
-        taken => taken?,
+    let mut record = journal.load(id)?;
+    let run = record.request.run.clone();
+    if options.dry_run.is_some() {
+        not_at_work(&record)?;
     }
-    // Read after it is taken over: by then the record of its last controller is complete.
-    let record = journal.load(&run)?;
-    let (mut job, mut settings, mut change) = match planned(&record, 0) {
-        Ok(planned) => planned,
-        Err(error) => {
-            // The run is given back as incomplete, or it would seem to be running for ever.
-            journal.end(&run, ExitStatus::Usage.code(), false)?;
-            return Err(error);
-        }
+    let finished = || {
+        terminal::say(&format!("Run {run} has already finished; see ctl runs show {run}."));
+        Ok(ExitStatus::Good)
     };
+    if options.dry_run.is_some() && record.state == RunState::Finished {
+        return finished();
+    }
+    if options.dry_run.is_none() {
+        // Taken over first, so that two resumes of one run cannot both go on.
+        match journal.take_over(&run, &RunController::this()) {
+            Err(JournalError::Finished { .. }) => return finished(),
+            taken => taken?,
+        }
+        // Read after it is taken over: by then the record of its last controller is complete.
+        record = journal.load(&run)?;
+    }
+    say_which("Resuming", &record, options.dry_run, output);
+    match rest_of(&record, options, output) {
+        Ok((job, settings, change, _)) if options.dry_run.is_some() => {
+            execute(job, &settings, Some(&change), &[], None)
+        }
+        Ok((job, settings, change, rest)) => {
+            let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
+            let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
+            execute(job, &settings, Some(&change), &[], Some(resumed))
+        }
+        Err(error) => {
+            if options.dry_run.is_none() {
+                // The run is given back as incomplete, or it would seem to be running for ever.
+                journal.end(&run, ExitStatus::Usage.code(), false, record.stopped_by)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What is left of a run, under the options of its resume.
+fn rest_of(
+    record: &RunRecord,
+    options: ResumeOptions,
+    output: &OutputSettings,
+) -> Result<(CliJob, Settings, ChangeSettings, RemainingWork), CliError> {
+    let (mut job, mut settings, mut change) = planned(record, 0)?;
     if let Some(error) = job.plan.tasks.iter().find_map(|task| taken_later(task, &record.request)) {
-        journal.end(&run, ExitStatus::Usage.code(), false)?;
         return Err(error);
+    }
+    if let Some(limit) = options.max_failures {
+        for task in &mut job.plan.tasks {
+            task.policy.max_failures = Some(limit);
+        }
     }
     // Before the input is read again: a rest without commands needs none.
     let rest = resume::resume(&mut job.plan, &record.events);
-    if let Err(error) = input_again(&mut job.plan, &record, "resume", output) {
-        journal.end(&run, ExitStatus::Usage.code(), false)?;
-        return Err(error);
+    if options.dry_run.is_none() {
+        input_again(&mut job.plan, record, "resume", output)?;
     }
-    let next_seq = record.events.last().map_or(0, |event| event.seq + 1);
     settings.output = output.clone();
     // The run was confirmed when it began.
     change.yes = true;
-    change.dry_run = None;
-    let resumed = ResumedRun { journal, request: record.request, rest, next_seq };
-    execute(job, &settings, Some(&change), &[], Some(resumed))
+    change.dry_run = options.dry_run;
+    Ok((job, settings, change, rest))
 }
 
 /// Reads the input of a command again, which only the operator still has, for the rest of its run.
@@ -334,9 +322,10 @@ fn taken_later(task: &Task, request: &RunRequest) -> Option<CliError> {
 
 /// Carries out what goes back to another run, as a run of its own.
 fn anew(
-    (mut job, mut settings, change): PlannedJob,
+    (mut job, mut settings, mut change): PlannedJob,
     nothing: &str,
     record: &RunRecord,
+    dry_run: Option<DryRun>,
     output: &OutputSettings,
 ) -> Result<ExitStatus, CliError> {
     // Everything is done already; a run without steps would only fill the journal.
@@ -347,7 +336,10 @@ fn anew(
     settings.output = output.clone();
     // The run's whole name: `last` will be another.
     let how = if let Some(RunOrigin::Undo { .. }) = job.origin { "undo" } else { "retry" };
-    input_again(&mut job.plan, record, how, output)?;
+    change.dry_run = dry_run;
+    if dry_run.is_none() {
+        input_again(&mut job.plan, record, how, output)?;
+    }
     let words = ["runs".to_owned(), how.to_owned(), record.request.run.clone()];
     execute(job, &settings, Some(&change), &words, None)
 }
@@ -389,8 +381,8 @@ fn planned(record: &RunRecord, depth: u32) -> Result<PlannedJob, CliError> {
         CliCommand::Runs(RunsArgs { command: Some(command), .. }) if depth < ORIGINS => {
             let journal = settings::journal()?;
             match command {
-                RunsCommand::Retry { id, .. } => retry(&journal.load(&id)?, depth + 1),
-                RunsCommand::Undo { id, .. } => undo(&journal.load(&id)?, depth + 1),
+                RunsCommand::Retry { id, .. } => retry(&journal.load(&id.id)?, depth + 1),
+                RunsCommand::Undo { id, .. } => undo(&journal.load(&id.id)?, depth + 1),
                 RunsCommand::List { .. } | RunsCommand::Show { .. } | RunsCommand::Resume { .. } => Err(impossible()),
             }
         }

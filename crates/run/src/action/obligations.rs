@@ -241,7 +241,9 @@ impl<T: Transport> TargetContext<'_, T> {
 
     /// Whether the waiting at gates is to end: a signal came.
     pub(crate) fn waits_no_more(&self) -> bool {
-        *self.node.signals.stop_waiting.borrow()
+        let signals = &self.node.signals;
+        // The next item of a sequence relies on the gate, and a sequence that has started goes on after a first signal.
+        *if self.node.is_of_item() { &signals.give_up } else { &signals.stop_waiting }.borrow()
     }
 
     async fn send(&self, update: WorkerUpdate) {

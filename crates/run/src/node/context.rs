@@ -80,6 +80,11 @@ impl<T: Transport> NodeContext<T> {
         }
     }
 
+    /// Whether it works on an item of a sequence.
+    pub(crate) fn is_of_item(&self) -> bool {
+        self.reporter.is_some()
+    }
+
     /// The same node in the plan of an item, over the same connection.
     pub(crate) fn of_item(&self, results: ResultBuilder, reporter: ItemReporter) -> Self {
         Self {
