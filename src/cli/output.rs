@@ -153,7 +153,8 @@ fn outline(plan: &Plan) -> RunOutline {
         task: step.task.into(),
         name: view.name.clone(),
         nodes: step.nodes.iter().filter_map(name).collect(),
-        batches: view.batches.len(),
+        // Nodes that are checked again are a batch of their own.
+        batches: view.batches.len() + usize::from(!view.rechecks.is_empty()),
     };
     RunOutline { steps: plan.steps.iter().zip(&view.steps).map(step).collect() }
 }

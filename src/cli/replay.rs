@@ -2,9 +2,9 @@
 //!
 //! Pure. Invariants: of each target the newest result is kept; a good one stands until it is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ctl_event::{EventKind, Outcome, RunEvent, TargetResult};
+use ctl_event::{EventKind, RunEvent, TargetResult};
 
 /// The events of a run as if it had never been interrupted. Results that a later part of the run replaced are left out,
 /// and so are the ends of the earlier parts.
@@ -35,9 +35,10 @@ pub(super) fn last_words(events: &[RunEvent]) -> Vec<&RunEvent> {
 struct LaterResults<'a> {
     /// The step of each batch, and whether it only read its nodes again.
     batches: BTreeMap<u32, (u32, bool)>,
-    results: Vec<(u64, &'a TargetResult)>,
-    /// The starts of nodes, but for those that were only read again.
-    visits: Vec<(u64, u32, &'a str)>,
+    /// By node.
+    results: HashMap<&'a str, Vec<(u64, &'a TargetResult)>>,
+    /// The visits of each node that came to their end: when, in which batch and step.
+    visits: HashMap<&'a str, Vec<(u64, u32, u32)>>,
 }
 
 impl<'a> LaterResults<'a> {
@@ -48,15 +49,16 @@ impl<'a> LaterResults<'a> {
                 EventKind::BatchStarted { batch, step, rechecks, .. } => {
                     later.batches.insert(*batch, (*step, *rechecks));
                 }
-                EventKind::NodeStarted { batch, node } => {
-                    let started = later.batches.get(batch).filter(|(_, rechecks)| !rechecks);
-                    later.visits.extend(started.map(|(step, _)| (event.seq, *step, node.as_str())));
+                EventKind::NodeFinished { batch, node } => {
+                    let step = later.batches.get(batch).map(|(step, _)| *step);
+                    let visits = later.visits.entry(node).or_default();
+                    visits.extend(step.map(|step| (event.seq, *batch, step)));
                 }
-                EventKind::Result(result) => later.results.push((event.seq, result)),
+                EventKind::Result(result) => later.results.entry(&result.node).or_default().push((event.seq, result)),
                 EventKind::RunStarted(_)
                 | EventKind::RunFinished { .. }
                 | EventKind::CancelBegan { .. }
-                | EventKind::NodeFinished { .. }
+                | EventKind::NodeStarted { .. }
                 | EventKind::PendingUpdate(_)
                 | EventKind::Inspected { .. }
                 | EventKind::NodeFacts(_)
@@ -75,7 +77,7 @@ impl<'a> LaterResults<'a> {
         let step = |result: &TargetResult| result.batch.and_then(|batch| self.batches.get(&batch)).copied();
         let own_step = step(own).map(|(step, _)| step);
         let is_later = |(other_seq, other): &(u64, &TargetResult)| {
-            if *other_seq <= seq || other.node != own.node || other.role != own.role {
+            if *other_seq <= seq || other.role != own.role {
                 return false;
             }
             let is_same = own.batch.is_none() || (&other.service, &other.item) == (&own.service, &own.item);
@@ -88,11 +90,13 @@ impl<'a> LaterResults<'a> {
                 Some((step, rechecks)) => own_step.is_none_or(|own| own == step) && (own.outcome.is_bad() || rechecks),
             }
         };
-        // What was not started in one visit has its results of the next, whatever its services are called there.
-        let is_open = matches!(own.outcome, Outcome::NotStarted | Outcome::Unknown) && own.item.is_none();
-        let is_visited = |(other_seq, step, node): &(u64, u32, &str)| {
-            *other_seq > seq && Some(*step) == own_step && *node == own.node
+        // A later visit has results for everything that was bad, whatever the services are called there.
+        let is_visited = |(other_seq, batch, step): &(u64, u32, u32)| {
+            *other_seq > seq && own.batch != Some(*batch) && Some(*step) == own_step
         };
-        self.results.iter().any(is_later) || (is_open && self.visits.iter().any(is_visited))
+        let is_bad = own.outcome.is_bad() && own.item.is_none();
+        let mut results = self.results.get(own.node.as_str()).into_iter().flatten();
+        let mut visits = self.visits.get(own.node.as_str()).into_iter().flatten();
+        results.any(is_later) || (is_bad && visits.any(is_visited))
     }
 }

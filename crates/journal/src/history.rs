@@ -78,7 +78,7 @@ impl RunHistory {
                 EventKind::NodeFinished { batch, node } => {
                     if let Some(RecordedBatch { step, .. }) = batches.get(batch) {
                         let is_open = unmet.contains(&(*batch, node.clone()));
-                        history.finish((*step, node.clone()), is_open);
+                        history.finish((*step, node.clone()), *batch, is_open);
                     }
                 }
                 EventKind::RunStarted(_)
@@ -116,8 +116,13 @@ impl RunHistory {
         results.push(result.clone());
     }
 
-    fn finish(&mut self, key: StepNode, has_open_gate: bool) {
+    fn finish(&mut self, key: StepNode, batch: u32, has_open_gate: bool) {
         self.in_flight.remove(&key);
+        // Every failure was read again, whatever its services were called before. The results of items say how far a sequence
+        // came.
+        if let Some(results) = self.results.get_mut(&key) {
+            results.retain(|own| own.item.is_some() || own.batch == Some(batch) || !has_failed(own));
+        }
         if has_open_gate {
             self.open_gates.insert(key);
         } else {

@@ -396,6 +396,106 @@ mod tests {
         assert_eq!(rest.results.len(), 2);
     }
 
+    fn gate(batch: u32, node: usize, met: Option<bool>) -> EventKind {
+        EventKind::Gate { batch, node: format!("n{node}"), service: None, met, waiting_for: "x".to_owned() }
+    }
+
+    fn recheck(batch: u32, nodes: &[usize]) -> EventKind {
+        let nodes = nodes.iter().map(|node| format!("n{node}")).collect();
+        EventKind::BatchStarted { batch, step: 0, role: Some("r".to_owned()), nodes, rechecks: true }
+    }
+
+    /// The nodes of the only step, and those of them that are only read again.
+    fn left(action: Action, nodes: usize, kinds: &[EventKind]) -> (Vec<usize>, Vec<usize>) {
+        let mut plan = plan(action, nodes);
+        resume(&mut plan, &events(kinds.to_vec()));
+        let rechecks = plan.tasks[0].rechecks.iter().filter(|(_, own)| !own.acts).map(|((_, node), _)| *node);
+        (plan.steps[0].nodes.clone(), rechecks.collect())
+    }
+
+    /// A gate is open from the signal that cut it short until a later visit ends without that, whoever dies in between.
+    #[test]
+    fn a_gate_stays_open_until_it_is_met() {
+        let mut kinds = vec![
+            batch(1, &[0]),
+            started(1, 0),
+            gate(1, 0, None),
+            gate(1, 0, Some(false)),
+            result(0, "x:0", Outcome::Changed, Some(1)),
+            finished(1, 0),
+        ];
+        assert_eq!(left(Action::Restart, 2, &kinds), (vec![0, 1], vec![0]));
+        let before = kinds.clone();
+        kinds.extend([recheck(2, &[0]), started(2, 0), result(0, "x:0", Outcome::Changed, Some(2))]);
+        assert_eq!(left(Action::Restart, 2, &kinds), (vec![0, 1], vec![0]), "not in flight: nothing was done");
+        kinds.push(finished(2, 0));
+        assert_eq!(left(Action::Restart, 2, &kinds), (vec![1], vec![]));
+        // A command, too, has gates, and a retry waits for them as well.
+        assert_eq!(left(Action::Exec, 2, &before), (vec![0, 1], vec![0]));
+        let mut plan = plan(Action::Restart, 2);
+        retry(&mut plan, &events(before));
+        assert_eq!(plan.tasks[0].rechecks.len(), 1);
+    }
+
+    /// What was read again has the newest result, whatever the services were called before.
+    #[test]
+    fn a_failure_that_was_put_right_is_forgotten() {
+        let kinds = vec![
+            batch(1, &[0]),
+            started(1, 0),
+            result(0, "x*", Outcome::Unreachable, Some(1)),
+            finished(1, 0),
+            recheck(2, &[0]),
+            started(2, 0),
+            result(0, "x:0", Outcome::Changed, Some(2)),
+            finished(2, 0),
+        ];
+        assert_eq!(left(Action::Restart, 1, &kinds), (vec![], vec![]));
+        let mut plan = plan(Action::Restart, 1);
+        let rest = resume(&mut plan, &events(kinds.clone()));
+        assert_eq!(rest.results.iter().map(|own| own.outcome).collect::<Vec<_>>(), [Outcome::Changed]);
+        assert_eq!(plan.tasks[0].finished["n0"].failed, None);
+    }
+
+    /// A target that failed is only read, although its sibling, which was not started, is acted on.
+    #[test]
+    fn beside_what_failed_the_rest_of_a_node_is_done() {
+        let kinds = vec![
+            batch(1, &[0]),
+            started(1, 0),
+            result(0, "x:0", Outcome::Failed, Some(1)),
+            result(0, "x:1", Outcome::NotStarted, Some(1)),
+            finished(1, 0),
+        ];
+        let mut plan = plan(Action::Restart, 1);
+        resume(&mut plan, &events(kinds));
+        let recheck = &plan.tasks[0].rechecks[&(StepIndex::default(), 0)];
+        assert!(recheck.acts && recheck.result(Some("r"), None, Some("x:0")).is_some());
+        assert!(recheck.result(Some("r"), None, Some("x:1")).is_none());
+        assert!(plan.tasks[0].targets.contains("n0", Some("r"), Some("x:0")));
+    }
+
+    /// What a command did cannot be read: it counts as failed.
+    #[test]
+    fn a_command_that_failed_counts() {
+        let kinds = [
+            batch(1, &[0]),
+            started(1, 0),
+            result(0, "x", Outcome::Failed, Some(1)),
+            finished(1, 0),
+            batch(2, &[1]),
+            started(2, 1),
+        ];
+        let mut plan = plan(Action::Exec, 3);
+        resume(&mut plan, &events(kinds.to_vec()));
+        assert_eq!(plan.steps[0].nodes, [2]);
+        let finished = &plan.tasks[0].finished;
+        assert!(finished["n0"].failed.is_some() && finished["n1"].failed.is_some(), "{finished:?}");
+        // Its undo is a run of its own.
+        undo_items(&mut plan, &events(kinds.to_vec()));
+        assert!(plan.tasks[0].finished.is_empty());
+    }
+
     #[test]
     fn a_command_in_flight_is_never_run_again() {
         let mut plan = plan(Action::Exec, 3);

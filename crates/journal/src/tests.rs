@@ -15,7 +15,9 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, open, schema};
+use super::{
+    Journal, JournalError, RunController, RunOrigin, RunRequest, RunState, SavedFile, StopCause, open, schema,
+};
 use ctl_event::{
     ActivityPhase, CancelReason, EventKind, Failure, FailureKind, InputDigest, ItemEvent, ItemLabel, ItemState,
     Outcome, ProcessState, RunEvent, RunHead, RunScope, Stage, TargetResult, Via,
@@ -201,13 +203,13 @@ fn a_list_has_the_words_of_the_contract() {
     let undo = Some(RunOrigin::Undo { run: "20261122-120000-aaaa".into() });
     let mut journal = place.open();
     journal.begin(&RunRequest { origin: undo, ..request(RUN, elsewhere()) }).expect("a new run");
-    journal.end(RUN, 2, false, None).expect("an end");
+    journal.end(RUN, 2, false, Some(StopCause::MaxUnavailable)).expect("an end");
     let mut json = serde_json::to_value(&journal.runs(1).expect("a list")[0]).expect("JSON");
     json["ended"] = "T".into();
     json["user"] = "U".into();
     let wanted = serde_json::json!({
         "run": RUN, "started": "2026-11-23T00:26:34.123456789Z", "ended": "T", "state": "interrupted",
-        "command": "service", "action": "restart", "services": ["contrail-api"], "nodes": 3, "user": "U",
+        "stopped_by": "max_unavailable", "command": "service", "action": "restart", "services": ["contrail-api"], "nodes": 3, "user": "U",
         "host": "another-host", "reason": "CVE \u{1f4a5}\n", "exit_code": 2,
         "origin": {"kind": "undo", "run": "20261122-120000-aaaa"},
     });

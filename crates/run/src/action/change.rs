@@ -158,6 +158,7 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         for (place, job) in chain.iter().enumerate() {
             if let Some(first) = &down
                 && self.action() == Action::Restart
+                && !self.is_recheck(&job.key())
             {
                 // The service is degraded already: stopping its next process could take it down altogether.
                 if let NodeJob::Process { instance, process } = job.as_ref() {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks at some of the effects and natures")]
 
+mod rechecks;
 mod rollouts;
 mod sequences;
 

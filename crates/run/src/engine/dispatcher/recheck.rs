@@ -72,7 +72,7 @@ impl<'a> Dispatcher<'a> {
         earlier.into_iter().map(|result| TargetResult { batch: Some(visit.batch), ..result }).collect()
     }
 
-    /// The results of a node, or, where the run ended before the node could be read again, those of the earlier visit.
+    /// The results of a node, or, where a signal kept it from being read again, those of the earlier visit.
     pub(super) fn or_earlier(
         &mut self,
         visit: NodeBatch,
@@ -82,6 +82,14 @@ impl<'a> Dispatcher<'a> {
         let is_unread = |result: &TargetResult| matches!(result.outcome, Outcome::NotStarted | Outcome::Unknown);
         if self.recheck(visit.step, visit.node).is_none() || !results.iter().any(is_unread) {
             return results;
+        }
+        if self.cancel.is_none() {
+            // Nothing was done on it, and nothing proves that it is as it should be.
+            let fail = |result: TargetResult| {
+                let outcome = if is_unread(&result) { Outcome::Failed } else { result.outcome };
+                TargetResult { outcome, ..result }
+            };
+            return results.into_iter().map(fail).collect();
         }
         self.note_unmet(visit, effects);
         let (unread, read): (Vec<_>, Vec<_>) = results.into_iter().partition(is_unread);
