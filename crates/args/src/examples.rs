@@ -95,9 +95,24 @@ const EXAMPLES: &[ExampleSet] = &[
         "runs show",
         &[("ctl runs show last", "the last run"), ("ctl runs show last -o wide", "with more columns")],
     ),
-    examples("runs resume", &[("ctl runs resume last", "the last run")]),
-    examples("runs retry", &[("ctl runs retry last", "the last run")]),
-    examples("runs undo", &[("ctl runs undo last", "the last run")]),
+    examples(
+        "runs resume",
+        &[("ctl runs resume last --dry-run", "what is left of the last run"), ("ctl runs resume last", "do that")],
+    ),
+    examples(
+        "runs retry",
+        &[
+            ("ctl runs retry last --dry-run", "what did not succeed in the last run"),
+            ("ctl runs retry last", "do that again"),
+        ],
+    ),
+    examples(
+        "runs undo",
+        &[
+            ("ctl runs undo last --dry-run", "what the last run stopped or kept"),
+            ("ctl runs undo last", "take that back"),
+        ],
+    ),
     examples(
         "wait",
         &[
