@@ -11,7 +11,7 @@ use std::ops::Range;
 pub struct ParseError {
     span: Range<usize>,
     message: String,
-    hint: Option<String>,
+    hint: Option<Box<str>>,
     unknown_group: Option<Box<str>>,
     needs_inventory: bool,
 }
@@ -32,7 +32,7 @@ impl ParseError {
     /// The same error with another hint; for callers who know more than the parser.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self { hint: Some(hint.into().into()), ..self }
     }
 
     /// The bytes of the text that are at fault.

@@ -19,7 +19,7 @@ const INPUT_LIMIT: u64 = 256 * 1024 * 1024;
 pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
     let (NodesetCommand::Fold(words) | NodesetCommand::Expand(words) | NodesetCommand::Count(words)) = &args.command;
     let mut set = NodeSet::default();
-    let mut known = KnownGroups { named: args.inventory.as_deref(), inventory: None };
+    let mut known = TypedGroups { named: args.inventory.as_deref(), inventory: None };
     for pattern in &words.patterns {
         let (origin, text) =
             if pattern == "-" { ("standard input", read_input()?) } else { ("PATTERN", pattern.clone()) };
@@ -45,12 +45,12 @@ pub(in crate::cli) fn run(args: &NodesetArgs) -> Result<ExitStatus, CliError> {
 }
 
 /// The inventory, once a pattern needs it.
-struct KnownGroups<'a> {
+struct TypedGroups<'a> {
     named: Option<&'a Path>,
     inventory: Option<Inventory>,
 }
 
-impl KnownGroups<'_> {
+impl TypedGroups<'_> {
     /// A set with groups or globs. `error` is that of a reading without an inventory.
     fn set(&mut self, origin: &str, text: &str, error: &ParseError) -> Result<NodeSet, CliError> {
         let inventory = match self.inventory.take() {
