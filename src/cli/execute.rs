@@ -255,19 +255,19 @@ fn end_in_journal(recorder: &mut EventRecorder, exit: ExitStatus, is_complete: b
 
 /// What ended a run that is not complete, as its results say.
 fn stop_cause(results: &[TargetResult], cancel: Option<CancelReason>) -> Option<StopCause> {
-    match cancel {
-        Some(CancelReason::JournalLost) => return Some(StopCause::Journal),
-        Some(_) => return Some(StopCause::Signal),
-        None => {}
+    if let Some(reason) = cancel {
+        let is_journal = reason == CancelReason::JournalLost;
+        return Some(if is_journal { StopCause::Journal } else { StopCause::Signal });
     }
-    let mut kinds = results.iter().filter(|result| result.outcome == Outcome::NotStarted && !is_final(result));
-    kinds.find_map(|result| match result.failure.as_ref()?.kind {
-        FailureKind::Limit => Some(StopCause::FailureLimit),
-        FailureKind::Gate => Some(StopCause::Gate),
-        FailureKind::MaxUnavailable => Some(StopCause::MaxUnavailable),
-        FailureKind::Locked => Some(StopCause::Locked),
-        _ => None,
-    })
+    const CAUSES: [(FailureKind, StopCause); 4] = [
+        (FailureKind::Limit, StopCause::FailureLimit),
+        (FailureKind::Gate, StopCause::Gate),
+        (FailureKind::MaxUnavailable, StopCause::MaxUnavailable),
+        (FailureKind::Locked, StopCause::Locked),
+    ];
+    let not_started = results.iter().filter(|own| own.outcome == Outcome::NotStarted && !is_final(own));
+    let mut kinds = not_started.filter_map(|result| Some(result.failure.as_ref()?.kind));
+    kinds.find_map(|kind| CAUSES.iter().find(|(own, _)| *own == kind).map(|(_, cause)| *cause))
 }
 
 /// Puts the files of results in their places. Whether everything was written.

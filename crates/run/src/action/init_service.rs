@@ -154,13 +154,13 @@ impl<T: Transport> InitTarget<'_, T> {
             let failure = verdict.failure.map(|failure| failure.with_hint(RETRY_HINT));
             Some(InitVerdict { failure, ..verdict })
         };
-        let (is_right, message) = match action {
-            Action::Stop => (!is_running, "it was to be stopped, and is running".to_owned()),
-            Action::Restart if is_running && was_up => {
-                let is_another = now.pid.is_some() && before.is_some_and(|before| before.pid != now.pid);
-                (is_another, "it is running, but nothing proves that it was restarted".to_owned())
-            }
-            _ => (is_running, format!("it is still not running: {}", now.text)),
+        let (is_right, message) = if action == Action::Stop {
+            (!is_running, "it was to be stopped, and is running".to_owned())
+        } else if action == Action::Restart && is_running && was_up {
+            let is_another = now.pid.is_some() && before.is_some_and(|before| before.pid != now.pid);
+            (is_another, "it is running, but nothing proves that it was restarted".to_owned())
+        } else {
+            (is_running, format!("it is still not running: {}", now.text))
         };
         if !is_right {
             return failed(message);

@@ -117,9 +117,10 @@ pub(crate) async fn recheck<T: Transport>(
     let mut verdicts: Vec<(String, ActionVerdict)> = left.iter().map(not_applied).collect();
     for process in listed.iter().filter(|process| named(&process.group) && !left.contains(&&process.group)) {
         // A program that does not start by itself stays STOPPED, as configured.
-        let verdict = match process.state {
-            ProcessState::Stopped => ActionVerdict { process: Some(process.clone()), ..plain(Outcome::Changed, "") },
-            _ => hold(instance, process, gates, context).await,
+        let verdict = if process.state == ProcessState::Stopped {
+            ActionVerdict { process: Some(process.clone()), ..plain(Outcome::Changed, "") }
+        } else {
+            hold(instance, process, gates, context).await
         };
         match verdicts.iter_mut().find(|(group, _)| *group == process.group) {
             Some((_, known)) if !known.outcome.is_bad() => keep(known, verdict),
