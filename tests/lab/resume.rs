@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use contrail_lab::{ClusterSpec, Fault, Introspect, SpawnKind};
+use contrail_lab::{ClusterSpec, Fault, InitFlavour, Introspect, NodeSpec, Release, Role, SpawnKind};
 
-use crate::harness::{ANALYTICS, COLLECTOR, Cluster, Finished, Running, ended, eventually, list, uniform, word};
+use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, Running, ended, eventually, list, uniform, word};
 
 const UNTOUCHED: (u32, u32) = (1, 0);
 const RESTARTED: (u32, u32) = (2, 1);
@@ -89,19 +89,51 @@ fn a_node_that_was_fixed_lets_the_run_go_on() {
     cluster.at_rest();
 }
 
-/// A service that runs as it did before the run was not restarted, whatever its state: that stays a failure.
+/// A service that runs as the same process as before was not restarted, whatever its state: that stays a failure.
 #[test]
 fn a_restart_that_never_happened_is_no_success() {
-    let cluster = Cluster::start(uniform(3));
-    cluster.node("n02").set_fault(Fault::NoSupervisorctl);
-    let line = format!("restart {COLLECTOR} -y --rolling --stable 0s -o json");
-    cluster.ctl(&line).expect(5);
-    cluster.node("n02").clear_fault();
-    let run = runs(&cluster, "resume last -o json");
-    // Refused before its batch, it is acted on like a node that was not reached.
-    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [RESTARTED; 3], "{run}");
-    run.expect(0);
+    let node = |name: &str| NodeSpec::new(name, Release::R3_2).roles([Role::Database]).init(InitFlavour::Systemd);
+    let cluster = Cluster::start(ClusterSpec::new(["db1", "db2", "db3"].map(node).to_vec()).timing(FAST));
+    cluster.node("db2").set_fault(Fault::RestartDenied);
+    let first = cluster.ctl("restart contrail-database -y --rolling --stable 0s -o json").expect(5);
+    assert_eq!(ended(&first.result("db2")), "failed permission", "{first}");
+    cluster.node("db2").clear_fault();
+    let run = runs(&cluster, "resume last -o json").expect(5);
+    let result = run.result("db2");
+    assert_eq!(ended(&result), "failed abnormal_termination", "{run}");
+    assert!(word(&result["failure"]["message"]).contains("nothing proves that it was restarted"), "{run}");
+    assert!(word(&result["failure"]["hint"]).contains("`ctl runs retry`"), "{run}");
+    let starts = |node: &str| cluster.node(node).service("contrail-database").expect("no such service").starts;
+    assert_eq!(["db1", "db2", "db3"].map(starts), [2, 1, 1], "{run}");
+    // A retry acts on it, and on what was not started.
+    runs(&cluster, "retry last -o json").expect(0);
+    assert_eq!(["db1", "db2", "db3"].map(starts), [2, 2, 2]);
     cluster.at_rest();
+}
+
+/// The same for the other actions: what a resume reads decides, and it acts on no node that failed.
+#[test]
+fn every_action_is_checked_again() {
+    for action in ["start", "update"] {
+        let cluster = Cluster::start(uniform(3));
+        match action {
+            "start" => drop(cluster.ctl(&format!("stop {COLLECTOR} -y")).expect(0)),
+            _ => cluster.nodes().iter().for_each(|node| node.change_program(ANALYTICS, COLLECTOR)),
+        }
+        cluster.node("n02").set_fault(broken());
+        let first = cluster.ctl(&format!("{action} {COLLECTOR} -y --rolling --stable 0s -o json")).expect(5);
+        assert!(first.outcomes()[1].starts_with("n02 contrail-collector failed"), "{first}");
+        let run = runs(&cluster, "resume last -o json").expect(5);
+        assert!(run.outcomes()[1].starts_with("n02 contrail-collector failed"), "{run}");
+        assert!(run.outcomes()[2].starts_with("n03 contrail-collector not_started"), "{run}");
+        start_by_hand(&cluster, "n02");
+        let before = cluster.collector("n02").pid;
+        let run = runs(&cluster, "resume last -o json").expect(0);
+        assert_eq!(run.outcomes()[1], "n02 contrail-collector changed", "{run}");
+        assert_eq!(run.outcomes().len(), 3, "{run}");
+        assert_eq!(cluster.collector("n02").pid, before, "n02 was acted on again\n{run}");
+        cluster.at_rest();
+    }
 }
 
 /// The limit of a resume counts the failures of the whole run, and can be raised.

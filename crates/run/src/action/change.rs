@@ -329,6 +329,14 @@ impl<'a, T: Transport> ServiceChange<'a, T> {
         let concerns = |service: &ServicePattern, result: &TargetResult| {
             result.service.as_deref().is_some_and(|name| name == service.as_str() || service.matches_group(name))
         };
+        // A group that the earlier part of the run removed is nowhere now.
+        let earlier = self.rechecked().map(|recheck| recheck.results.as_slice()).unwrap_or_default();
+        let listed = results.len();
+        for gone in earlier.iter().filter(|own| !own.outcome.is_bad()) {
+            if !results.iter().take(listed).any(|result| result.service == gone.service) {
+                results.push(TargetResult { batch: Some(self.node_batch.batch), ..gone.clone() });
+            }
+        }
         for service in services {
             if !results.iter().any(|result| concerns(service, result)) {
                 results.push(self.node.results.not_in_any_configuration(self.node_batch, service));
