@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use contrail_lab::{ClusterSpec, Fault, InitFlavour, Introspect, NodeSpec, Release, Role, SpawnKind};
+use contrail_lab::{ClusterSpec, Fault, InitFlavour, Introspect, NodeSpec, Release, Role, SpawnKind, State};
 
 use crate::harness::{ANALYTICS, COLLECTOR, Cluster, FAST, Finished, Running, ended, eventually, list, uniform, word};
 
@@ -23,6 +23,8 @@ fn runs(cluster: &Cluster, words: &str) -> Finished {
 fn stopped_at_n02(cluster: &Cluster) -> Finished {
     let run = cluster.ctl(&format!("restart {COLLECTOR} -y --rolling --stable 0s -o json")).expect(5);
     assert_eq!(run.outcomes()[1], "n02 contrail-collector failed spawn_error", "{run}");
+    // supervisord itself has tried again for the last time.
+    cluster.wait_for("n02", ANALYTICS, COLLECTOR, State::Fatal);
     run
 }
 
@@ -123,6 +125,7 @@ fn every_action_is_checked_again() {
         cluster.node("n02").set_fault(broken());
         let first = cluster.ctl(&format!("{action} {COLLECTOR} -y --rolling --stable 0s -o json")).expect(5);
         assert!(first.outcomes()[1].starts_with("n02 contrail-collector failed"), "{first}");
+        cluster.wait_for("n02", ANALYTICS, COLLECTOR, State::Fatal);
         let run = runs(&cluster, "resume last -o json").expect(5);
         assert!(run.outcomes()[1].starts_with("n02 contrail-collector failed"), "{run}");
         assert!(run.outcomes()[2].starts_with("n03 contrail-collector not_started"), "{run}");
@@ -237,7 +240,7 @@ fn the_last_gate_is_waited_for_again() {
     // It does not stay up: what looked like a success is none.
     cluster.node("n01").set_fault(broken());
     assert!(cluster.node("n01").kill(ANALYTICS, COLLECTOR));
-    cluster.wait_for("n01", ANALYTICS, COLLECTOR, contrail_lab::State::Fatal);
+    cluster.wait_for("n01", ANALYTICS, COLLECTOR, State::Fatal);
     let run = runs(&cluster, "resume last -o json").expect(1);
     assert_eq!(run.outcomes(), ["n01 contrail-collector failed fatal"], "{run}");
     cluster.at_rest();

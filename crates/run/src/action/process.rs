@@ -199,14 +199,14 @@ impl<T: Transport> ProcessAction<'_, T> {
                         .hinted(RETRY_HINT);
                 }
                 let look = ProcessReading { supervisor_pid: None, process: before };
-                self.verify(StateBefore { look, note: None }).await
+                self.verify(StateBefore { look, note: None }).await.hinted(RETRY_HINT)
             }
             None if action == Action::Restart => {
                 let message = "its process before the restart is not known, so the restart is not proven";
                 ActionVerdict::failed(Some(now), Stage::Verify, FailureKind::Protocol, message).hinted(RETRY_HINT)
             }
             before => {
-                let verdict = self.verify_started().await;
+                let verdict = self.verify_started().await.hinted(RETRY_HINT);
                 let was_up = before.is_some_and(|before| is_up(before.state));
                 let is_changed = verdict.outcome == Outcome::Changed && !was_up;
                 let outcome = if verdict.outcome.is_bad() || is_changed { verdict.outcome } else { Outcome::Ok };

@@ -47,10 +47,19 @@ impl<'a> Dispatcher<'a> {
 
     /// Reads nodes again: their services, or, where nothing but its gates can be read, only those.
     pub(super) fn begin_rechecks(&mut self, index: StepIndex, nodes: &[usize], effects: &mut Vec<Effect>) {
-        let names: Vec<String> = nodes.iter().map(|node| results::node_name(self.plan, *node)).collect();
-        let set = NodeSet::from_names(names.iter().map(String::as_str));
-        let message = format!("checking {set} again before any other node: it failed, or its gate was not met");
-        effects.push(Effect::Record(EventKind::Notice { message }));
+        let has_failed = |node: &usize| {
+            let recheck = self.recheck(index, *node);
+            recheck.is_some_and(|recheck| recheck.results.iter().any(|result| result.outcome.is_bad()))
+        };
+        let (failed, ungated): (Vec<usize>, Vec<usize>) = nodes.iter().partition(|node| has_failed(node));
+        for (nodes, why) in [(failed, "failed before"), (ungated, "gate not waited for")] {
+            let names: Vec<String> = nodes.iter().map(|node| results::node_name(self.plan, *node)).collect();
+            if !names.is_empty() {
+                let set = NodeSet::from_names(names.iter().map(String::as_str));
+                let message = format!("checking {set} again before any other node ({why})");
+                effects.push(Effect::Record(EventKind::Notice { message }));
+            }
+        }
         let reads = self.task(index).is_some_and(|task| matches!(task.work, Work::Service { .. }));
         for visit in self.number_batch(index, nodes, true, effects) {
             if reads {
