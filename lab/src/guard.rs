@@ -3,7 +3,8 @@
 //! A client sends `exec /bin/sh -c SCRIPT ctl-guard MARK WORDS…`, two lines of script, and then lines of the protocol.
 //! The lab interprets no script, but implements here what the scripts would do. Start at [`run`] and [`Guards`].
 //!
-//! Invariants: at most one guard holds the lock. The lock is released when its guard has ended for any reason, and never
+//! Invariants: at most one guard holds the lock, or several that only help share it; of these one has the turn at a time.
+//! The lock is released when its guard has ended for any reason, and never
 //! before the rescue is over. Every armed code is either disarmed, dropped by `q` or by a kill, or run.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 use tokio::task::JoinSet;
 
 use crate::bounded;
@@ -48,6 +49,10 @@ struct Live {
     settings: BTreeMap<u64, String>,
     rescuing: bool,
     kill: Arc<Notify>,
+    /// Its description, if it shares the lock with others.
+    shares: Option<String>,
+    /// Its turn, while it has one.
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 #[derive(Default)]
@@ -58,11 +63,13 @@ struct GuardState {
     next: u64,
     rescues: u32,
     rescued: Vec<String>,
+    /// Held by the guard whose turn it is.
+    door: Arc<AsyncMutex<()>>,
 }
 
 /// The lock of one node, and its guards.
 #[derive(Default)]
-pub(crate) struct Guards(Mutex<GuardState>);
+pub(crate) struct Guards(Arc<Mutex<GuardState>>);
 
 /// The result of a request for the lock.
 enum Taken {
@@ -72,11 +79,18 @@ enum Taken {
     Held(String),
 }
 
+impl GuardState {
+    /// The descriptions of the guards that share the lock.
+    fn sharers(&self) -> impl Iterator<Item = &String> {
+        self.live.values().filter_map(|live| live.shares.as_ref())
+    }
+}
+
 impl Guards {
     pub(crate) fn snapshot(&self) -> GuardSnapshot {
         let state = lock(&self.0);
         GuardSnapshot {
-            holder: state.holder.as_ref().map(|(_, words)| words.clone()),
+            holder: state.holder.as_ref().map(|(_, words)| words.clone()).or_else(|| state.sharers().next().cloned()),
             guards: state.live.len(),
             armed: state.live.values().flat_map(|l| &l.armed).map(|(n, code)| (*n, code.clone())).collect(),
             rescuing: state.live.values().any(|l| l.rescuing),
@@ -88,7 +102,7 @@ impl Guards {
     /// Takes the lock on behalf of a process outside the lab. Returns false if it is held.
     pub(crate) fn take(&self, words: &str) -> bool {
         let mut state = lock(&self.0);
-        let free = state.holder.is_none();
+        let free = state.holder.is_none() && state.sharers().next().is_none();
         if free {
             state.holder = Some((None, words.to_owned()));
         }
@@ -142,13 +156,39 @@ fn own_word(words: &str) -> Option<&str> {
 impl Guard<'_> {
     fn take(&self, words: &str) -> Taken {
         let mut state = lock(&self.all.0);
+        let is_own = |holder: &str| own_word(holder).is_some() && own_word(holder) == own_word(words);
+        let only_helps = words.split(' ').any(|word| word == "use=helper");
+        let sharers: Vec<String> = state.sharers().cloned().collect();
         match &state.holder {
-            None => {
-                state.holder = Some((Some(self.id), words.to_owned()));
+            Some((_, holder)) if is_own(holder) => Taken::Ready,
+            Some((_, holder)) => Taken::Held(holder.clone()),
+            None if only_helps => {
+                state.live.entry(self.id).or_default().shares = Some(words.to_owned());
                 Taken::Ready
             }
-            Some((_, holder)) if own_word(holder).is_some() && own_word(holder) == own_word(words) => Taken::Ready,
-            Some((_, holder)) => Taken::Held(holder.clone()),
+            None if sharers.iter().any(|sharer| is_own(sharer)) => Taken::Ready,
+            None => match sharers.first() {
+                Some(sharer) => Taken::Held(sharer.clone()),
+                None => {
+                    state.holder = Some((Some(self.id), words.to_owned()));
+                    Taken::Ready
+                }
+            },
+        }
+    }
+
+    /// Waits for its turn, and reports whether it came.
+    fn wait_for_turn(&self, io: &Io, mark: &str, number: u64, wait: Duration) -> impl Future<Output = ()> + use<> {
+        let door = Arc::clone(&lock(&self.all.0).door);
+        let all = Arc::clone(&self.all.0);
+        let (io, mark, id) = (io.clone(), mark.to_owned(), self.id);
+        async move {
+            let turn = tokio::time::timeout(wait, door.lock_owned()).await;
+            let word = if turn.is_ok() { 't' } else { 'b' };
+            if let Some(live) = lock(&all).live.get_mut(&id) {
+                live.turn = turn.ok().or(live.turn.take());
+            }
+            io.out(&format!("{mark} {word}{number}\n")).await;
         }
     }
 
@@ -180,6 +220,13 @@ impl Guard<'_> {
             return;
         }
         self.edit(|live| live.rescuing = true);
+        // What a run did is taken back when nobody else is inside, and soon in any case.
+        let is_inside = self.edit(|live| live.turn.is_some() || live.shares.is_none());
+        if !is_inside {
+            let door = Arc::clone(&lock(&self.all.0).door);
+            let turn = tokio::time::timeout(Duration::from_secs(25), door.lock_owned()).await.ok();
+            self.edit(|live| live.turn = turn);
+        }
         let context = self.context(context);
         let io = io.no_input().out_null().err_null();
         while let Some((number, code)) = self.first_armed() {
@@ -222,7 +269,10 @@ pub(crate) async fn staged(context: &Context, io: &Io, words: &[String]) -> i32 
     let guard = context.node.guards.enter();
     // Any other answer is that of a guard: who has the lock, or what the node lacks.
     let is_able = !shared.has(&Fault::NoFlock) && !shared.has(&Fault::Unanswered(Request::HalfGuard));
-    let is_free = lock(&guard.all.0).holder.is_none();
+    let is_free = {
+        let state = lock(&guard.all.0);
+        state.holder.is_none() && state.sharers().next().is_none()
+    };
     if !(is_able && is_free && matches!(guard.take(&words.join(" ")), Taken::Ready)) {
         io.out(&format!("{mark} unlocked\n")).await;
         return 0;
@@ -309,6 +359,16 @@ async fn serve(context: &Context, io: &Io, guard: &Guard<'_>, mark: &str, words:
                 }
                 _ => continue,
             },
+            (line, Some('t')) => {
+                if let Some((Ok(number), Ok(wait))) = line[1..].split_once(' ').map(|(n, s)| (n.parse(), s.parse())) {
+                    trials.spawn(guard.wait_for_turn(io, mark, number, Duration::from_secs(wait)));
+                }
+                continue;
+            }
+            ("f", _) => {
+                guard.edit(|live| live.turn = None);
+                continue;
+            }
             (line, Some('-')) => match line[1..].parse() {
                 Ok(number) => {
                     guard.edit(|live| live.armed.remove(&number));

@@ -397,6 +397,7 @@ pub fn lock_holder(run: &str, started: jiff::Timestamp, reason: Option<&str>) ->
         host: account::host(),
         since: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         reason: reason.unwrap_or_default().to_owned(),
+        is_helped: false,
     }
 }
 

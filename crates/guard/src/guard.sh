@@ -7,6 +7,9 @@ unset line settings
 mark=$1
 armed=
 watchdog=
+door=
+helper=
+case " $* " in *" use=helper "*) helper=1 ;; esac
 say() { printf "%s\n" "$mark $*" 2>/dev/null; }
 
 # Seconds since boot: this clock cannot be set.
@@ -22,9 +25,9 @@ ask() {
   [ $2 = - ] || eval "settings=\$settings_$2"
   shift 2
   if [ -n "$settings" ]; then
-    printf "%s\n" "$settings" | tr "\037" "\n" | setsid "$@" 2>&1 &
+    printf "%s\n" "$settings" | tr "\037" "\n" | setsid "$@" 2>&1 9<&- &
   else
-    setsid "$@" 2>&1 </dev/null &
+    setsid "$@" 2>&1 </dev/null 9<&- &
   fi
   job=$!
   (
@@ -93,7 +96,7 @@ init() {
     case $said in *"not running"*) ;; *running*|*" RUNNING "*) return ;; esac
     sleep 1
     if [ -z "$starter" ] || ! kill -0 $starter 2>/dev/null; then
-      { "$@" service "$name" start; :; } >/dev/null 2>&1 </dev/null &
+      { "$@" service "$name" start; :; } >/dev/null 2>&1 </dev/null 9<&- &
       starter=$!
     fi
     now
@@ -114,6 +117,14 @@ undo() {
   done
 }
 
+# Opens what those lock who go into this node, one at a time: a directory again, but another one than for the node's lock,
+# which several runs may share. No descriptor of it may outlive the guard in a service that was started.
+open_door() {
+  [ -z "$door" ] || return
+  for door in /run /var /etc; do [ ! -r $door ] || break; done
+  exec 9<$door
+}
+
 # First the services are started again, all at once. Only then is the rest taken back, the last first: what was drained
 # must not get work before its services are up.
 save() {
@@ -129,6 +140,11 @@ save() {
     esac
   done
   [ -z "$rescues" ] || wait $rescues
+  # Another run may be inside; but what was done is taken back within a minute, whatever it does.
+  if [ -n "$helper" ] && [ -n "$undos" ]; then
+    open_door
+    flock -w 25 9
+  fi
   for i in $undos; do
     eval "code=\$code_$i"
     (eval "$code") </dev/null >/dev/null 2>&1
@@ -193,6 +209,16 @@ while IFS= read -r line; do
     .)
       answer=.
       ;;
+    t*)
+      line=${line#t}
+      i=${line%% *}
+      open_door
+      # In the background: heartbeats arrive meanwhile. The lock is that of the open file, which is also this shell's.
+      (if flock -w ${line#* } 9; then say "t$i"; else say "b$i"; fi) </dev/null &
+      ;;
+    f)
+      [ -z "$door" ] || flock -u 9
+      ;;
     q)
       armed=
       break
@@ -205,4 +231,5 @@ done
 kill $watchdog 2>/dev/null
 wait $watchdog
 save
+[ -z "$door" ] || flock -u 9
 exit 0

@@ -19,6 +19,8 @@ pub struct LockHolder {
     pub since: String,
     /// The reason that the user gave.
     pub reason: String,
+    /// Whether the node only helps with other nodes: then other runs may have the same use of it.
+    pub is_helped: bool,
 }
 
 impl LockHolder {
@@ -36,6 +38,9 @@ impl LockHolder {
         for (name, value) in fields {
             words.push_str(&format!(" {name}={}", encode(value)));
         }
+        if self.is_helped {
+            words.push_str(" use=helper");
+        }
         words
     }
 
@@ -50,6 +55,10 @@ impl LockHolder {
                 "host" => &mut holder.host,
                 "since" => &mut holder.since,
                 "reason" => &mut holder.reason,
+                "use" => {
+                    holder.is_helped = value == "helper";
+                    continue;
+                }
                 _ => continue,
             };
             *field = decode(value);
@@ -100,9 +109,11 @@ mod tests {
             host: "c1".to_owned(),
             since: "2026-11-23T00:26:34Z".to_owned(),
             reason: "upgrade; rm -rf / `x` $(y) \"z\" 100% ünïcode\n!".to_owned(),
+            is_helped: true,
         };
         let words = holder.words();
         assert!(words.chars().all(|c| c.is_ascii_alphanumeric() || " =%._:@+,-".contains(c)), "{words}");
+        assert!(words.ends_with(" use=helper"), "lock.sh looks for these words: {words}");
         assert_eq!(LockHolder::read(&words), holder);
         assert_eq!(
             holder.to_string(),

@@ -17,6 +17,7 @@ mod holder;
 mod live;
 mod rescue;
 mod staged;
+mod turn;
 mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ use self::live::LiveMark;
 pub use self::rescue::{ControlCommand, ControlSettings, Rescue, TrialAnswer, TrialJudge};
 use self::rescue::{RescueTrial, TRIAL_LIMIT};
 pub use self::staged::StagedCommand;
+pub use self::turn::{GuardDoor, GuardLiveness, HelperTurn, TurnError};
+use self::turn::{TurnReply, TurnRequest};
 use ctl_event::Failure;
 use ctl_remote::script::{READ_AND_RUN, read_and_run};
 use ctl_remote::{Sudo, SudoPrompt};
@@ -88,6 +91,7 @@ pub enum ArmError {
 pub struct Guard {
     mark: Arc<LiveMark>,
     asks: mpsc::Sender<GuardRequest>,
+    turns: mpsc::Sender<TurnRequest>,
     alive: Arc<AtomicBool>,
     /// The code of successful trials.
     tried: std::sync::Mutex<BTreeSet<String>>,
@@ -100,6 +104,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         // Unregister now: the task that serves the guard ends a moment later.
         self.mark.end();
+        self.alive.store(false, Ordering::Release);
     }
 }
 
@@ -157,18 +162,31 @@ impl Guard {
         let opened = timeout(time, GuardChannel::open(session, &line, mark, sudo, &passage)).await;
         let channel = opened.map_err(|_| TakeError::Silent(time))??;
         let (asks, inbox) = mpsc::channel(64);
+        let (turns, turn_inbox) = mpsc::channel(64);
         let alive = Arc::new(AtomicBool::new(true));
         // Register only now that the guard has reported ready, and so holds the lock.
         let mark = Arc::new(LiveMark::new(channel.mark.clone()));
-        tokio::spawn(keep(channel, inbox, Arc::clone(&mark), Arc::clone(&alive)));
+        tokio::spawn(keep(channel, (inbox, turn_inbox), Arc::clone(&mark), Arc::clone(&alive)));
         let (tried, handed, trials) = Default::default();
-        Ok(Self { mark, asks, alive, tried, handed, trials })
+        Ok(Self { mark, asks, turns, alive, tried, handed, trials })
     }
 
     /// Whether the guard is alive, and with it the lock.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Acquire)
+    }
+
+    /// Whether it is alive, for those who outlive their reference to it.
+    #[must_use]
+    pub fn liveness(&self) -> GuardLiveness {
+        GuardLiveness::new(&self.alive)
+    }
+
+    /// The way into a node that several runs use, for one at a time.
+    #[must_use]
+    pub fn door(&self) -> GuardDoor {
+        GuardDoor::new(&self.turns)
     }
 
     /// Tries the commands of the rescues, one trial for all with the same command, with `status` in place of `start`.
@@ -295,7 +313,7 @@ impl Guard {
 /// Serves the guard until it ends or is released.
 async fn keep<C: RemoteCommand>(
     mut channel: GuardChannel<C>,
-    mut inbox: mpsc::Receiver<GuardRequest>,
+    (mut inbox, mut turns): (mpsc::Receiver<GuardRequest>, mpsc::Receiver<TurnRequest>),
     mark: Arc<LiveMark>,
     alive: Arc<AtomicBool>,
 ) {
@@ -334,6 +352,14 @@ async fn keep<C: RemoteCommand>(
                 // channel triggers them.
                 None => break,
             },
+            Some(ask) = turns.recv() => match ask {
+                TurnRequest::Enter(wait, turn, reply) => {
+                    last += 1;
+                    waiting.turns.insert(last, (reply, turn));
+                    format!("t{last} {}\n", wait.as_secs().max(1)).into()
+                }
+                TurnRequest::Leave => "f\n".to_owned().into(),
+            },
             _ = beat.tick() => Zeroizing::new(".\n".to_owned()),
         };
         // If the node accepts no data for this long, its guard has missed its heartbeats and acts anyway.
@@ -364,10 +390,12 @@ struct PendingReplies {
     armed: BTreeMap<u64, oneshot::Sender<u64>>,
     /// By the number of the trial, with its output so far.
     trials: BTreeMap<u64, (oneshot::Sender<Vec<String>>, Vec<String>)>,
+    /// By the number of the turn.
+    turns: BTreeMap<u64, (TurnReply, HelperTurn)>,
 }
 
 impl PendingReplies {
-    /// Handles a line of the guard: a confirmation, output of a trial, or the end of a trial.
+    /// Handles a line of the guard: a confirmation, output of a trial, the end of a trial, or a turn.
     fn hear(&mut self, line: &str) {
         let mut chars = line.chars();
         let kind = chars.next();
@@ -384,6 +412,12 @@ impl PendingReplies {
                 true
             }
             Some('?') => self.trials.remove(&number).is_none_or(|(reply, lines)| reply.send(lines).is_ok()),
+            // A turn that nobody waits for any more ends here, where it is dropped.
+            Some('t') => self.turns.remove(&number).is_none_or(|(reply, turn)| reply.send(Some(turn)).is_ok()),
+            Some('b') => self.turns.remove(&number).is_none_or(|(reply, turn)| {
+                turn.forget();
+                reply.send(None).is_ok()
+            }),
             _ => true,
         };
         if !is_heard {
