@@ -375,7 +375,7 @@ fn results() -> Vec<TargetResult> {
         Some(CommandRun { exit_status, signal, stdout: text("out"), stderr: text("err"), truncated: Some(false) })
     };
     let evidence = FailureEvidence { exit_status: None, ended: None, stream: LogStream::Stdout, lines: Vec::new() };
-    let label = ItemLabel { undo: true, item_number: 1, item: "drain".to_owned() };
+    let label = ItemLabel { undo: true, item_number: 1, item: "drain".to_owned(), on: Some("lb1".to_owned()) };
     vec![
         result(),
         TargetResult { failure: Some(failure), evidence: Some(evidence), ..TargetResult::new("a2", Outcome::Failed) },
@@ -383,7 +383,11 @@ fn results() -> Vec<TargetResult> {
         TargetResult { command: ran(Some(1), None), ..TargetResult::new("a4", Outcome::Failed) },
         TargetResult { command: ran(None, text("KILL")), ..TargetResult::new("a5", Outcome::Failed) },
         TargetResult { command: Some(CommandRun::NOT_STARTED), ..TargetResult::new("a6", Outcome::Unreachable) },
-        TargetResult { item: Some(label), ..TargetResult::new("a7", Outcome::Changed) },
+        TargetResult {
+            item: Some(ItemLabel { on: None, ..label.clone() }),
+            ..TargetResult::new("a7", Outcome::Changed)
+        },
+        TargetResult { item: Some(label), ..TargetResult::new("a8", Outcome::Changed) },
     ]
 }
 
@@ -441,9 +445,11 @@ fn events(head: RunHead) -> Vec<EventKind> {
     ];
     events.extend(results().into_iter().map(EventKind::Result));
     if head_is_of_a_change {
-        let label = ItemLabel { undo: false, item_number: 1, item: "drain".to_owned() };
-        let (node, state) = ("a1".to_owned(), ItemState::Kept);
-        events.push(EventKind::Item(ItemEvent { batch: 1, step: 0, node, label, state }));
+        let label = ItemLabel { undo: false, item_number: 1, item: "drain".to_owned(), on: Some("lb1".to_owned()) };
+        for (node, label) in [("a1", label.clone()), ("a2", ItemLabel { on: None, ..label })] {
+            let (node, state) = (node.to_owned(), ItemState::Kept);
+            events.push(EventKind::Item(ItemEvent { batch: 1, step: 0, node, label, state }));
+        }
     }
     events.push(EventKind::RunFinished { elapsed_ms: 812 });
     events

@@ -19,6 +19,7 @@ mod groups;
 mod guards;
 mod habits;
 mod harness;
+mod helpers;
 mod host_keys;
 mod hostile_text;
 mod init;

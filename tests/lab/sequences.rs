@@ -268,7 +268,7 @@ fn what_is_kept_is_named_and_can_be_undone() {
     let cluster = Cluster::start(uniform(2));
     let notes = notes(&cluster);
     let run = roll(&cluster, &drained(&notes, "[success, lost]", "true"), "-o json").expect(1);
-    let kept = serde_json::json!([{"node": "n02", "item_number": 1, "item": "drain", "reason": "kept"}]);
+    let kept = serde_json::json!([{"node": "n02", "item_number": 1, "item": "drain", "on": null, "reason": "kept"}]);
     assert_eq!(run.document()["kept"], kept, "{run}");
     assert!(!lines(&notes).contains(&"return n02".to_owned()) && lines(&notes).contains(&"loud n02".to_owned()));
     let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);

@@ -17,6 +17,9 @@ pub struct ItemLabel {
     pub item_number: u32,
     /// Its name.
     pub item: String,
+    /// The other node that it runs on; none on the node itself, and on the controller.
+    #[serde(default)]
+    pub on: Option<String>,
 }
 
 impl ItemLabel {
@@ -86,6 +89,8 @@ pub struct KeptItem {
     pub item_number: u32,
     /// Its name.
     pub item: String,
+    /// The other node that it ran on; none on the node itself, and on the controller.
+    pub on: Option<String>,
     /// Why.
     pub reason: KeptReason,
 }
@@ -120,8 +125,8 @@ impl ItemScopes {
                 ItemState::Opened => KeptReason::Open,
                 ItemState::Undone | ItemState::Started | ItemState::Done | ItemState::Failed => return None,
             };
-            let ItemLabel { item_number, item, .. } = event.label.clone();
-            Some(KeptItem { node: event.node.clone(), item_number, item, reason })
+            let ItemLabel { item_number, item, on, .. } = event.label.clone();
+            Some(KeptItem { node: event.node.clone(), item_number, item, on, reason })
         });
         (!self.0.is_empty()).then(|| kept.collect())
     }

@@ -231,7 +231,7 @@ pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<Ta
     let history = RunHistory::read(events);
     let mut stopped: BTreeMap<String, BTreeSet<TargetName>> = BTreeMap::new();
     let work = |step: u32| Some(&plan.task_of(StepIndex::from(usize::try_from(step).ok()?))?.work);
-    // An item of a sequence changes services in its own way.
+    // An item of a sequence changes services in its own way, and maybe on another node.
     let verb_of = |step: u32, result: &TargetResult| {
         let work = work(step)?;
         let Some(label) = &result.item else { return work.verb() };
@@ -250,8 +250,11 @@ pub fn stopped(plan: &Plan, events: &[RunEvent]) -> BTreeMap<String, BTreeSet<Ta
             }
             Some(ServiceVerb::Start) | None => false,
         });
-        let names = of.map(|result| (result.role.clone(), result.service.clone()));
-        stopped.entry(node.clone()).or_default().extend(names);
+        for result in of {
+            let helper = result.item.as_ref().and_then(|label| label.on.as_ref());
+            let name = (result.role.clone(), result.service.clone());
+            stopped.entry(helper.unwrap_or(node).clone()).or_default().insert(name);
+        }
     }
     for ((step, node), before) in &history.in_flight {
         if work(*step).is_some_and(|work| work.verbs().any(ServiceVerb::takes_down)) {

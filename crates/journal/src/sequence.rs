@@ -135,8 +135,10 @@ impl NodeSequence {
                 Some(ItemWork::Service { .. }) => {
                     let done = own(item).filter(|result| result.outcome != Outcome::Unknown);
                     let done = done.map(|result| (result.role.clone(), result.service.clone())).collect();
-                    progress.in_flight =
-                        Some(InFlightItem { item, done, before: in_flight.cloned().unwrap_or_default() });
+                    // How a helper was before this item, nobody knows: other nodes may have changed it since it was read.
+                    let is_helped = sequence.items().get(item).is_some_and(|own| own.place.helper().is_some());
+                    let before = in_flight.filter(|_| !is_helped).cloned().unwrap_or_default();
+                    progress.in_flight = Some(InFlightItem { item, done, before });
                 }
                 Some(ItemWork::Check { .. } | ItemWork::Wait(_)) | None => {}
             }
@@ -180,6 +182,7 @@ fn not_known(sequence: &Sequence, item: usize, results: &[TargetResult]) -> Targ
             undo: false,
             item_number: u32::try_from(item + 1).unwrap_or(u32::MAX),
             item: own.name.clone(),
+            on: own.place.helper().map(str::to_owned),
         }),
         ..TargetResult::new(String::new(), Outcome::Unknown)
     })
@@ -213,7 +216,7 @@ mod tests {
 
     fn label(item: usize) -> ItemLabel {
         let name = sequence().items()[item].name.clone();
-        ItemLabel { undo: false, item_number: u32::try_from(item).expect("a small number") + 1, item: name }
+        ItemLabel { undo: false, item_number: u32::try_from(item).expect("a small number") + 1, item: name, on: None }
     }
 
     fn states(states: &[ItemState]) -> NodeSequence {

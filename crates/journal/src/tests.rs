@@ -629,7 +629,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         })),
         (any::<u32>(), node()).prop_map(|(batch, node)| EventKind::NodeFinished { batch, node }),
         (any::<u32>(), node(), prop::sample::select(ItemState::ALL)).prop_map(|(batch, item, state)| {
-            let (node, label) = (item.clone(), ItemLabel { undo: false, item_number: batch, item });
+            let (node, label) = (item.clone(), ItemLabel { undo: false, item_number: batch, item, on: None });
             EventKind::Item(ItemEvent { batch, step: 0, node, label, state })
         }),
         Just(EventKind::CancelBegan { reason: CancelReason::HungUp }),

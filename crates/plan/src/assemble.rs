@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::amount::CapPolicy;
 use super::{IndexVec, Plan, PlanStep, RoleCap, ServiceVerb, Task, TaskIndex, TaskSpec, Work};
 use ctl_event::Via;
-use ctl_inventory::{Inventory, ROLE_ORDER, Role};
+use ctl_inventory::{Inventory, Node, ROLE_ORDER, Role};
 use ctl_select::{SelectedNode, catalogue_roles};
 
 /// The plan that runs these tasks one after the other. Reading, and a command, are one step over all nodes; a change of
@@ -57,10 +57,26 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
         cap(&mut plan, task_index, &task, &meant, inventory);
         plan.tasks.push(task);
     }
+    add_helpers(&mut plan, inventory);
     // After all tasks, since it depends on the steps and caps.
     plan.find_batched();
     plan.find_new_names();
     plan
+}
+
+/// Adds the nodes that items of other nodes run on, behind all that a step or a cap means.
+fn add_helpers(plan: &mut Plan, inventory: &Inventory) {
+    let known: BTreeSet<&str> = plan.nodes.iter().map(|selected| selected.node.name.as_str()).collect();
+    let sequences = plan.tasks.iter().filter_map(|task| task.work.sequence());
+    let missing: BTreeSet<&str> =
+        sequences.flat_map(|sequence| sequence.helpers()).filter(|name| !known.contains(name)).collect();
+    let nodes = inventory.nodes.iter().filter(|node| missing.contains(node.name.as_str()));
+    let helper = |node: &Arc<Node>| SelectedNode {
+        node: Arc::clone(node),
+        roles: node.roles.iter().filter_map(|role| inventory.roles.get(role).cloned()).collect(),
+    };
+    let helpers: Vec<SelectedNode> = nodes.map(helper).collect();
+    plan.nodes.extend(helpers);
 }
 
 /// The rank of a role in the order of the steps.
@@ -168,7 +184,7 @@ mod tests {
     use super::*;
     use crate::Action;
     use crate::amount::NodeAmount;
-    use ctl_inventory::{InventorySsh, Node};
+    use ctl_inventory::InventorySsh;
     use ctl_select::SelectedNode;
 
     const CHANGES: [Action; 4] = [Action::Start, Action::Stop, Action::Restart, Action::Update];
@@ -361,6 +377,45 @@ mod tests {
         for services in ["contrail-api", "contrail-api:0", "contrail-dns contrail-api", "nonesuch", "contrail-d*", ""] {
             assert_eq!(caps(services), whole, "{services}");
         }
+    }
+
+    /// A node that items of others run on is in the plan once, and nothing is done for itself.
+    #[test]
+    fn a_helper_comes_last_and_is_not_selected() {
+        let mut inventory = inventory(&[&["config"], &["database"], &["database"], &[]]);
+        let capped =
+            Role { max_unavailable: Some(ctl_inventory::UnavailableCap::Nodes(1)), ..(*role("database")).clone() };
+        inventory.roles.insert("database".to_owned(), Arc::new(capped));
+        let item = |on: &str, verb: Option<ServiceVerb>| crate::SequenceItem {
+            name: format!("{on} {verb:?}"),
+            place: crate::ItemPlace::Helper(on.to_owned()),
+            work: match verb {
+                Some(verb) => crate::ItemWork::Service {
+                    verb,
+                    services: vec![ctl_select::ServicePattern::parse("x").expect("a name")],
+                    policy: crate::policy::Policy::default(),
+                },
+                None => crate::ItemWork::Exec { command: "true".to_owned() },
+            },
+            timeout: None,
+            undo: None,
+            renew: None,
+        };
+        let items = vec![item("n03", None), item("n00", Some(ServiceVerb::Stop)), item("n01", None), item("n00", None)];
+        let mut wanted = wanted(&inventory, Action::Exec, &[1, 2]);
+        wanted.task = Task::new(Work::Sequence(Arc::new(crate::Sequence::new(items.clone()))), true);
+        let plan = plan(vec![wanted], &inventory, None);
+        let names: Vec<&str> = plan.nodes.iter().map(|selected| selected.node.name.as_str()).collect();
+        assert_eq!((names, plan.selected), (vec!["n01", "n02", "n00", "n03"], 2));
+        assert!(plan.caps.is_empty(), "what is stopped is no service of the role");
+        assert_eq!(plan.helpers(), BTreeSet::from([0, 2, 3]));
+        assert_eq!((0..4).map(|node| plan.only_helps(node)).collect::<Vec<_>>(), [false, false, true, true]);
+        let places: Vec<_> = items.iter().map(|item| plan.place_of(item, 1)).collect();
+        assert_eq!(places, [Some(3), Some(2), Some(0), Some(2)]);
+        let of_item = plan.of_item(TaskIndex::default(), 1, 0).expect("a plan");
+        assert_eq!(of_item.nodes[0].node.name, "n00");
+        assert_eq!(of_item.steps[0].role.as_deref(), Some("config"));
+        assert_eq!(plan.reading().steps[0].nodes, [0, 1], "it is not worked on");
     }
 
     #[test]

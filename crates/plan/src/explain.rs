@@ -62,8 +62,8 @@ pub struct StepView {
 pub struct ItemView {
     /// Its name.
     pub name: String,
-    /// Where it runs: `node` or `controller`.
-    pub on: &'static str,
+    /// Where it runs: `node`, `controller`, or the name of another node.
+    pub on: String,
     /// What it does: the action on its services, `exec`, `check` or `wait`.
     pub action: &'static str,
     /// The services, as typed.
@@ -182,7 +182,7 @@ fn view_step(plan: &Plan, index: StepIndex, step: &PlanStep, live: Option<&LiveS
 fn view_item(item: &SequenceItem) -> ItemView {
     ItemView {
         name: item.name.clone(),
-        on: item.place.as_str(),
+        on: item.place.as_str().to_owned(),
         action: item.work.as_str(),
         services: item.work.services().iter().map(|service| service.as_str().to_owned()).collect(),
         command: item.work.command().map(str::to_owned),
@@ -325,7 +325,11 @@ fn explain_step(
 /// The items of a sequence, and how each is taken back.
 fn explain_items(text: &mut String, task: &Task) -> std::fmt::Result {
     for (number, item) in (1..).zip(task.work.sequence().into_iter().flat_map(Sequence::items)) {
-        let place = if item.place == ItemPlace::Node { "" } else { " (on the controller)" };
+        let place = match &item.place {
+            ItemPlace::Node => String::new(),
+            ItemPlace::Controller => " (on the controller)".to_owned(),
+            ItemPlace::Helper(name) => format!(" (on {name})"),
+        };
         writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
         if let Some(undo) = &item.undo {
             writeln!(text, "    undo: {} (on {})", undo.command, undo.ends.names().join(", "))?;

@@ -12,16 +12,18 @@ use super::targets::TargetName;
 use super::{TargetFilter, Task, TaskIndex, Work};
 
 impl Plan {
-    /// The plan of item `item` of a task's sequence for node `node`, which is the only one there. None if that item changes
-    /// no services.
+    /// The plan of item `item` in the sequence of node `node`: the node that the item runs on is the only one there. None if
+    /// that item changes no services.
     #[must_use]
     pub fn of_item(&self, index: TaskIndex, item: usize, node: usize) -> Option<Self> {
         let whole = self.tasks.get(index)?;
         let own = whole.work.sequence()?.items().get(item)?;
         let ItemWork::Service { verb, services, policy } = &own.work else { return None };
-        let selected = self.nodes.get(node)?;
+        let place = self.place_of(own, node)?;
+        let selected = self.nodes.get(place)?;
         let name = &selected.node.name;
-        let in_flight = whole.progress.get(name).and_then(|progress| progress.in_flight.clone());
+        let progress = whole.progress.get(&self.nodes.get(node)?.node.name);
+        let in_flight = progress.and_then(|progress| progress.in_flight.clone());
         let in_flight = in_flight.filter(|in_flight| in_flight.item == item);
         let of_node = |done: BTreeSet<TargetName>| TargetFilter::Except(BTreeMap::from([(name.clone(), done)]));
         let task = Task {
@@ -35,7 +37,7 @@ impl Plan {
             ..Task::new(Work::Service { verb: *verb, services: services.clone() }, whole.explicit)
         };
         let first = TaskIndex::default();
-        let caps = self.caps.iter().filter(|cap| cap.task == index && cap.members.contains(&node));
+        let caps = self.caps.iter().filter(|cap| cap.task == index && cap.members.contains(&place));
         Some(Self {
             tasks: vec![task].into(),
             via: self.via,

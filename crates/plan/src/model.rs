@@ -8,7 +8,7 @@ use super::amount::NodeAmount;
 use super::batch::{DownBudget, next_batch};
 use super::index::{IndexVec, StepIndex, TaskIndex};
 use super::input::CommandInput;
-use super::sequence::{ItemWork, Sequence};
+use super::sequence::{ItemWork, Sequence, SequenceItem};
 use super::targets::TargetFilter;
 use super::task::{Task, Work};
 use ctl_event::{RunScope, TargetResult, Via};
@@ -23,7 +23,8 @@ pub struct Plan {
     /// The way to the supervisords that the user chose; none leaves it to each node.
     pub via: Option<Via>,
     /// The nodes that any task selects, in the order of the inventory, with all roles that any task means there;
-    /// behind them the nodes that are only watched, since they count towards a cap.
+    /// behind them the nodes that are only watched, since they count towards a cap, and those that only items of other
+    /// nodes run on.
     pub nodes: Vec<SelectedNode>,
     /// The number of selected nodes in `nodes`.
     pub selected: usize,
@@ -140,6 +141,32 @@ impl Plan {
         self.tasks.iter().any(|task| task.work.means_all_services())
     }
 
+    /// The node that an item in the sequence of node `index` runs on; of one on the controller, the node itself, whose
+    /// worker does it. None if the plan does not have it.
+    #[must_use]
+    pub fn place_of(&self, item: &SequenceItem, index: usize) -> Option<usize> {
+        match item.place.helper() {
+            // Helpers come last.
+            Some(name) => self.nodes.iter().rposition(|selected| selected.node.name == name),
+            None => Some(index),
+        }
+    }
+
+    /// The nodes that items of other nodes run on.
+    #[must_use]
+    pub fn helpers(&self) -> BTreeSet<usize> {
+        let items = self.tasks.iter().filter_map(|task| task.work.sequence()).flat_map(Sequence::items);
+        let items = items.filter(|item| item.place.helper().is_some());
+        items.filter_map(|item| self.place_of(item, 0)).collect()
+    }
+
+    /// Whether node `index` is in the plan for the items of other nodes alone: nothing is done for itself, nor does it
+    /// count towards a cap.
+    #[must_use]
+    pub fn only_helps(&self, index: usize) -> bool {
+        !self.is_selected(index) && !self.caps.iter().any(|cap| cap.members.contains(&index))
+    }
+
     /// Whether a task may change node `index`.
     #[must_use]
     pub fn is_selected(&self, index: usize) -> bool {
@@ -165,7 +192,10 @@ impl Plan {
         };
         let new = self.tasks.iter().flat_map(|task| &task.may_be_new).filter(|name| !is_known(name));
         let may_be_new = new.cloned().collect();
-        let nodes: Vec<usize> = (0..self.nodes.len()).collect();
+        // A node that only helps is not worked on.
+        let helpers = self.helpers();
+        let is_read = |index: &usize| !helpers.contains(index) || !self.only_helps(*index);
+        let nodes: Vec<usize> = (0..self.nodes.len()).filter(is_read).collect();
         Self {
             tasks: vec![Task {
                 may_be_new,

@@ -23,7 +23,7 @@ pub const MAX_ITEMS: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     items: Vec<SequenceItem>,
-    /// The services of all items.
+    /// The services of all items that change the node itself.
     services: Vec<ServicePattern>,
 }
 
@@ -32,7 +32,9 @@ impl Sequence {
     #[must_use]
     pub fn new(items: Vec<SequenceItem>) -> Self {
         let mut services: Vec<ServicePattern> = Vec::new();
-        for service in items.iter().flat_map(|item| item.work.services()) {
+        // Those of a helper are no services of the node.
+        let own = items.iter().filter(|item| item.place.helper().is_none());
+        for service in own.flat_map(|item| item.work.services()) {
             if !services.contains(service) {
                 services.push(service.clone());
             }
@@ -46,19 +48,21 @@ impl Sequence {
         &self.items
     }
 
-    /// The services of all items.
+    /// The services of all items that change the node itself.
     #[must_use]
     pub fn services(&self) -> &[ServicePattern] {
         &self.services
     }
 
-    /// The verbs of its items.
+    /// The verbs of its items that change the node itself.
     pub fn verbs(&self) -> impl Iterator<Item = ServiceVerb> {
-        self.items.iter().filter_map(
-            |item| {
-                if let ItemWork::Service { verb, .. } = item.work { Some(verb) } else { None }
-            },
-        )
+        let own = self.items.iter().filter(|item| item.place.helper().is_none());
+        own.filter_map(|item| if let ItemWork::Service { verb, .. } = item.work { Some(verb) } else { None })
+    }
+
+    /// The names of the other nodes that its items run on.
+    pub fn helpers(&self) -> impl Iterator<Item = &str> {
+        self.items.iter().filter_map(|item| item.place.helper())
     }
 }
 
@@ -112,23 +116,32 @@ impl UndoEnds {
 }
 
 /// Where an item runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ItemPlace {
     /// On the node that the sequence is of.
     #[default]
     Node,
     /// On the machine that `ctl` runs on.
     Controller,
+    /// On the node with this name: a *helper* of the one that the sequence is of.
+    Helper(String),
 }
 
 impl ItemPlace {
     /// Its name in a rollout file.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Node => "node",
             Self::Controller => "controller",
+            Self::Helper(name) => name,
         }
+    }
+
+    /// The name of the helper that it is, if it is one.
+    #[must_use]
+    pub fn helper(&self) -> Option<&str> {
+        if let Self::Helper(name) = self { Some(name) } else { None }
     }
 }
 

@@ -42,14 +42,15 @@ pub(super) fn of_node(
 
 /// The label of an item in its sequence.
 pub(super) fn item_label(sequence: &Sequence, visit: ItemVisit) -> Option<ItemLabel> {
-    let item = sequence.items().get(visit.item)?.name.clone();
+    let own = sequence.items().get(visit.item)?;
+    let (item, on) = (own.name.clone(), own.place.helper().map(str::to_owned));
     let (undo, item_number) = (visit.part == ItemPart::Undo, u32::try_from(visit.item + 1).unwrap_or(u32::MAX));
-    Some(ItemLabel { undo, item_number, item })
+    Some(ItemLabel { undo, item_number, item, on })
 }
 
 /// A result of an item of a node's sequence.
 pub(super) fn of_item(plan: &Plan, own: ItemVisit, outcome: Outcome) -> TargetResult {
-    let ItemVisit { visit, item, part } = own;
+    let ItemVisit { visit, item, part, .. } = own;
     let mut result = of_node(plan, visit.step, Some(visit.batch), visit.node, outcome);
     let sequence = plan.task_of(visit.step).and_then(|task| task.work.sequence());
     result.item = sequence.and_then(|sequence| item_label(sequence, own));

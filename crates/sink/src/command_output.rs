@@ -6,7 +6,7 @@
 use nodeset::NodeSet;
 
 use super::text;
-use ctl_event::{CommandRun, TargetResult};
+use ctl_event::{CommandRun, ItemLabel, TargetResult};
 
 /// Nodes with the same output and the same exit.
 struct OutputGroup<'a> {
@@ -52,7 +52,11 @@ fn shown_lines(output: &Option<String>) -> impl Iterator<Item = &str> {
 }
 
 fn ended(result: &TargetResult, run: &CommandRun) -> String {
-    let item = result.item.as_ref().map(|label| format!("{}: ", text::visible(&label.shown()))).unwrap_or_default();
+    let of_item = |label: &ItemLabel| {
+        let on = label.on.as_ref().map(|on| format!(" (on {})", text::visible(on))).unwrap_or_default();
+        format!("{}{on}: ", text::visible(&label.shown()))
+    };
+    let item = result.item.as_ref().map(of_item).unwrap_or_default();
     let ended = match (run.exit_status, run.signal.as_deref()) {
         (Some(code), _) => format!("exit {code}"),
         (None, Some("UNKNOWN")) => "killed by a signal".to_owned(),

@@ -37,19 +37,20 @@ pub(super) fn notes(ledger: &Ledger, empty: bool) -> String {
 
 /// The items of sequences that were not taken back, and the command that takes them back.
 fn kept(ledger: &Ledger) -> String {
-    let mut groups: BTreeMap<(KeptReason, u32, String), Vec<String>> = BTreeMap::new();
-    for KeptItem { node, item_number, item, reason } in ledger.kept().unwrap_or_default() {
-        groups.entry((reason, item_number, item)).or_default().push(node);
+    let mut groups: BTreeMap<(KeptReason, u32, String, Option<String>), Vec<String>> = BTreeMap::new();
+    for KeptItem { node, item_number, item, on, reason } in ledger.kept().unwrap_or_default() {
+        groups.entry((reason, item_number, item, on)).or_default().push(node);
     }
     let mut lines = String::new();
-    for ((reason, _, item), nodes) in &groups {
+    for ((reason, _, item, on), nodes) in &groups {
         let why = match reason {
             KeptReason::Kept => "kept on purpose",
             KeptReason::UndoFailed => "not undone, its undo failed",
             KeptReason::Open => "not undone by this run",
         };
         let nodes = NodeSet::from_names(nodes).to_string();
-        lines.push_str(&format!("{}: {}: {why}\n", text::visible(&nodes), text::single_line(item)));
+        let on = on.as_ref().map(|on| format!(" (on {})", text::visible(on))).unwrap_or_default();
+        lines.push_str(&format!("{}: {}{on}: {why}\n", text::visible(&nodes), text::single_line(item)));
     }
     if let Some(head) = ledger.head().filter(|_| !groups.is_empty()) {
         lines.push_str(&format!("  → undo it with: ctl runs undo {}\n", head.run));

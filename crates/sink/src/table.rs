@@ -250,7 +250,7 @@ impl<'a> TableRow<'a> {
             TableColumn::Address => self.common(|result| result.address.clone()),
             TableColumn::Role => self.common(|result| result.role.clone()),
             TableColumn::Supervisor => self.common(|result| result.supervisor.clone()),
-            TableColumn::Service => self.common(|result| result.target_name().map(Cow::into_owned)),
+            TableColumn::Service => self.common(target),
             TableColumn::Outcome => GridCell::painted(first.outcome.as_str(), outcome_paint(first.outcome)),
             TableColumn::State => self.state(),
             TableColumn::Pid => self.common(|result| result.pid.map(|pid| pid.to_string())),
@@ -319,6 +319,12 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
         }
     }
     rows
+}
+
+/// The target of a result, with the other node on which it is.
+fn target(result: &TargetResult) -> Option<String> {
+    let on = result.item.as_ref().and_then(|label| label.on.as_ref()).map(|on| format!(" (on {on})"));
+    Some(format!("{}{}", result.target_name()?, on.unwrap_or_default()))
 }
 
 /// The message of a result: its failure first, then the reason that the service is not active.

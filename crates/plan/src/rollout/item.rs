@@ -13,7 +13,7 @@ use super::settings;
 use super::variables::RolloutVariables;
 use crate::policy::Policy;
 use crate::sequence::{ItemPlace, ItemUndo, ItemWork, MAX_ITEMS, Sequence, SequenceItem, UndoEnds};
-use ctl_inventory::problem::{Diagnostic, quoted};
+use ctl_inventory::problem::{Diagnostic, did_you_mean, quoted};
 use ctl_inventory::raw::{RawValue, Value};
 use ctl_inventory::values::{self, FieldEntry};
 use ctl_select::ServicePattern;
@@ -132,8 +132,7 @@ fn item(
         let fault = Diagnostic::new(value.place(), "the item has no `name`").label("this item");
         work.reader.fault(fault.help("such as `name: drain`"));
     }
-    let places = [("node", ItemPlace::Node), ("controller", ItemPlace::Controller)];
-    let place = fields.find("on").map_or(Some(ItemPlace::Node), |field| settings::one_of(work, field, &places));
+    let place = fields.find("on").map_or(Some(ItemPlace::Node), |field| place(work, vars, field));
     let timeout = fields.find("timeout").map(|field| values::duration(&mut work.reader, field));
     let undo = undo(work, vars, &fields);
     let renew = renew(work, &fields);
@@ -147,6 +146,34 @@ fn item(
         item: SequenceItem { name, place: place?, work: done?, timeout, undo: undo?, renew: renew? },
         name_place,
     })
+}
+
+/// Where the item runs: a word, or the name of a node of the inventory.
+fn place(work: &mut RolloutReader<'_>, vars: &RolloutVariables, field: FieldEntry<'_>) -> Option<ItemPlace> {
+    let said = settings::text(work, vars, field, "`node`, `controller` or the name of a node")?;
+    let name = match said.trim() {
+        "node" => return Some(ItemPlace::Node),
+        "controller" => return Some(ItemPlace::Controller),
+        name => name,
+    };
+    let nodes = &work.inventory.nodes;
+    let fault = match nodes.iter().find(|node| node.name == name) {
+        None => {
+            let message = format!("{}: the inventory has no node {}", quoted(field.name), quoted(name));
+            let names = nodes.iter().map(|node| node.name.as_str()).chain(["node", "controller"]);
+            let help = did_you_mean(name, names).unwrap_or_else(|| "`ctl inventory list` lists the nodes".to_owned());
+            Diagnostic::new(field.value.place(), message).label("not a node").help(help)
+        }
+        Some(node) => match &node.maintenance {
+            None => return Some(ItemPlace::Helper(name.to_owned())),
+            Some(why) => {
+                let message = format!("{}: {} is in maintenance: {why}", quoted(field.name), quoted(name));
+                Diagnostic::new(field.value.place(), message).label("in maintenance")
+            }
+        },
+    };
+    work.reader.fault(fault);
+    None
 }
 
 /// The content of an item's mapping.
@@ -227,10 +254,10 @@ fn services(
         work.reader.fault(fault.help("such as `action: restart`"));
     }
     if let Some(place) = fields.find("on").filter(|_| services.is_some())
-        && place.value.as_text().is_some_and(|said| said.trim() != "node")
+        && place.value.as_text().is_some_and(|said| said.trim() == "controller")
     {
-        let message = "services are changed on the node that the sequence is of";
-        work.reader.fault(Diagnostic::new(place.value.place(), message).label("only `node` with `services`"));
+        let message = "services are changed on a node, not on the controller";
+        work.reader.fault(Diagnostic::new(place.value.place(), message).label("not with `services`"));
     }
     let names = services.map(|field| service_names(work, vars, field));
     let verb = action.map(|field| settings::one_of(work, field, &ACTIONS));

@@ -759,10 +759,19 @@ fn items_that_are_wrong() {
             "[{name: b, action: stop}]",
             "5:20: the item has an `action` but no `services` (such as `services: contrail-collector`, or `services: all`)",
         ),
-        ("[{name: b, exec: date, on: lb1}]", "5:36: invalid value `lb1` for `on`: expected node or controller"),
+        (
+            "[{name: b, exec: date, on: balancer}]",
+            "5:36: `on`: the inventory has no node `balancer` (`ctl inventory list` lists the nodes)",
+        ),
+        ("[{name: b, exec: date, on: an4}]", "5:36: `on`: the inventory has no node `an4` (did you mean an1?)"),
+        (
+            "[{name: b, exec: date, on: 'an[1-2]'}]",
+            "5:36: `on`: the inventory has no node `an[1-2]` (`ctl inventory list` lists the nodes)",
+        ),
+        ("[{name: b, wait: 1s, on: an1}]", "5:30: a `wait` has no `on`"),
         (
             "[{name: b, services: x, action: stop, on: controller}]",
-            "5:51: services are changed on the node that the sequence is of",
+            "5:51: services are changed on a node, not on the controller",
         ),
         ("[{name: b, exec: date, until: 5s}]", "5:32: `until` needs `check`"),
         ("[{name: b, exec: date, gate: none}]", "5:32: `gate` needs `services`"),
@@ -790,6 +799,17 @@ fn items_that_are_wrong() {
     assert_eq!(both, ["3:27: `each` cannot be combined with `exec` (make it an item of `each`)"]);
     let many = vec!["{name: b, wait: 1s}"; MAX_ITEMS + 1].join(", ");
     assert!(faults(&in_step(&format!("[{many}]")), &[])[0].contains("a step may have at most 100"));
+}
+
+#[test]
+fn a_helper_is_a_node_of_the_inventory() {
+    let items = items_of("  - {name: a, exec: date, on: an1}\n  - {name: b, services: x, action: stop, on: db2}", "");
+    assert_eq!(items.iter().map(|item| item.place.as_str()).collect::<Vec<_>>(), ["an1", "db2"]);
+    let sequence = crate::Sequence::new(items);
+    assert!(sequence.services().is_empty() && sequence.verbs().next().is_none(), "they are no services of the node");
+    let text = "version: 1\nvars: {lb: an2}\nsteps: [{name: s, role: database, each: [{name: a, exec: date, on: '{{ lb }}'}]}]";
+    let StepAction::Each(sequence) = &good(text, &[]).steps[0].what else { panic!("no sequence") };
+    assert_eq!(sequence.helpers().collect::<Vec<_>>(), ["an2"]);
 }
 
 /// Fragments of rollout files.

@@ -65,6 +65,10 @@ pub(crate) struct Dispatcher<'a> {
     lost: BTreeSet<usize>,
     /// Nodes that are connected to.
     connected: BTreeSet<usize>,
+    /// Nodes that items of other nodes run on.
+    helpers: BTreeSet<usize>,
+    /// Why no item can run on some of them.
+    lost_helpers: BTreeMap<usize, Failure>,
     /// The step that is running.
     step: Option<AtStep>,
     /// Its index, or that of the step that comes next. It survives the loss of a lock, so that no step is repeated.
@@ -146,6 +150,8 @@ impl<'a> Dispatcher<'a> {
             silent: BTreeSet::new(),
             lost: BTreeSet::new(),
             connected: BTreeSet::new(),
+            helpers: plan.helpers(),
+            lost_helpers: BTreeMap::new(),
             step: None,
             step_index: StepIndex::default(),
             batches: first_batch.saturating_sub(1),
@@ -479,7 +485,7 @@ impl<'a> Dispatcher<'a> {
                 self.drop_what_waits(&failure, effects);
             }
             while self.running.len() < self.forks + self.lent()
-                && let Some(item) = self.waiting.pop_front()
+                && let Some(item) = self.take_waiting()
             {
                 self.start(item, effects);
             }
@@ -491,6 +497,13 @@ impl<'a> Dispatcher<'a> {
                 self.next(effects);
             }
         }
+    }
+
+    /// The next work item that waits for nothing but a fork. A node that helps several others does one item after the other.
+    fn take_waiting(&mut self) -> Option<WorkItem> {
+        let is_free = |item: &WorkItem| self.running.keys().all(|running| running.worker() != item.worker());
+        let place = self.waiting.iter().position(is_free)?;
+        self.waiting.remove(place)
     }
 
     /// Forks of nodes that do not answer, which others have meanwhile: a quarter of all at most, since those nodes may

@@ -28,6 +28,15 @@ pub(crate) struct ItemVisit {
     pub(crate) item: usize,
     /// The act: the item itself, or its undo.
     pub(crate) part: ItemPart,
+    /// Index of the node whose worker does it: another one where the item runs on a helper.
+    pub(crate) worker: usize,
+}
+
+impl ItemVisit {
+    /// Whether it is done on another node than the one that the sequence is of.
+    pub(crate) const fn is_on_helper(self) -> bool {
+        self.worker != self.visit.node
+    }
 }
 
 /// One piece of work for a worker.
@@ -48,12 +57,20 @@ pub(crate) enum WorkItem {
 }
 
 impl WorkItem {
-    /// Index of the node.
+    /// Index of the node that it is for.
     pub(crate) const fn node(self) -> usize {
         match self {
             Self::Connect(node) | Self::Lock(node) | Self::Inspect(node) => node,
             Self::Batch(node_batch) | Self::Check(node_batch) => node_batch.node,
             Self::Item(item) => item.visit.node,
+        }
+    }
+
+    /// Index of the node whose worker does it. A worker does one work item at a time.
+    pub(crate) const fn worker(self) -> usize {
+        match self {
+            Self::Item(item) => item.worker,
+            Self::Connect(_) | Self::Lock(_) | Self::Inspect(_) | Self::Batch(_) | Self::Check(_) => self.node(),
         }
     }
 }
@@ -73,7 +90,7 @@ impl std::fmt::Display for WorkItem {
             Self::Lock(_) => f.write_str("lock"),
             Self::Inspect(_) => f.write_str("read before the first change"),
             Self::Batch(node_batch) => write!(f, "batch {}", node_batch.batch),
-            Self::Item(ItemVisit { visit, item, part: ItemPart::Run }) => {
+            Self::Item(ItemVisit { visit, item, part: ItemPart::Run, .. }) => {
                 write!(f, "item {} in batch {}", item + 1, visit.batch)
             }
             Self::Item(ItemVisit { visit, item, .. }) => {

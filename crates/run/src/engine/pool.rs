@@ -17,9 +17,11 @@ use crate::engine::effect::{DispatcherInput, Effect};
 use crate::engine::message::{NameCensus, WorkItem, WorkItemEnd, WorkerMessage};
 use crate::engine::recorder::{JournalAck, Recorder};
 use crate::node::access::NodeAccess;
-use crate::node::lock::LockPolicy;
+use crate::node::context::NodeContext;
+use crate::node::lock::{LockPolicy, NodeLock};
 use crate::node::signals::RunSignals;
 use crate::node::worker::NodeWorker;
+use crate::sequence::RunScopes;
 use ctl_event::{CancelReason, EventKind, RunEvent, RunHead};
 use ctl_plan::Plan;
 use ctl_transport::Transport;
@@ -77,6 +79,8 @@ pub struct WorkerPool<T: Transport> {
     transport: Arc<T>,
     notices: mpsc::Receiver<String>,
     guarding: Arc<LockPolicy>,
+    /// The scopes of all sequences: an item of one node may run on another.
+    scopes: Arc<RunScopes>,
     first_seq: u64,
     first_batch: u32,
     update: mpsc::Sender<WorkerMessage>,
@@ -113,6 +117,7 @@ impl<T: Transport> WorkerPool<T> {
             transport,
             notices,
             guarding,
+            scopes: Arc::default(),
             first_seq,
             first_batch,
             update,
@@ -142,10 +147,11 @@ impl<T: Transport> WorkerPool<T> {
                 // A round must not rely on the readings of the one before.
                 (Some(worker), _) => worker.forget(),
                 (None, Some(access)) => {
-                    let (plan, transport, guarding) =
-                        (Arc::clone(&self.plan), Arc::clone(&self.transport), Arc::clone(&self.guarding));
+                    let (plan, transport) = (Arc::clone(&self.plan), Arc::clone(&self.transport));
                     let (access, update) = (access.clone(), self.update.clone());
-                    *place = Some(NodeWorker::new(plan, index, access, transport, guarding, update, signals.clone()));
+                    let node = NodeContext::new(plan, index, access, transport, update, signals.clone());
+                    let lock = NodeLock::new(Arc::clone(&self.guarding), self.plan.only_helps(index));
+                    *place = Some(NodeWorker::new(node, lock, Arc::clone(&self.scopes)));
                 }
                 (None, None) => {}
             }
@@ -284,7 +290,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
             self.decide(DispatcherInput::Ended(item, WorkItemEnd::Done));
             return ControlFlow::Break(());
         }
-        let Some(mut worker) = self.workers.get_mut(item.node()).and_then(Option::take) else {
+        let Some(mut worker) = self.workers.get_mut(item.worker()).and_then(Option::take) else {
             // It panicked in an earlier work item. The dispatcher gives the node results that say so.
             self.decide(DispatcherInput::Ended(item, WorkItemEnd::Broken));
             return ControlFlow::Break(());
@@ -368,7 +374,7 @@ impl<T: Transport, F: FnMut(&[RunEvent]) -> JournalAck> Round<'_, T, F> {
             Ok((id, (item, worker, end))) => {
                 self.items.remove(&id);
                 // The worker goes back to its place, for the next work item of its node.
-                if let Some(place) = self.workers.get_mut(item.node()) {
+                if let Some(place) = self.workers.get_mut(item.worker()) {
                     *place = Some(worker);
                 }
                 Some(DispatcherInput::Ended(item, end))

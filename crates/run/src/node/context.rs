@@ -51,6 +51,8 @@ pub(crate) struct ItemReporter {
     pub(crate) label: Option<ItemLabel>,
     /// Set once one of its results is bad.
     pub(crate) is_bad: Arc<AtomicBool>,
+    /// The node that it is for, where it runs on another one: its name and its address.
+    pub(crate) helped: Option<(String, Option<String>)>,
 }
 
 impl<T: Transport> NodeContext<T> {
@@ -153,6 +155,14 @@ impl<T: Transport> NodeContext<T> {
             item = reporter.item;
             if let WorkerUpdate::Result(result) = &mut update {
                 result.item.clone_from(&reporter.label);
+                if let Some((name, address)) = &reporter.helped {
+                    // What to do about a failure is to be done on the node where the work was.
+                    let helper = std::mem::replace(&mut result.node, name.clone());
+                    result.address.clone_from(address);
+                    if let Some(failure) = &mut result.failure {
+                        failure.hint = failure.hint.take().map(|hint| hint.replace("{node}", &helper));
+                    }
+                }
                 reporter.is_bad.fetch_or(result.outcome.is_bad(), Relaxed);
             }
         }

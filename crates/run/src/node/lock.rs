@@ -8,9 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::turn::{NodeTurn, NodeTurns};
 use crate::action::rehearsal;
 use crate::engine::message::{WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
@@ -59,8 +61,12 @@ enum TakenLock {
 pub(crate) struct NodeLock {
     policy: Arc<LockPolicy>,
     guard: Option<Guard>,
-    /// How many guards it has had.
-    guards: u32,
+    /// Whether the node only helps with others, so that other runs may share the lock.
+    only_helps: bool,
+    /// Held by the one that is inside the node: of this run's items and renewals there, one goes in at a time.
+    inside: Arc<Mutex<()>>,
+    /// The turn at the node, while its services are changed for another one.
+    turn: Option<NodeTurn>,
     /// The lock of a run that has nothing to do on the node but one command.
     staged: Option<StagedCommand>,
     /// Whether the node could not be locked at the last attempt.
@@ -68,19 +74,15 @@ pub(crate) struct NodeLock {
 }
 
 impl NodeLock {
-    /// Not taken yet.
-    pub(crate) fn new(policy: Arc<LockPolicy>) -> Self {
-        Self { policy, guard: None, guards: 0, staged: None, is_unlockable: false }
+    /// Not taken yet. `only_helps`: other runs may use the node in the same way meanwhile.
+    pub(crate) fn new(policy: Arc<LockPolicy>, only_helps: bool) -> Self {
+        let inside = Arc::default();
+        Self { policy, guard: None, only_helps, inside, turn: None, staged: None, is_unlockable: false }
     }
 
     /// The guard; none where the operator does without, and before it is taken.
     pub(crate) fn guard(&self) -> Option<&Guard> {
         self.guard.as_ref()
-    }
-
-    /// Which of the node's guards the present one is. Whatever an earlier one was armed with, that one has done.
-    pub(crate) fn guards(&self) -> u32 {
-        self.guards
     }
 
     /// Whether the guard lives.
@@ -96,6 +98,24 @@ impl NodeLock {
     /// Whether the operator does without a guard where it would not work.
     pub(crate) fn is_optional(&self) -> bool {
         self.policy.is_optional
+    }
+
+    /// The way into the node for work that is for another one.
+    pub(crate) fn turns(&self) -> NodeTurns {
+        NodeTurns { inside: Arc::clone(&self.inside), door: self.guard.as_ref().map(Guard::door) }
+    }
+
+    /// Goes into the node, and stays there until [`leave`](Self::leave), whatever becomes of the connection.
+    pub(crate) async fn enter(&mut self) -> Result<(), Failure> {
+        self.turn = Some(self.turns().enter().await?);
+        Ok(())
+    }
+
+    /// Leaves the node again.
+    pub(crate) async fn leave(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            turn.leave().await;
+        }
     }
 
     /// Drops the guard without disarming it. The end of its channel makes it start the services that it is armed for.
@@ -137,7 +157,10 @@ impl NodeLock {
         match taken {
             Ok(TakenLock::Guard(guard)) => {
                 self.guard = Some(guard);
-                self.guards = self.guards.wrapping_add(1);
+                // The turn has ended with the guard before.
+                if self.turn.take().is_some() {
+                    self.enter().await.map_err(WorkItemEnd::of_failure)?;
+                }
                 Ok(())
             }
             Ok(TakenLock::Command(staged)) => {
@@ -180,7 +203,8 @@ impl NodeLock {
                     return Ok(TakenLock::Command(staged));
                 }
             }
-            Guard::take(session.as_ref(), &self.policy.owner, &node.access.sudo).await.map(TakenLock::Guard)
+            let owner = LockHolder { is_helped: self.only_helps, ..self.policy.owner.clone() };
+            Guard::take(session.as_ref(), &owner, &node.access.sudo).await.map(TakenLock::Guard)
         };
         timeout_at(deadline, taken).await.unwrap_or(Err(TakeError::Silent(node.access.timeout)))
     }

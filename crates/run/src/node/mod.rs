@@ -13,4 +13,5 @@ pub(super) mod lock;
 pub(super) mod oneshot;
 pub(super) mod passwords;
 pub(super) mod signals;
+pub(super) mod turn;
 pub(super) mod worker;

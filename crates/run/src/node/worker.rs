@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -17,15 +16,14 @@ use crate::action::logs;
 use crate::action::status;
 use crate::action::status::NodeMemory;
 use crate::action::wait;
-use crate::engine::message::{NodeBatch, NodeInspection, WorkItem, WorkItemEnd, WorkerMessage};
+use crate::engine::message::{NodeBatch, NodeInspection, WorkItem, WorkItemEnd};
 use crate::gate;
-use crate::node::access::NodeAccess;
 use crate::node::context::{NodeContext, within};
 use crate::node::discovery::DiscoveredNode;
-use crate::node::lock::{LockPolicy, NodeLock};
-use crate::node::signals::{RunSignals, wait_until_set};
+use crate::node::lock::NodeLock;
+use crate::node::signals::wait_until_set;
 use crate::results::ResultBuilder;
-use crate::sequence::{self, ArmedScopes};
+use crate::sequence::{self, RunScopes};
 use ctl_event::{Failure, FailureKind, Outcome, Stage};
 use ctl_plan::{Plan, TaskIndex, Work};
 use ctl_transport::Transport;
@@ -35,21 +33,12 @@ pub(crate) struct NodeWorker<T: Transport> {
     node: NodeContext<T>,
     lock: NodeLock,
     memory: NodeMemory<T>,
-    scopes: ArmedScopes,
+    scopes: Arc<RunScopes>,
 }
 
 impl<T: Transport> NodeWorker<T> {
-    pub(crate) fn new(
-        plan: Arc<Plan>,
-        index: usize,
-        access: NodeAccess,
-        transport: Arc<T>,
-        lock_policy: Arc<LockPolicy>,
-        updates: mpsc::Sender<WorkerMessage>,
-        signals: RunSignals,
-    ) -> Self {
-        let node = NodeContext::new(plan, index, access, transport, updates, signals);
-        Self { node, lock: NodeLock::new(lock_policy), memory: NodeMemory::default(), scopes: ArmedScopes::default() }
+    pub(crate) fn new(node: NodeContext<T>, lock: NodeLock, scopes: Arc<RunScopes>) -> Self {
+        Self { node, lock, memory: NodeMemory::default(), scopes }
     }
 
     /// Does one work item.
@@ -57,7 +46,7 @@ impl<T: Transport> NodeWorker<T> {
         match item {
             // A batch may have changed something, so it handles the signals itself.
             WorkItem::Batch(node_batch) => self.batch(node_batch).await,
-            WorkItem::Item(item) => sequence::act(&self.node, item, &mut self.lock, &mut self.scopes).await,
+            WorkItem::Item(item) => sequence::act(&self.node, item, &mut self.lock, &self.scopes).await,
             WorkItem::Connect(_) | WorkItem::Lock(_) | WorkItem::Inspect(_) | WorkItem::Check(_) => {
                 // Before the first change there is nothing to finish, so the first signal drops the work. A check
                 // handles that one itself, and only the second signal drops it.
@@ -149,19 +138,26 @@ impl<T: Transport> NodeWorker<T> {
         Ok(inspection)
     }
 
-    /// The plans of all items that change services of this node, each with the task of its sequence.
+    /// The plans of all items that change services of this node, each with the task of its sequence: those of its own
+    /// sequences, and those that run here for other nodes.
     fn item_plans(&self) -> Vec<(TaskIndex, Plan)> {
         let ResultBuilder { plan, index } = &self.node.results;
-        let tasks = plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
+        let tasks = || plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
+        let helped = tasks().flat_map(|(task, sequence)| {
+            let items = sequence.items().iter().enumerate().filter(|(_, item)| item.place.helper().is_some());
+            let here = items.filter(|(_, item)| plan.place_of(item, *index) == Some(*index));
+            here.filter_map(move |(item, _)| Some((task, plan.of_item(task, item, *index)?)))
+        });
         // A node that only counts towards the cap of a sequence is read for it too.
         let is_meant = |task: TaskIndex| {
             plan.steps.iter().any(|step| step.task == task && step.nodes.contains(index))
                 || plan.caps.iter().any(|cap| cap.task == task && cap.members.contains(index))
         };
-        let items = tasks.filter(|(task, _)| is_meant(*task)).flat_map(|(task, sequence)| {
-            (0..sequence.items().len()).filter_map(move |item| Some((task, plan.of_item(task, item, *index)?)))
+        let items = tasks().filter(|(task, _)| is_meant(*task)).flat_map(|(task, sequence)| {
+            let own = sequence.items().iter().enumerate().filter(|(_, item)| item.place.helper().is_none());
+            own.filter_map(move |(item, _)| Some((task, plan.of_item(task, item, *index)?)))
         });
-        items.collect()
+        items.chain(helped).collect()
     }
 
     /// Takes nothing for granted that was read before, but for the versions of packages; the connection is kept.

@@ -12,6 +12,7 @@ use crate::node::access::NodeAccess;
 use crate::node::connection::NodeConnection;
 use crate::node::context::NodeContext;
 use crate::node::lock::NodeLock;
+use crate::node::turn::NodeTurns;
 use ctl_event::Failure;
 use ctl_guard::command::{CommandEnd, CommandOutput, NodeCommand, RunError};
 use ctl_plan::{ItemPlace, SequenceItem};
@@ -22,6 +23,7 @@ pub(super) struct ItemCommand<T: Transport> {
     connection: Arc<NodeConnection<T>>,
     pub(super) access: NodeAccess,
     place: ItemPlace,
+    turns: NodeTurns,
     pub(super) text: String,
     pub(super) environment: ItemEnvironment,
 }
@@ -33,21 +35,30 @@ impl<T: Transport> ItemCommand<T> {
         Self {
             connection: Arc::clone(&node.connection),
             access: NodeAccess { timeout, ..node.access.clone() },
-            place: own.place,
+            place: own.place.clone(),
+            turns: lock.turns(),
             text: text.to_owned(),
             environment: environment::of(node, visit.visit, lock.owner()),
         }
     }
 
-    /// Runs it once. An error says why it cannot be run on the controller.
+    /// Runs it once. On a helper it waits for its turn first. An error says why it cannot be run there, or on the controller.
     pub(super) async fn run(
         &self,
         give_up: impl Future<Output = ()>,
     ) -> Result<Result<CommandOutput, RunError>, Failure> {
+        let command = NodeCommand { text: &self.text, input: "", environment: &self.environment };
         match self.place {
-            ItemPlace::Node => {
-                let command = NodeCommand { text: &self.text, input: "", environment: &self.environment };
-                Ok(exec::run(&self.connection, command, &self.access, give_up).await)
+            ItemPlace::Node => Ok(exec::run(&self.connection, command, &self.access, give_up).await),
+            ItemPlace::Helper(_) => {
+                tokio::pin!(give_up);
+                let turn = tokio::select! {
+                    turn = self.turns.enter() => turn?,
+                    () = &mut give_up => return Ok(Err(RunError::GivenUp)),
+                };
+                let ended = exec::run(&self.connection, command, &self.access, give_up).await;
+                turn.leave().await;
+                Ok(ended)
             }
             ItemPlace::Controller => {
                 local::run(self.text.clone(), self.environment.clone(), self.access.timeout, give_up).await.map(Ok)

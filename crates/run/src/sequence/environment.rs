@@ -5,6 +5,7 @@
 
 use crate::engine::message::NodeBatch;
 use crate::node::context::NodeContext;
+use crate::results::node_name;
 use ctl_guard::LockHolder;
 use ctl_transport::Transport;
 
@@ -17,11 +18,12 @@ pub(super) type ItemEnvironment = Vec<(&'static str, String)>;
 /// The variables of the items of a node.
 pub(super) fn of<T: Transport>(node: &NodeContext<T>, visit: NodeBatch, owner: &LockHolder) -> ItemEnvironment {
     let results = &node.results;
-    let selected = results.plan.nodes.get(results.index);
+    // The node that the sequence is of, wherever the item runs.
+    let selected = results.plan.nodes.get(visit.node);
     let roles = selected.map(|own| own.roles.iter().map(|role| role.name.as_str()).collect::<Vec<_>>().join(","));
     let variables = [
         ("CTL_RUN", owner.run.clone()),
-        ("CTL_NODE", node.name()),
+        ("CTL_NODE", node_name(&results.plan, visit.node)),
         ("CTL_ADDRESS", selected.map(|own| own.node.address.clone()).unwrap_or_default()),
         ("CTL_ROLE", roles.unwrap_or_default()),
         ("CTL_STEP", results.task(visit).and_then(|task| task.name.clone()).unwrap_or_default()),

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use self::command::ItemCommand;
 use self::renewal::LeaseRenewal;
-pub(crate) use self::scope::ArmedScopes;
+pub(crate) use self::scope::RunScopes;
 use crate::action::{change, exec};
 use crate::engine::message::{ItemVisit, NodeBatch, TargetKey, WorkItem, WorkItemEnd, WorkerUpdate};
 use crate::engine::sequence::ItemPart;
@@ -54,7 +54,7 @@ pub(crate) async fn act<T: Transport>(
     node: &NodeContext<T>,
     visit: ItemVisit,
     lock: &mut NodeLock,
-    scopes: &mut ArmedScopes,
+    scopes: &RunScopes,
 ) -> WorkItemEnd {
     let plan = Arc::clone(&node.results.plan);
     let task = plan.task_of(visit.visit.step);
@@ -71,7 +71,7 @@ pub(crate) async fn act<T: Transport>(
     // A connection that was lost between two items took the lock with it. A sequence that has started goes on after a
     // first signal, so that one does not end this.
     if let Err(end) = lock.keep_ready(node, WorkItem::Item(visit)).await {
-        return end;
+        return named(end, own);
     }
     if let Err(failure) = open(node, visit, own, lock, scopes).await {
         let result = results::of_item(&plan, visit, Outcome::NotStarted);
@@ -90,9 +90,29 @@ pub(crate) async fn act<T: Transport>(
         }
         ItemWork::Check { command, until, interval } => work.check(command, *until, *interval).await,
         ItemWork::Wait(time) => work.wait(*time).await,
+        ItemWork::Service { .. } if own.place.helper().is_some() => {
+            if let Err(failure) = lock.enter().await {
+                let result = results::of_item(&plan, visit, Outcome::NotStarted);
+                node.send_results(WorkItem::Item(visit), [TargetResult { failure: Some(failure), ..result }]).await;
+                return WorkItemEnd::Done;
+            }
+            let end = services(node, visit, lock, &plan).await;
+            lock.leave().await;
+            return named(end, own);
+        }
         ItemWork::Service { .. } => return services(node, visit, lock, &plan).await,
     }
     WorkItemEnd::Done
+}
+
+/// The end of an item that could not run: on a helper it says where.
+fn named(end: WorkItemEnd, item: &SequenceItem) -> WorkItemEnd {
+    match (end, item.place.helper()) {
+        (WorkItemEnd::Lost(outcome, failure), Some(helper)) if !failure.message.starts_with(helper) => {
+            WorkItemEnd::Lost(outcome, Failure { message: format!("{helper}: {}", failure.message), ..failure })
+        }
+        (end, _) => end,
+    }
 }
 
 /// Before an item runs: what it stands behind still holds, and its own scope is armed. An error keeps it from running.
@@ -101,21 +121,20 @@ async fn open<T: Transport>(
     visit: ItemVisit,
     own: &SequenceItem,
     lock: &NodeLock,
-    scopes: &mut ArmedScopes,
+    scopes: &RunScopes,
 ) -> Result<(), Failure> {
-    if let Some(name) = scopes.lost(visit.visit, lock) {
-        let message = format!("not started: the connection was lost, so the guard has taken {name} back");
-        return Err(Failure::new(Stage::Act, FailureKind::ConnectionLost, message));
+    if let Some(why) = scopes.lost(visit.visit) {
+        return Err(Failure::new(Stage::Act, FailureKind::ConnectionLost, format!("not started: {why}")));
     }
     if let Some((name, said)) = scopes.lapsing(visit.visit) {
         let message = format!("not started: {name} could not be renewed: {said}");
         return Err(Failure::new(Stage::Act, FailureKind::Command, message));
     }
-    let Some(undo) = own.undo.as_ref().filter(|undo| undo.ends.lost && own.place == ItemPlace::Node) else {
+    let Some(undo) = own.undo.as_ref().filter(|undo| undo.ends.lost && own.place != ItemPlace::Controller) else {
         // On the controller the journal alone knows of the scope.
         return Ok(());
     };
-    scopes.arm(visit, &own.name, &ItemCommand::of(node, visit, own, &undo.command, lock), lock).await
+    scopes.arm(visit, own, &ItemCommand::of(node, visit, own, &undo.command, lock), lock).await
 }
 
 /// An item that is running.
@@ -152,6 +171,12 @@ impl<T: Transport> ItemRun<'_, T> {
         self.node.send(self.item(), WorkerUpdate::Begun(key)).await;
     }
 
+    /// What is shown while it runs.
+    fn shown(&self) -> String {
+        let on = self.own.place.helper().map(|helper| format!(" on {helper}")).unwrap_or_default();
+        format!("{}{on}", self.own.name)
+    }
+
     fn command(&self, text: &str) -> ItemCommand<T> {
         ItemCommand::of(self.node, self.visit, self.own, text, self.lock)
     }
@@ -160,14 +185,19 @@ impl<T: Transport> ItemRun<'_, T> {
     async fn exec(&self, text: &str) -> bool {
         let began = Instant::now();
         self.begin().await;
-        self.node.show(self.item(), within(self.own.name.as_str(), self.time())).await;
+        self.node.show(self.item(), within(self.shown(), self.time())).await;
         let mut give_up = self.node.signals.give_up.clone();
         let command = self.command(text);
         let ended = command.run(wait_until_set(&mut give_up)).await;
         let mut result = self.result(Outcome::Changed);
         match ended {
             Ok(ended) => result = exec::judged(result, ended, &command.access),
-            Err(failure) => (result.outcome, result.failure) = (Outcome::Failed, Some(failure)),
+            Err(failure) => {
+                // It did not run: it did not get its turn at its helper, or there is no shell on the controller.
+                let is_locked = matches!(failure.kind, FailureKind::Locked | FailureKind::ConnectionLost);
+                result.outcome = if is_locked { Outcome::NotStarted } else { Outcome::Failed };
+                result.failure = Some(failure);
+            }
         }
         result.command.get_or_insert(CommandRun::NOT_STARTED);
         let is_good = !result.outcome.is_bad();
@@ -180,7 +210,7 @@ impl<T: Transport> ItemRun<'_, T> {
         let began = Instant::now();
         let limit = until.unwrap_or_default();
         self.begin().await;
-        self.node.show(self.item(), within(self.own.name.as_str(), until.unwrap_or(self.time()))).await;
+        self.node.show(self.item(), within(self.shown(), until.unwrap_or(self.time()))).await;
         let mut give_up = self.node.signals.give_up.clone();
         let command = self.command(text);
         let said = loop {
@@ -229,11 +259,13 @@ async fn services<T: Transport>(
     whole: &Plan,
 ) -> WorkItemEnd {
     let NodeBatch { step, batch, node: index, batched } = visit.visit;
+    let helped = whole.nodes.get(index).filter(|_| visit.is_on_helper());
+    let helped = helped.map(|selected| (selected.node.name.clone(), Some(selected.node.address.clone())));
     let task = whole.steps.get(step).map(|step| step.task).unwrap_or_default();
     let Some(plan) = whole.of_item(task, visit.item, index).map(Arc::new) else { return WorkItemEnd::Broken };
     let label = results::of_item(whole, visit, Outcome::Ok).item;
     let is_bad = Arc::new(AtomicBool::new(false));
-    let reporter = ItemReporter { item: WorkItem::Item(visit), label, is_bad: Arc::clone(&is_bad) };
+    let reporter = ItemReporter { item: WorkItem::Item(visit), label, is_bad: Arc::clone(&is_bad), helped };
     // The item's plan has this node alone.
     let own = node.of_item(ResultBuilder { plan: Arc::clone(&plan), index: 0 }, reporter);
     // The items before it may have changed what the supervisords list.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::command::ItemCommand;
-use super::scope::ArmedScopes;
+use super::scope::RunScopes;
 use crate::engine::message::{ItemVisit, WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
 use crate::node::lock::NodeLock;
@@ -30,7 +30,7 @@ pub(super) async fn undo<T: Transport>(
     visit: ItemVisit,
     own: &SequenceItem,
     lock: &mut NodeLock,
-    scopes: &mut ArmedScopes,
+    scopes: &RunScopes,
 ) -> WorkItemEnd {
     let Some(undo) = &own.undo else { return WorkItemEnd::Done };
     let item = WorkItem::Item(visit);
@@ -38,16 +38,14 @@ pub(super) async fn undo<T: Transport>(
     // A renewal after the undo would do it once more.
     scopes.stop_renewal(visit).await;
     let result = |outcome| results::of_item(&node.results.plan, visit, outcome);
+    let left = format!("left to the guard on {}", own.place.helper().unwrap_or("the node"));
     // Where the node cannot be reached its guard takes the item back; one on the controller needs no node.
     if let Err(end) = lock.keep_ready(node, item).await
-        && own.place == ItemPlace::Node
+        && own.place != ItemPlace::Controller
     {
         let WorkItemEnd::Lost(outcome, failure) = end else { return end };
-        let (outcome, message) = if undo.ends.lost {
-            (Outcome::Unknown, "left to the guard on the node")
-        } else {
-            (outcome, "not taken back")
-        };
+        let (outcome, message) =
+            if undo.ends.lost { (Outcome::Unknown, left.as_str()) } else { (outcome, "not taken back") };
         let failure = Failure { message: format!("{message}: {}", failure.message), ..failure };
         node.send_results(item, [TargetResult { failure: Some(failure), ..result(outcome) }]).await;
         return WorkItemEnd::Done;
@@ -79,7 +77,7 @@ pub(super) async fn undo<T: Transport>(
         None => {
             // The end of its channel makes the guard take back what it is armed for.
             lock.leave_to_guard();
-            let failure = Failure::new(Stage::Act, FailureKind::Interrupted, "left to the guard on the node");
+            let failure = Failure::new(Stage::Act, FailureKind::Interrupted, left);
             TargetResult { failure: Some(failure), ..result(Outcome::Unknown) }
         }
     };

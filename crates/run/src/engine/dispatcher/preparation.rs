@@ -11,7 +11,7 @@ use crate::engine::message::{NodeInspection, WorkItem, WorkItemEnd};
 use crate::engine::missing_results::defect;
 use crate::results;
 use ctl_event::{EventKind, Failure, Outcome};
-use ctl_plan::{ServiceVerb, StepIndex, TaskIndex};
+use ctl_plan::{ItemWork, Sequence, ServiceVerb, StepIndex, TaskIndex};
 
 impl Dispatcher<'_> {
     /// All work items of a stage have ended: the next stage.
@@ -23,7 +23,8 @@ impl Dispatcher<'_> {
                 let capped: HashSet<usize> =
                     self.plan.caps.iter().flat_map(|cap| cap.members.iter().copied()).collect();
                 let all = 0..self.plan.nodes.len();
-                let all = all.filter(|node| capped.contains(node) || self.is_to_be_changed(*node));
+                let is_used = |node: &usize| capped.contains(node) || self.helpers.contains(node);
+                let all = all.filter(|node| is_used(node) || self.is_to_be_changed(*node));
                 self.waiting = all.map(WorkItem::Connect).collect();
             }
             RunStage::Begin => self.stage = RunStage::Steps,
@@ -44,7 +45,8 @@ impl Dispatcher<'_> {
                 self.show_idle(waited_for, effects);
                 if self.step_index == StepIndex::default() {
                     self.stage = RunStage::Inspect;
-                    self.waiting = self.connected.iter().copied().map(WorkItem::Inspect).collect();
+                    let nodes = self.connected.iter().copied().filter(|node| self.is_read_first(*node));
+                    self.waiting = nodes.map(WorkItem::Inspect).collect();
                 } else {
                     // A lock was lost between two tasks: the run continues where it was.
                     self.inspect_again();
@@ -89,6 +91,10 @@ impl Dispatcher<'_> {
 
     /// A node that can be read but must not be changed.
     fn refuse(&mut self, node: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
+        self.lose_helper(node, failure);
+        if self.is_only_helper(node) {
+            return;
+        }
         if self.plan.is_selected(node) {
             self.lose(node, self.task_at_hand(), outcome, failure, effects);
         } else if self.unlocked.insert(node) {
@@ -103,6 +109,7 @@ impl Dispatcher<'_> {
     fn lose_unread(&mut self, node: usize, outcome: Outcome, failure: &Failure, effects: &mut Vec<Effect>) {
         self.connected.remove(&node);
         self.limits.mark_down(node);
+        self.lose_helper(node, failure);
         self.lose(node, self.task_at_hand(), outcome, failure, effects);
     }
 
@@ -141,12 +148,51 @@ impl Dispatcher<'_> {
         self.plan.is_selected(node) && !self.rests(node)
     }
 
-    /// The nodes that are connected to, by name.
+    /// The nodes that are connected to, by name; those whose locks several runs may share come last.
     fn by_name(&self) -> Vec<usize> {
         // The same order in every run, so that two runs compete for the same first lock.
         let mut nodes: Vec<usize> = self.connected.iter().copied().collect();
-        nodes.sort_by_cached_key(|node| results::node_name(self.plan, *node));
+        nodes.sort_by_cached_key(|node| (self.is_only_helper(*node), results::node_name(self.plan, *node)));
         nodes
+    }
+
+    /// Whether items of other nodes run on the node, and nothing else is done with it.
+    fn is_only_helper(&self, node: usize) -> bool {
+        self.helpers.contains(&node) && self.plan.only_helps(node)
+    }
+
+    /// Whether the state of the node is read before the first change: of a helper, only if services are changed there.
+    fn is_read_first(&self, node: usize) -> bool {
+        let mut items = self.plan.tasks.iter().filter_map(|task| task.work.sequence()).flat_map(Sequence::items);
+        !self.is_only_helper(node)
+            || items.any(|item| {
+                item.place.helper().is_some()
+                    && matches!(item.work, ItemWork::Service { .. })
+                    && self.plan.place_of(item, node) == Some(node)
+            })
+    }
+
+    /// No item of another node can run on the node.
+    fn lose_helper(&mut self, node: usize, failure: &Failure) {
+        if self.helpers.contains(&node) {
+            self.lost_helpers.entry(node).or_insert_with(|| failure.clone());
+        }
+    }
+
+    /// Why a node must not begin its sequence in a step: an item that is left of it would have to run on a helper that is
+    /// lost. What only has to be taken back is tried all the same.
+    pub(super) fn missing_helper(&self, step: StepIndex, node: usize) -> Option<Failure> {
+        let task = self.task(step)?;
+        let done = task.progress.get(&results::node_name(self.plan, node)).map(|progress| &progress.done);
+        let items = task.work.sequence()?.items().iter().enumerate();
+        let mut left =
+            items.filter(|(item, own)| own.place.helper().is_some() && done.is_none_or(|done| !done.contains(item)));
+        left.find_map(|(_, item)| {
+            let failure = self.lost_helpers.get(&self.plan.place_of(item, node)?)?;
+            let message =
+                format!("not started: {} is to run on {}: {}", item.name, item.place.as_str(), failure.message);
+            Some(Failure { message, ..failure.clone() })
+        })
     }
 
     /// Whether nothing of the plan will be started.

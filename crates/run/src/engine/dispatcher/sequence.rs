@@ -32,9 +32,16 @@ impl<'a> Dispatcher<'a> {
     fn continue_sequence(&mut self, visit: NodeBatch, effects: &mut Vec<Effect>) {
         match self.sequences.get_mut(&visit).and_then(SequenceRun::next) {
             // In front of nodes that have not started: what has begun ends first.
-            Some((item, part)) => self.waiting.push_front(WorkItem::Item(ItemVisit { visit, item, part })),
+            Some((item, part)) => self.waiting.push_front(WorkItem::Item(self.item_visit(visit, item, part))),
             None => self.end_sequence(visit, effects),
         }
+    }
+
+    fn item_visit(&self, visit: NodeBatch, item: usize, part: ItemPart) -> ItemVisit {
+        let own = self.sequence(visit.step).and_then(|sequence| sequence.items().get(item));
+        let worker = own.and_then(|own| self.plan.place_of(own, visit.node));
+        // No plan lacks a helper; if one did, the item would end as an internal error, and not run elsewhere.
+        ItemVisit { visit, item, part, worker: worker.unwrap_or(usize::MAX) }
     }
 
     /// Records the next act on an item.
@@ -78,7 +85,8 @@ impl<'a> Dispatcher<'a> {
                 self.note_item(item, if is_done { ItemState::Done } else { ItemState::Failed }, effects);
                 let sequence = self.sequence(item.visit.step);
                 let work = sequence.and_then(|sequence| sequence.items().get(item.item)).map(|item| &item.work);
-                let down = matches!(work, Some(ItemWork::Service { .. })).then_some(progress.down);
+                let changes_node = matches!(work, Some(ItemWork::Service { .. })) && !item.is_on_helper();
+                let down = changes_node.then_some(progress.down);
                 if let Some(run) = self.sequences.get_mut(&item.visit) {
                     run.note(item.item, is_done, down);
                 }
@@ -90,7 +98,9 @@ impl<'a> Dispatcher<'a> {
             }
             ItemPart::Keep => {}
         }
+        // A helper that is gone makes the item fail; the node itself can still be worked on.
         if let WorkItemEnd::Lost(outcome, failure) = end
+            && !item.is_on_helper()
             && let Some(run) = self.sequences.get_mut(&item.visit)
         {
             run.note_lost(outcome, failure);
@@ -129,7 +139,7 @@ impl<'a> Dispatcher<'a> {
             let name = failed.map(|item| item.name.as_str()).unwrap_or_default();
             let failure = Failure::new(Stage::Plan, FailureKind::Gate, format!("not started: {name} did not succeed"));
             for item in not_run {
-                let visited = ItemVisit { visit, item, part: ItemPart::Run };
+                let visited = self.item_visit(visit, item, ItemPart::Run);
                 let result = results::of_item(self.plan, visited, Outcome::NotStarted);
                 self.result(WorkItem::Batch(visit), TargetResult { failure: Some(failure.clone()), ..result }, effects);
             }

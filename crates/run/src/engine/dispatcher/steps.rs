@@ -36,6 +36,11 @@ impl Dispatcher<'_> {
             return;
         }
         self.open_step(index, step, effects);
+        let waiting = self.step.as_ref().map(|step| step.waiting.nodes()).unwrap_or_default();
+        // No node is left half-way because the next item needs a helper that is known to be gone.
+        if let Some(failure) = waiting.iter().find_map(|node| self.missing_helper(index, *node)) {
+            self.limits.stop(step.task, failure);
+        }
     }
 
     pub(super) fn open_step(&mut self, index: StepIndex, step: &PlanStep, effects: &mut Vec<Effect>) {
