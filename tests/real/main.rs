@@ -32,6 +32,7 @@ mod glance;
 mod guard;
 mod guard_rescue;
 mod harness;
+mod helpers;
 mod home;
 mod host_keys;
 mod journal;

@@ -140,10 +140,12 @@ save() {
     esac
   done
   [ -z "$rescues" ] || wait $rescues
-  # Another run may be inside; but what was done is taken back within a minute, whatever it does.
+  # What a helper takes back concerns another node, whose guard needs a moment to start the services there. And another run
+  # may be inside; but all is taken back within a minute, whatever it does.
   if [ -n "$helper" ] && [ -n "$undos" ]; then
+    sleep 10
     open_door
-    flock -w 25 9
+    flock -w 20 9
   fi
   for i in $undos; do
     eval "code=\$code_$i"

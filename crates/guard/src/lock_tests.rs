@@ -109,3 +109,100 @@ fn a_lock_of_ones_own_is_asked_about() {
         assert_eq!(said.lines().any(|line| line == "ran"), ran, "{answer:?}: {said}");
     }
 }
+
+/// The script's output where the node only helps.
+fn said_to_helper(place: &LockedPlace) -> String {
+    let script = super::channel::LOCK
+        .replace("/run/lock /var/lock /", &place.dir.display().to_string())
+        .replace("/proc/locks", &place.locks.display().to_string());
+    let mut shell = Command::new("sh");
+    let script = format!("l() {{ IFS= read -r s; }}\n{script}");
+    shell.args(["-c", &script, "sh", "mark", "key-of-mine", "use=helper"]);
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+    shell.stdin.take().expect("a pipe").write_all(b"echo ran\n").expect("written");
+    String::from_utf8(shell.wait_with_output().expect("an end").stdout).expect("text")
+}
+
+/// Runs that use a node as a helper share its lock, and no other run gets it meanwhile. A guard of a lost connection is not
+/// run beside: it has yet to take back what it is armed for.
+#[test]
+fn the_lock_of_a_helper_is_shared() {
+    let place = LockedPlace::new();
+    let LockedPlace { dir, locks, major, minor, inode, .. } = &place;
+    let hold = |share: &str, words: &[&str]| {
+        let holder = WaitingProcess::start(Command::new("flock").args(["-n", share, "-o"]).arg(dir), words);
+        let line = format!("1: FLOCK  ADVISORY  READ {} {major:02x}:{minor:02x}:{inode} 0 EOF\n", holder.0.id());
+        fs::write(locks, line).expect("written");
+        holder
+    };
+    let eventually = |what: &str, is_so: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        }
+    };
+    let other = hold("-s", &["mark-of-other", "key-of-other", "use=helper"]);
+    eventually("the lock is not taken", &|| said(dir, locks).contains("mark by mark-of-other key-of-other use=helper"));
+    assert_eq!(said_to_helper(&place), "ran\n");
+    drop(other);
+    let own = hold("-s", &["mark-of-old", "key-of-mine", "use=helper"]);
+    eventually("not asked about", &|| said_to_helper(&place).contains("mark own mark-of-old key-of-mine"));
+    drop(own);
+    let _other = hold("-x", &["mark-of-other", "key-of-other"]);
+    eventually("the lock is shared", &|| said_to_helper(&place).contains("mark by mark-of-other key-of-other"));
+}
+
+/// A guard that was started by hand.
+struct LocalGuard {
+    shell: Child,
+    lines: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl LocalGuard {
+    fn start(door: &Path) -> Self {
+        let script = super::channel::GUARD.replace("/run /var /etc", &door.display().to_string());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, "ctl-guard", "mark", "key", "use=helper"]);
+        let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(shell.stdout.take().expect("a pipe")));
+        let mut guard = Self { shell, lines };
+        guard.expect("mark ready");
+        guard
+    }
+
+    fn say(&mut self, line: &str) {
+        let input = self.shell.stdin.as_mut().expect("a pipe");
+        input.write_all(format!("{line}\n").as_bytes()).expect("written");
+    }
+
+    #[track_caller]
+    fn expect(&mut self, line: &str) {
+        assert_eq!(self.lines.next().expect("a line").expect("text"), line);
+    }
+}
+
+impl Drop for LocalGuard {
+    fn drop(&mut self) {
+        self.say("q");
+        drop(self.shell.wait());
+    }
+}
+
+/// The turn is had by one guard at a time, in spite of heartbeats; it ends when the guard gives it back, and with the guard.
+#[test]
+fn one_guard_at_a_time_has_the_turn() {
+    let door = tempfile::tempdir().expect("a folder");
+    let [mut first, mut second] = [LocalGuard::start(door.path()), LocalGuard::start(door.path())];
+    first.say("t1 9");
+    first.expect("mark t1");
+    second.say("t1 1");
+    second.expect("mark b1");
+    second.say("t2 60");
+    second.say(".");
+    second.expect("mark .");
+    first.say("f");
+    second.expect("mark t2");
+    first.say("t2 60");
+    drop(second);
+    first.expect("mark t2");
+}

@@ -27,15 +27,24 @@ enum ItemAnswer {
     Broken,
 }
 
-/// A sequence of commands on each of so many nodes; each is taken back on the ends with a bit, 0 for none.
-fn plan_of(nodes: usize, scopes: &[u8], policy: Policy) -> Plan {
+/// A node that items of the others run on.
+const HELPER: &str = "lb";
+
+/// A sequence of commands on each of so many nodes; each is taken back on the ends with a bit, 0 for none. Where an item
+/// runs: 1 for the helper, 2 for the first of the nodes, 3 for the controller, else the node itself.
+fn plan_of(nodes: usize, scopes: &[(u8, u8)], policy: Policy) -> Plan {
     let undo = |bits: u8| {
         let ends = UndoEnds { success: bits & 1 != 0, failure: bits & 2 != 0, lost: true };
         (bits != 0).then(|| ItemUndo { command: "true".to_owned(), ends })
     };
-    let item = |(index, bits): (usize, &u8)| SequenceItem {
+    let item = |(index, (bits, place)): (usize, &(u8, u8))| SequenceItem {
         name: format!("i{index}"),
-        place: ItemPlace::Node,
+        place: match place {
+            1 => ItemPlace::Helper(HELPER.to_owned()),
+            2 => ItemPlace::Helper("n00".to_owned()),
+            3 => ItemPlace::Controller,
+            _ => ItemPlace::Node,
+        },
         work: ItemWork::Exec { command: "true".to_owned() },
         timeout: None,
         undo: undo(*bits),
@@ -45,7 +54,7 @@ fn plan_of(nodes: usize, scopes: &[u8], policy: Policy) -> Plan {
     let mut plan = Plan {
         tasks: vec![Task { policy, ..Task::new(Work::Sequence(sequence.into()), true) }].into(),
         via: None,
-        nodes: (0..nodes).map(|index| node(&format!("n{index:02}"), &["r"])).collect(),
+        nodes: (0..nodes).map(|index| node(&format!("n{index:02}"), &["r"])).chain([node(HELPER, &[])]).collect(),
         selected: nodes,
         steps: vec![PlanStep { task: TaskIndex::default(), role: None, nodes: (0..nodes).collect() }].into(),
         caps: Vec::new(),
@@ -61,6 +70,9 @@ fn answers(plan: &Plan, item: WorkItem, answer: ItemAnswer) -> Vec<DispatcherInp
     let failure = || Failure::new(Stage::Act, FailureKind::Command, "x");
     let end = |end| DispatcherInput::Ended(item, end);
     match (item, answer) {
+        (WorkItem::Connect(node), ItemAnswer::Lost) if !plan.is_selected(node) => {
+            vec![end(WorkItemEnd::Lost(Outcome::Unreachable, failure()))]
+        }
         (WorkItem::Inspect(_), _) => vec![end(WorkItemEnd::Inspected(NodeInspection::default()))],
         (WorkItem::Item(ItemVisit { part: ItemPart::Keep, .. }), _) => vec![end(WorkItemEnd::Done)],
         (WorkItem::Item(_), ItemAnswer::Lost) => vec![end(WorkItemEnd::Lost(Outcome::Unreachable, failure()))],
@@ -86,7 +98,11 @@ fn run(plan: &Plan, forks: usize, script: &[u8]) -> (Vec<EventKind>, u32) {
         for effect in effects {
             match effect {
                 Effect::Record(kind) => events.push(kind),
-                Effect::Start(item) => running.push(item),
+                Effect::Start(item) => {
+                    let worker = item.worker();
+                    assert!(running.iter().all(|other| other.worker() != worker), "two at once on node {worker}");
+                    running.push(item);
+                }
                 Effect::Abandon => running.clear(),
                 Effect::Finish => is_over = true,
                 _ => {}
@@ -155,7 +171,7 @@ proptest! {
     #[test]
     fn items_keep_their_order_and_scopes_are_closed(
         nodes in 1_usize..5,
-        scopes in prop::collection::vec(0_u8..4, 1..5),
+        scopes in prop::collection::vec((0_u8..4, 0_u8..5), 1..5),
         serial in prop::sample::select(vec!["1", "2", "100%"]),
         check in any::<bool>(),
         forks in 1_usize..4,
@@ -186,6 +202,7 @@ proptest! {
             // The ledger refuses a second result of an item.
             ledger.apply(&event).unwrap_or_else(|error| panic!("{error} in {events:?}"));
         }
+        prop_assert!(ledger.results().iter().all(|own| own.node != HELPER), "the helper is no node of the run");
         for (index, order) in orders.iter().enumerate() {
             // A third signal drops open scopes, and the ledger says so.
             let kept = ledger.kept().unwrap_or_default();
