@@ -286,3 +286,78 @@ fn what_is_kept_on_a_helper_is_undone_there() {
     assert_eq!(undone.document()["kept"], serde_json::json!([]));
     cluster.at_rest();
 }
+
+/// After a second Ctrl-C all scopes on a helper are left to its guard, and nobody waits for it.
+#[test]
+fn a_second_signal_leaves_all_scopes_to_the_guard_of_the_helper() {
+    let cluster = Cluster::start(uniform(3));
+    let (noted, _, wait) = gate(&cluster, "quiet");
+    let rollout = written(&cluster, "rollout.yaml", "n[01-02]", "serial: 100%", &format!("{DRAIN}{wait}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    let both = ["n01", "n02"].map(str::to_owned);
+    eventually("both nodes", || both.iter().all(|node| lines(&noted).contains(node)).then_some(()));
+    running.signal("INT");
+    running.until_said("Stopping");
+    running.signal("INT");
+    let run = running.finish().expect(130);
+    let mut undos: Vec<String> = items(&run).into_iter().filter(|item| item.ends_with("(undo)")).collect();
+    undos.sort();
+    assert_eq!(undos, ["n01 drain on n03 unknown (undo)", "n02 drain on n03 unknown (undo)"], "{run}");
+    eventually("the guard", || (cluster.node("n03").guard().rescued.len() == 2).then_some(()));
+    cluster.at_rest();
+}
+
+/// A lease on a helper is renewed there until it is taken back, in turn with the other items.
+#[test]
+fn a_lease_is_renewed_on_its_helper() {
+    let cluster = Cluster::start(uniform(3));
+    let (noted, opened, wait) = gate(&cluster, "quiet");
+    let lease = "  - {name: silence, on: n03, exec: 'true', undo: 'true', renew: 10ms}\n";
+    let reload = "  - {name: reload, on: n03, services: contrail-collector, action: restart}\n";
+    let rollout = written(&cluster, "rollout.yaml", "n01", "serial: 1", &format!("{lease}{wait}{reload}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    eventually("the check", || (!lines(&noted).is_empty()).then_some(()));
+    let sent = || cluster.counters("n03").execs.len();
+    let before = sent();
+    eventually("renewals", || (sent() > before + 3).then_some(()));
+    open(&opened);
+    let run = running.finish().expect(0);
+    assert!(items(&run).contains(&"n01 reload on n03 changed".to_owned()), "{run}");
+    cluster.at_rest();
+}
+
+/// The services that a run stopped on a helper are started there again.
+#[test]
+fn what_was_stopped_on_a_helper_is_started_there() {
+    let cluster = Cluster::start(uniform(3));
+    let each = "  - {name: stop, on: n03, services: contrail-collector, action: stop}\n";
+    roll(&cluster, "n01", "serial: 1", each).expect(0);
+    assert_eq!(cluster.collector("n03").state, contrail_lab::State::Stopped);
+    let undone = Running::start(cluster.bare("runs undo last -o json")).finish().expect(0);
+    assert_eq!(undone.result("n03")["outcome"], "changed", "{undone}");
+    assert_eq!(cluster.collector("n03").state, contrail_lab::State::Running);
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0), (1, 0), (2, 1)]);
+    cluster.at_rest();
+}
+
+/// A command on a helper whose end nobody saw is never run again.
+#[test]
+fn a_helper_that_is_cut_off_in_the_middle_of_an_item() {
+    let cluster = Cluster::start(uniform(3));
+    let slow = "  - {name: slow, on: n03, exec: 'echo slow; sleep 3600', undo: 'echo return'}\n";
+    let rollout = written(&cluster, "rollout.yaml", "n[01-02]", "serial: 1", &format!("{slow}{RESTART}"));
+    let running = cluster.begin(&format!("rollout {} -y -o json", rollout.display()));
+    eventually("the command", || (cluster.node("n03").commands().running > 0).then_some(()));
+    cluster.node("n03").cut_connections();
+    let run = running.finish().expect(5);
+    let expected = [
+        "n01 slow on n03 unknown",
+        "n01 restart on - not_started",
+        "n01 slow on n03 changed (undo)",
+        "n02 - on - not_started",
+    ];
+    assert_eq!(items(&run), expected, "{run}");
+    assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0); 3]);
+    assert_eq!(run.document()["kept"], serde_json::json!([]), "{run}");
+    cluster.at_rest();
+}

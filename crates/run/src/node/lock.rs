@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use super::turn::{NodeTurn, NodeTurns};
+use super::turn::{self, NodeTurn, NodeTurns};
 use crate::action::rehearsal;
 use crate::engine::message::{WorkItem, WorkItemEnd};
 use crate::node::context::{NodeContext, within};
@@ -107,7 +107,7 @@ impl NodeLock {
 
     /// Goes into the node, and stays there until [`leave`](Self::leave), whatever becomes of the connection.
     pub(crate) async fn enter(&mut self) -> Result<(), Failure> {
-        self.turn = Some(self.turns().enter().await?);
+        self.turn = Some(self.turns().enter(turn::PATIENCE).await?);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use ctl_event::{Failure, FailureKind, Stage};
 use ctl_guard::{GuardDoor, HelperTurn, TurnError};
 
 /// How long a turn is waited for: what another run does there, and all that waits before us, may take its time.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The way into a node.
 #[derive(Debug, Clone)]
@@ -31,11 +31,11 @@ pub(crate) struct NodeTurn {
 }
 
 impl NodeTurns {
-    /// Waits for the turn.
-    pub(crate) async fn enter(&self) -> Result<NodeTurn, Failure> {
+    /// Waits for the turn, for up to `patience` while another run has it.
+    pub(crate) async fn enter(&self, patience: Duration) -> Result<NodeTurn, Failure> {
         let inside = Arc::clone(&self.inside).lock_owned().await;
         let turn = match &self.door {
-            Some(door) => Some(door.enter(PATIENCE).await.map_err(|error| failure(&error))?),
+            Some(door) => Some(door.enter(patience).await.map_err(|error| failure(&error))?),
             None => None,
         };
         Ok(NodeTurn { turn, _inside: inside })

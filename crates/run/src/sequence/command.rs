@@ -3,20 +3,27 @@
 //! Invariants: it ends within its time, and when the run gives up; its environment is sent as data.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::environment::{self, ItemEnvironment};
 use super::local;
 use crate::action::exec;
-use crate::engine::message::ItemVisit;
+use crate::engine::message::{ItemVisit, WorkItem, WorkerMessage, WorkerUpdate};
 use crate::node::access::NodeAccess;
 use crate::node::connection::NodeConnection;
-use crate::node::context::NodeContext;
+use crate::node::context::{NodeContext, within};
 use crate::node::lock::NodeLock;
-use crate::node::turn::NodeTurns;
-use ctl_event::Failure;
+use crate::node::turn::{self, NodeTurn, NodeTurns};
+use ctl_event::{ActivityPhase, Failure, PhaseKind};
 use ctl_guard::command::{CommandEnd, CommandOutput, NodeCommand, RunError};
 use ctl_plan::{ItemPlace, SequenceItem};
 use ctl_transport::Transport;
+
+/// A turn that comes within this time is not shown as waited for.
+const UNSEEN: Duration = Duration::from_millis(500);
 
 /// A command of an item.
 pub(super) struct ItemCommand<T: Transport> {
@@ -24,6 +31,11 @@ pub(super) struct ItemCommand<T: Transport> {
     pub(super) access: NodeAccess,
     place: ItemPlace,
     turns: NodeTurns,
+    /// How long it waits for its turn on a helper.
+    pub(super) patience: Duration,
+    /// Shows that it waits.
+    updates: mpsc::Sender<WorkerMessage>,
+    item: WorkItem,
     pub(super) text: String,
     pub(super) environment: ItemEnvironment,
 }
@@ -37,6 +49,9 @@ impl<T: Transport> ItemCommand<T> {
             access: NodeAccess { timeout, ..node.access.clone() },
             place: own.place.clone(),
             turns: lock.turns(),
+            patience: turn::PATIENCE,
+            updates: node.updates.clone(),
+            item: WorkItem::Item(visit),
             text: text.to_owned(),
             environment: environment::of(node, visit.visit, lock.owner()),
         }
@@ -50,10 +65,10 @@ impl<T: Transport> ItemCommand<T> {
         let command = NodeCommand { text: &self.text, input: "", environment: &self.environment };
         match self.place {
             ItemPlace::Node => Ok(exec::run(&self.connection, command, &self.access, give_up).await),
-            ItemPlace::Helper(_) => {
+            ItemPlace::Helper(ref helper) => {
                 tokio::pin!(give_up);
                 let turn = tokio::select! {
-                    turn = self.turns.enter() => turn?,
+                    turn = self.enter(helper) => turn?,
                     () = &mut give_up => return Ok(Err(RunError::GivenUp)),
                 };
                 let ended = exec::run(&self.connection, command, &self.access, give_up).await;
@@ -64,6 +79,23 @@ impl<T: Transport> ItemCommand<T> {
                 local::run(self.text.clone(), self.environment.clone(), self.access.timeout, give_up).await.map(Ok)
             }
         }
+    }
+
+    /// Waits for its turn, and shows that, if it takes a while.
+    async fn enter(&self, helper: &str) -> Result<NodeTurn, Failure> {
+        let mut entering = std::pin::pin!(self.turns.enter(self.patience));
+        if let Ok(turn) = timeout(UNSEEN, entering.as_mut()).await {
+            return turn;
+        }
+        let show = async |phase| {
+            let message = WorkerMessage { item: self.item, update: WorkerUpdate::Phase(phase) };
+            // Nobody listens once the run is over.
+            drop(self.updates.send(message).await);
+        };
+        show(ActivityPhase::wait(PhaseKind::Gate, format!("{helper} is in use")).within(UNSEEN, self.patience)).await;
+        let turn = entering.await;
+        show(within(format!("working on {helper}"), self.access.timeout)).await;
+        turn
     }
 
     /// Runs it once; none if it exits 0, else how it ended. `noun` names it.

@@ -91,14 +91,8 @@ pub(crate) async fn act<T: Transport>(
         ItemWork::Check { command, until, interval } => work.check(command, *until, *interval).await,
         ItemWork::Wait(time) => work.wait(*time).await,
         ItemWork::Service { .. } if own.place.helper().is_some() => {
-            if let Err(failure) = lock.enter().await {
-                let result = results::of_item(&plan, visit, Outcome::NotStarted);
-                node.send_results(WorkItem::Item(visit), [TargetResult { failure: Some(failure), ..result }]).await;
-                return WorkItemEnd::Done;
-            }
-            let end = services(node, visit, lock, &plan).await;
-            lock.leave().await;
-            return named(end, own);
+            node.show(WorkItem::Item(visit), ActivityPhase::work(work.shown())).await;
+            return named(services_of_helper(node, visit, lock, &plan).await, own);
         }
         ItemWork::Service { .. } => return services(node, visit, lock, &plan).await,
     }
@@ -249,6 +243,30 @@ impl<T: Transport> ItemRun<'_, T> {
         };
         self.send(began, result).await;
     }
+}
+
+/// Changes services of a helper, which nobody else uses meanwhile.
+async fn services_of_helper<T: Transport>(
+    node: &NodeContext<T>,
+    visit: ItemVisit,
+    lock: &mut NodeLock,
+    whole: &Plan,
+) -> WorkItemEnd {
+    let mut give_up = node.signals.give_up.clone();
+    let entered = tokio::select! {
+        entered = lock.enter() => entered,
+        () = wait_until_set(&mut give_up) => {
+            Err(Failure::new(Stage::Plan, FailureKind::Interrupted, "not started: the run was interrupted"))
+        }
+    };
+    if let Err(failure) = entered {
+        let result = results::of_item(whole, visit, Outcome::NotStarted);
+        node.send_results(WorkItem::Item(visit), [TargetResult { failure: Some(failure), ..result }]).await;
+        return WorkItemEnd::Done;
+    }
+    let end = services(node, visit, lock, whole).await;
+    lock.leave().await;
+    end
 }
 
 /// Changes services as a batch does, one role after the other.

@@ -67,6 +67,11 @@ impl RunScopes {
         scope.is_some_and(|scope| scope.guard.is_alive() && Some(&scope.guard) == present.as_ref())
     }
 
+    /// Whether a guard takes it back already, since its channel has ended.
+    pub(super) fn is_left(&self, visit: ItemVisit) -> bool {
+        self.open().armed.get(&(visit.visit, visit.item)).is_some_and(|scope| !scope.guard.is_alive())
+    }
+
     /// Renews a lease from now on.
     pub(super) fn renew(&self, visit: ItemVisit, name: &str, renewal: LeaseRenewal) {
         self.open().renewals.insert((visit.visit, visit.item), (name.to_owned(), renewal));

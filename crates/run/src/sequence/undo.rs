@@ -39,6 +39,11 @@ pub(super) async fn undo<T: Transport>(
     scopes.stop_renewal(visit).await;
     let result = |outcome| results::of_item(&node.results.plan, visit, outcome);
     let left = format!("left to the guard on {}", own.place.helper().unwrap_or("the node"));
+    if *node.signals.give_up.borrow() && scopes.is_left(visit) {
+        let failure = Failure::new(Stage::Act, FailureKind::Interrupted, left);
+        node.send_results(item, [TargetResult { failure: Some(failure), ..result(Outcome::Unknown) }]).await;
+        return WorkItemEnd::Done;
+    }
     // Where the node cannot be reached its guard takes the item back; one on the controller needs no node.
     if let Err(end) = lock.keep_ready(node, item).await
         && own.place != ItemPlace::Controller
@@ -62,6 +67,7 @@ pub(super) async fn undo<T: Transport>(
         if *node.signals.give_up.borrow() {
             command.access.timeout = command.access.timeout.min(LAST_TIME);
         }
+        command.patience = command.patience.min(command.access.timeout);
         Some(until_done(&command).await)
     };
     let mut result = match ended {
