@@ -11,7 +11,7 @@ use ctl_args::settings::Settings;
 use ctl_console::error::CliError;
 use ctl_console::exit::{self, ExitStatus};
 use ctl_console::signals::{StopTexts, signals};
-use ctl_event::{CancelReason, EventKind, Ledger, RunEvent};
+use ctl_event::{CancelReason, EventKind, Ledger, Outcome, RunEvent};
 use ctl_plan::live::LiveState;
 use ctl_plan::{Action, Plan};
 use ctl_session::endpoints;
@@ -44,8 +44,15 @@ pub(super) fn look_ahead(
     let reading = plan.reading();
     let mut recorder = EventRecorder::progress_only(&reading, &settings.output, StopTexts::Reading);
     let mut live = LiveState::default();
+    let only_helps: BTreeSet<&str> = (0..)
+        .zip(&plan.nodes)
+        .filter(|(index, _)| plan.only_helps(*index))
+        .map(|(_, own)| own.node.name.as_str())
+        .collect();
     let cancel = run(session, reading.clone(), settings, &mut recorder, |event| {
-        if let EventKind::PendingUpdate(pending) = &event.kind {
+        if let EventKind::PendingUpdate(pending) = &event.kind
+            && !only_helps.contains(pending.node.as_str())
+        {
             live.update(pending.clone());
         }
     })?;
@@ -53,10 +60,15 @@ pub(super) fn look_ahead(
     for result in results {
         live.result(plan, result);
     }
-    // Nodes that are only read for a cap are shown with it; the exit code is that of the selected ones.
-    let selected: BTreeSet<&str> =
-        plan.nodes.iter().take(plan.selected).map(|selected| selected.node.name.as_str()).collect();
-    let own = results.iter().filter(|result| selected.contains(result.node.as_str()));
+    // Nodes that are only read for a cap are shown with it; the exit code is that of the selected ones, and of helpers that
+    // cannot be reached.
+    let name = |index: usize| plan.nodes.get(index).map(|selected| selected.node.name.as_str());
+    let selected: BTreeSet<&str> = (0..plan.selected).filter_map(name).collect();
+    let helpers: BTreeSet<&str> = plan.helpers().into_iter().filter_map(name).collect();
+    let own = results.iter().filter(|result| {
+        let is_helper = result.outcome == Outcome::Unreachable && helpers.contains(result.node.as_str());
+        is_helper || selected.contains(result.node.as_str())
+    });
     let exit = exit::of_results(own, Action::Status, cancel);
     let unmatched = if cancel.is_none() { unmatched_globs(&reading, results) } else { Vec::new() };
     let exit = if unmatched.is_empty() { exit } else { exit::of_mistake(exit) };

@@ -116,6 +116,30 @@ fn a_helper_may_be_one_of_the_nodes() {
     cluster.at_rest();
 }
 
+/// A helper that is not in the inventory, or in maintenance, is an error of the file, before anything is connected to.
+#[test]
+fn a_helper_that_is_not_there_is_refused_with_its_place() {
+    let cluster = Cluster::start(uniform(3));
+    let each = "  - {name: drain, on: n04, exec: 'true'}\n  - {name: look, on: n02, check: 'true'}\n";
+    let rollout = written(&cluster, "rollout.yaml", "n01", "serial: 1", each);
+    let text = cluster.inventory().replacen("n02: {", "n02: {maintenance: new disks, ", 1);
+    let inventory = cluster.write("inventory.yaml", text);
+    for words in ["-y", "--dry-run", "--validate"] {
+        let line = format!("rollout {} {words}", rollout.display());
+        let run = Running::start(cluster.command_with(&line, &inventory)).finish().expect(2);
+        for said in [
+            "rollout.yaml:8:23",
+            "`on`: the inventory has no node `n04`",
+            "did you mean n0",
+            "rollout.yaml:9:22",
+            "`on`: `n02` is in maintenance: new disks",
+        ] {
+            assert!(run.stderr.contains(said), "{said}: {run}");
+        }
+    }
+    assert_eq!(cluster.connections(), 0);
+}
+
 /// Nothing is started that would have to stop half-way.
 #[test]
 fn a_helper_that_cannot_be_used_keeps_the_step_from_starting() {
@@ -126,6 +150,9 @@ fn a_helper_that_cannot_be_used_keeps_the_step_from_starting() {
     let message = word(&run.results()[0]["failure"]["message"]).to_owned();
     assert!(message.starts_with("not started: drain is to run on n03: "), "{message}");
     assert_eq!(run.results()[0]["failure"]["kind"], "refused", "{run}");
+    let live = cluster.ctl(&format!("rollout {} --dry-run=live", cluster.path("rollout.yaml").display())).expect(4);
+    let said = "not started (a node that its items run on cannot be reached): n[01-02]";
+    assert!(live.stdout.contains(said) && live.stdout.contains("cannot be reached: n03 (refused"), "{live}");
     cluster.node("n03").clear_fault();
     assert!(cluster.node("n03").take_lock(ANA));
     let run = roll(&cluster, "n[01-02]", "serial: 1", &format!("{RESTART}{DRAIN}")).expect(6);

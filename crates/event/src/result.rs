@@ -157,7 +157,9 @@ impl TargetResult {
     #[must_use]
     pub fn with_names_in_hint(mut self) -> Self {
         let names = self.service.as_slice();
-        self.failure = self.failure.map(|failure| failure.with_names_in_hint(&self.node, self.role.as_deref(), names));
+        // What there is to do about an item is to be done where it ran.
+        let node = self.item.as_ref().and_then(|label| label.on.as_ref()).unwrap_or(&self.node);
+        self.failure = self.failure.map(|failure| failure.with_names_in_hint(node, self.role.as_deref(), names));
         self
     }
 }

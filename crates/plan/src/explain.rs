@@ -199,6 +199,10 @@ fn why_none(plan: &Plan, step: &PlanStep, live: Option<&LiveState>) -> Option<&'
     if task.work.changes() && !live.mistakes.is_empty() {
         return Some("a service name is unknown");
     }
+    let mut helpers = task.work.sequence().into_iter().flat_map(Sequence::helpers);
+    if !helpers.all(|helper| live.can_be_done(helper)) {
+        return Some("a node that its items run on cannot be reached");
+    }
     // The failure limit applies to the whole task, not to this step.
     let of_task = plan.steps.iter().filter(|other| other.task == step.task);
     let nodes: BTreeSet<usize> = of_task.flat_map(|step| step.nodes.iter().copied()).collect();

@@ -77,7 +77,12 @@ impl LiveState {
     /// Adds one result of the read-only run.
     pub fn result(&mut self, plan: &Plan, result: &TargetResult) {
         let kind = result.failure.as_ref().map(|failure| failure.kind);
-        let Some(roles) = plan.nodes.iter().find(|selected| selected.node.name == result.node) else { return };
+        let named = plan.nodes.iter().enumerate().find(|(_, selected)| selected.node.name == result.node);
+        let Some((index, roles)) = named else { return };
+        // Of a node that only helps, no service is meant.
+        if plan.only_helps(index) && !matches!(result.outcome, Outcome::Unreachable | Outcome::NotStarted) {
+            return;
+        }
         match (result.outcome, &result.failure) {
             // A node in maintenance takes no part in the plan.
             (Outcome::Skipped, _) => return,

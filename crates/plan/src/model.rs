@@ -164,7 +164,8 @@ impl Plan {
     /// count towards a cap.
     #[must_use]
     pub fn only_helps(&self, index: usize) -> bool {
-        !self.is_selected(index) && !self.caps.iter().any(|cap| cap.members.contains(&index))
+        let counts = || self.caps.iter().any(|cap| cap.members.contains(&index));
+        !self.is_selected(index) && !counts() && self.helpers().contains(&index)
     }
 
     /// Whether a task may change node `index`.
@@ -192,10 +193,7 @@ impl Plan {
         };
         let new = self.tasks.iter().flat_map(|task| &task.may_be_new).filter(|name| !is_known(name));
         let may_be_new = new.cloned().collect();
-        // A node that only helps is not worked on.
-        let helpers = self.helpers();
-        let is_read = |index: &usize| !helpers.contains(index) || !self.only_helps(*index);
-        let nodes: Vec<usize> = (0..self.nodes.len()).filter(is_read).collect();
+        let nodes: Vec<usize> = (0..self.nodes.len()).collect();
         Self {
             tasks: vec![Task {
                 may_be_new,

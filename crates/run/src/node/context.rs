@@ -156,12 +156,8 @@ impl<T: Transport> NodeContext<T> {
             if let WorkerUpdate::Result(result) = &mut update {
                 result.item.clone_from(&reporter.label);
                 if let Some((name, address)) = &reporter.helped {
-                    // What to do about a failure is to be done on the node where the work was.
-                    let helper = std::mem::replace(&mut result.node, name.clone());
+                    result.node.clone_from(name);
                     result.address.clone_from(address);
-                    if let Some(failure) = &mut result.failure {
-                        failure.hint = failure.hint.take().map(|hint| hint.replace("{node}", &helper));
-                    }
                 }
                 reporter.is_bad.fetch_or(result.outcome.is_bad(), Relaxed);
             }
