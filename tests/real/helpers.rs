@@ -85,3 +85,36 @@ fn a_killed_controller_leaves_nothing_drained_on_a_helper() {
         }
     }
 }
+
+/// The guard of a lost connection takes back what it is armed for before a new one is taken, and nothing runs that relies
+/// on what it took back.
+#[test]
+fn a_helper_whose_connection_is_cut_ends_the_sequence_and_serves_the_next_node() {
+    let cluster = cluster("");
+    let (node, helper) = (cluster.node("a1"), cluster.node("a3"));
+    let before = node.process("contrail-collector").unwrap().pid;
+    let (noted, opened) = (cluster.path("noted"), cluster.path("opened"));
+    let items = format!(
+        "  - {{name: drain, on: a3, exec: 'echo drain $CTL_NODE >> /tmp/acts', undo: 'echo return $CTL_NODE >> /tmp/acts'}}
+  - {{name: quiet, on: controller, check: 'touch {}; test -e {}', until: 600s, interval: 100ms}}
+  - {{name: restart, services: contrail-collector, action: restart}}
+",
+        noted.display(),
+        opened.display()
+    );
+    let path = rollout(&cluster, "a[1-2]", &items);
+    let run = cluster.ctl_start(&format!("rollout {path} -y -o json"));
+    eventually("the check", || noted.exists().then_some(()));
+    helper.cut_connections();
+    eventually("the guard to take it back", || (lines(helper, "/tmp/acts").len() == 2).then_some(()));
+    fs::write(&opened, "").unwrap();
+    let run = run.finish().expect(5);
+    let acts = lines(helper, "/tmp/acts");
+    assert_eq!(acts.iter().filter(|line| line.ends_with("a2")).collect::<Vec<_>>(), ["drain a2", "return a2"], "{run}");
+    assert_eq!(acts.first().map(String::as_str), Some("drain a1"), "{run}");
+    assert_eq!(node.process("contrail-collector").unwrap().pid, before, "{run}");
+    assert!(run.stdout.contains("the connection to a3 was lost, so its guard has taken drain back"), "{run}");
+    let resumed = cluster.ctl("runs resume last -o json").expect(0);
+    assert_ne!(node.process("contrail-collector").unwrap().pid, before, "{resumed}");
+    assert_eq!(lines(helper, "/tmp/acts").last().map(String::as_str), Some("return a1"), "{resumed}");
+}
