@@ -146,6 +146,9 @@ save() {
     sleep 10
     open_door
     flock -w 20 9
+  elif [ -n "$helper" ] && [ -n "$door" ]; then
+    # The command whose turn it was may need two seconds to end.
+    sleep 3
   fi
   for i in $undos; do
     eval "code=\$code_$i"
@@ -222,7 +225,7 @@ while IFS= read -r line; do
       [ -z "$door" ] || flock -u 9
       ;;
     q)
-      armed=
+      armed= helper=
       break
       ;;
   esac

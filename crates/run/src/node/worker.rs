@@ -123,6 +123,11 @@ impl<T: Transport> NodeWorker<T> {
             rescues.extend(of_item.rescues(&node.connection));
             inspection.add_item(task, of_item.inspect(&node.connection).await);
         }
+        for of_item in self.helped_plans() {
+            // What is down there counts towards no cap.
+            let of_item = found.in_plan(ResultBuilder { plan: Arc::new(of_item), index: 0 });
+            rescues.extend(of_item.rescues(&node.connection));
+        }
         match self.lock.rehearse(node, &rescues).await {
             Ok(()) => {}
             // The state that was read holds: its services may be up whatever its guard can do.
@@ -138,26 +143,32 @@ impl<T: Transport> NodeWorker<T> {
         Ok(inspection)
     }
 
-    /// The plans of all items that change services of this node, each with the task of its sequence: those of its own
-    /// sequences, and those that run here for other nodes.
+    /// The plans of all items in the sequences of this node that change its services, each with the task of its sequence.
     fn item_plans(&self) -> Vec<(TaskIndex, Plan)> {
         let ResultBuilder { plan, index } = &self.node.results;
-        let tasks = || plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
-        let helped = tasks().flat_map(|(task, sequence)| {
-            let items = sequence.items().iter().enumerate().filter(|(_, item)| item.place.helper().is_some());
-            let here = items.filter(|(_, item)| plan.place_of(item, *index) == Some(*index));
-            here.filter_map(move |(item, _)| Some((task, plan.of_item(task, item, *index)?)))
-        });
+        let tasks = plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
         // A node that only counts towards the cap of a sequence is read for it too.
         let is_meant = |task: TaskIndex| {
             plan.steps.iter().any(|step| step.task == task && step.nodes.contains(index))
                 || plan.caps.iter().any(|cap| cap.task == task && cap.members.contains(index))
         };
-        let items = tasks().filter(|(task, _)| is_meant(*task)).flat_map(|(task, sequence)| {
+        let items = tasks.filter(|(task, _)| is_meant(*task)).flat_map(|(task, sequence)| {
             let own = sequence.items().iter().enumerate().filter(|(_, item)| item.place.helper().is_none());
             own.filter_map(move |(item, _)| Some((task, plan.of_item(task, item, *index)?)))
         });
-        items.chain(helped).collect()
+        items.collect()
+    }
+
+    /// The plans of all items that change services of this node for other nodes.
+    fn helped_plans(&self) -> Vec<Plan> {
+        let ResultBuilder { plan, index } = &self.node.results;
+        let tasks = plan.tasks.indexed().filter_map(|(task, own)| Some((task, own.work.sequence()?)));
+        let items = tasks.flat_map(|(task, sequence)| {
+            let items = sequence.items().iter().enumerate().filter(|(_, item)| item.place.helper().is_some());
+            let here = items.filter(|(_, item)| plan.place_of(item, *index) == Some(*index));
+            here.filter_map(move |(item, _)| plan.of_item(task, item, *index))
+        });
+        items.collect()
     }
 
     /// Takes nothing for granted that was read before, but for the versions of packages; the connection is kept.
