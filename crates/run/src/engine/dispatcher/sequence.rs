@@ -155,7 +155,22 @@ impl<'a> Dispatcher<'a> {
 
     /// The run is dropped: items under way in a sequence have their results, and nothing else of it runs.
     pub(super) fn abandon_sequences(&mut self, effects: &mut Vec<Effect>) {
-        self.waiting.retain(|item| !matches!(item, WorkItem::Item(_)));
+        for item in std::mem::take(&mut self.waiting) {
+            let WorkItem::Item(item) = item else {
+                self.waiting.push_back(item);
+                continue;
+            };
+            // It waited for a fork, or for the helper that it runs on.
+            if item.part == ItemPart::Run {
+                let (progress, end) = (ItemProgress::default(), WorkItemEnd::Done);
+                for result in missing_item_results(self.plan, item, &progress, &end, self.cancel) {
+                    self.result(WorkItem::Batch(item.visit), result, effects);
+                }
+                if let Some(run) = self.sequences.get_mut(&item.visit) {
+                    run.note(item.item, false, None);
+                }
+            }
+        }
         for visit in self.sequences.keys().copied().collect::<Vec<_>>() {
             self.end_sequence(visit, effects);
         }
