@@ -8,7 +8,7 @@ use super::amount::NodeAmount;
 use super::batch::{DownBudget, next_batch};
 use super::index::{IndexVec, StepIndex, TaskIndex};
 use super::input::CommandInput;
-use super::sequence::{ItemWork, Sequence, SequenceItem};
+use super::sequence::{ItemPlace, ItemWork, Sequence, SequenceItem};
 use super::targets::TargetFilter;
 use super::task::{Task, Work};
 use ctl_event::{RunScope, TargetResult, Via};
@@ -166,6 +166,23 @@ impl Plan {
     pub fn only_helps(&self, index: usize) -> bool {
         let counts = || self.caps.iter().any(|cap| cap.members.contains(&index));
         !self.is_selected(index) && !counts() && self.helpers().contains(&index)
+    }
+
+    /// Whether node `index` itself is needed. It is not where all that is left of its sequences is to take back what they did
+    /// elsewhere: on helpers, or on the controller.
+    #[must_use]
+    pub fn is_needed(&self, index: usize) -> bool {
+        let Some(name) = self.nodes.get(index).map(|selected| selected.node.name.as_str()) else { return false };
+        let is_left = |step: &PlanStep| {
+            let Some(task) = self.tasks.get(step.task) else { return false };
+            let (Some(sequence), Some(progress)) = (task.work.sequence(), task.progress.get(name)) else { return true };
+            let is_here = |item: &usize| sequence.items().get(*item).is_some_and(|own| own.place == ItemPlace::Node);
+            (0..sequence.items().len()).any(|item| !progress.done.contains(&item))
+                || progress.undo_first.iter().chain(&progress.open).any(is_here)
+        };
+        // Only a later run has any progress to look at.
+        let is_first = self.tasks.iter().all(|task| task.progress.is_empty());
+        is_first || self.steps.iter().any(|step| step.nodes.contains(&index) && is_left(step))
     }
 
     /// Whether a task may change node `index`.

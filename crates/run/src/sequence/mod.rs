@@ -42,6 +42,10 @@ pub(crate) async fn prepare<T: Transport>(
     lock: &mut NodeLock,
 ) -> WorkItemEnd {
     let item = WorkItem::Batch(node_batch);
+    // What is left on other machines alone is taken back although the node may be gone.
+    if !node.results.plan.is_needed(node_batch.node) {
+        return WorkItemEnd::Done;
+    }
     let Err(end) = lock.make_ready(node, item).await else { return WorkItemEnd::Done };
     if let WorkItemEnd::Lost(outcome, failure) = &end {
         node.send_results(item, node.results.as_requested(node_batch, *outcome, failure)).await;

@@ -143,9 +143,9 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Whether a task changes the node: none changes one in maintenance.
+    /// Whether a task changes the node itself: none changes one in maintenance.
     fn is_to_be_changed(&self, node: usize) -> bool {
-        self.plan.is_selected(node) && !self.rests(node)
+        self.plan.is_selected(node) && !self.rests(node) && self.plan.is_needed(node)
     }
 
     /// The nodes that are connected to, by name; those whose locks several runs may share come last.
@@ -198,8 +198,12 @@ impl Dispatcher<'_> {
     /// Whether nothing of the plan will be started.
     fn is_hopeless(&self) -> bool {
         let continue_on_failure = self.plan.tasks.first().is_none_or(|task| task.continue_on_failure);
-        let is_left = |node: &usize| self.plan.is_selected(*node) && !self.lost.contains(node);
-        !self.connected.iter().any(is_left) || (self.limits.is_over_limit(TaskIndex::default()) && !continue_on_failure)
+        let is_left = |node: usize| {
+            let can_start = self.connected.contains(&node) || !self.plan.is_needed(node);
+            can_start && self.plan.is_selected(node) && !self.lost.contains(&node)
+        };
+        !(0..self.plan.selected).any(is_left)
+            || (self.limits.is_over_limit(TaskIndex::default()) && !continue_on_failure)
     }
 
     /// A stop that takes more of a role down than its cap allows is refused as a whole, before anything is changed.
