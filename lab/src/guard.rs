@@ -224,7 +224,7 @@ impl Guard<'_> {
         let is_inside = self.edit(|live| live.turn.is_some() || live.shares.is_none());
         if !is_inside {
             let door = Arc::clone(&lock(&self.all.0).door);
-            let turn = tokio::time::timeout(Duration::from_secs(25), door.lock_owned()).await.ok();
+            let turn = tokio::time::timeout(Duration::from_secs(20), door.lock_owned()).await.ok();
             self.edit(|live| live.turn = turn);
         }
         let context = self.context(context);

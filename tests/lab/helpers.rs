@@ -91,7 +91,7 @@ fn services_of_a_helper_are_changed_for_a_node() {
     assert_eq!(found, ["n01 reload on n03 changed", "n02 reload on n03 changed"], "{run}");
     assert!(run.results().iter().all(|result| result["service"] == COLLECTOR), "{run}");
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0), (1, 0), (3, 2)]);
-    // What is not there is named with the helper.
+    // A hint about an unknown service names the helper.
     let each = "  - {name: reload, on: n03, services: nonesuch, action: restart}\n";
     let run = roll(&cluster, "n01", "serial: 100%", each).expect(1);
     assert_eq!(items(&run), ["n01 reload on n03 failed"], "{run}");

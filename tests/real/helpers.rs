@@ -58,7 +58,7 @@ fn two_runs_are_never_inside_a_helper_at_once() {
     }
 }
 
-/// The service of the node is up before the helper gives it work again, although nobody can tell the helper.
+/// The service of the node is up before the helper gives it work again, although the helper cannot know.
 #[test]
 fn a_killed_controller_leaves_nothing_drained_on_a_helper() {
     for defaults in ["", "user: ctlops, sudo: true"] {

@@ -407,7 +407,7 @@ mod tests {
         let plan = plan(vec![wanted], &inventory, None);
         let names: Vec<&str> = plan.nodes.iter().map(|selected| selected.node.name.as_str()).collect();
         assert_eq!((names, plan.selected), (vec!["n01", "n02", "n00", "n03"], 2));
-        assert!(plan.caps.is_empty(), "what is stopped is no service of the role");
+        assert!(plan.caps.is_empty(), "a service of a helper is none of the role");
         assert_eq!(plan.helpers(), BTreeSet::from([0, 2, 3]));
         assert_eq!((0..4).map(|node| plan.only_helps(node)).collect::<Vec<_>>(), [false, false, true, true]);
         let places: Vec<_> = items.iter().map(|item| plan.place_of(item, 1)).collect();

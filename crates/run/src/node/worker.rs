@@ -124,7 +124,7 @@ impl<T: Transport> NodeWorker<T> {
             inspection.add_item(task, of_item.inspect(&node.connection).await);
         }
         for of_item in self.helped_plans() {
-            // What is down there counts towards no cap.
+            // Services that are down there count towards no cap.
             let of_item = found.in_plan(ResultBuilder { plan: Arc::new(of_item), index: 0 });
             rescues.extend(of_item.rescues(&node.connection));
         }

@@ -42,7 +42,7 @@ pub(crate) async fn prepare<T: Transport>(
     lock: &mut NodeLock,
 ) -> WorkItemEnd {
     let item = WorkItem::Batch(node_batch);
-    // What is left on other machines alone is taken back although the node may be gone.
+    // Items on other machines alone are taken back although the node may be gone.
     if !node.results.plan.is_needed(node_batch.node) {
         return WorkItemEnd::Done;
     }
@@ -169,7 +169,7 @@ impl<T: Transport> ItemRun<'_, T> {
         self.node.send(self.item(), WorkerUpdate::Begun(key)).await;
     }
 
-    /// What is shown while it runs.
+    /// Its description while it runs.
     fn shown(&self) -> String {
         let on = self.own.place.helper().map(|helper| format!(" on {helper}")).unwrap_or_default();
         format!("{}{on}", self.own.name)
