@@ -5,7 +5,6 @@
 //! come last, next to the prompt; names of outcomes and states are those of the JSON. Start reading at
 //! `TableContent::new`; the layout is in `grid.rs`, the lines below the table in `footer.rs`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
 
