@@ -168,8 +168,12 @@ fn run(
 
     // A run that was cancelled has not read every node.
     let unmatched = if cancel.is_none() { unmatched_globs(&plan, recorder.ledger.results()) } else { Vec::new() };
-    let exit = exit::of_run(&recorder.ledger, action, cancel);
-    let exit = if unmatched.is_empty() { exit } else { exit::of_mistake(exit) };
+    let mut exit = exit::of_run(&recorder.ledger, action, cancel);
+    // Nothing has come to the state that was waited for.
+    let is_unmet = action == Action::Wait && !unmatched.is_empty();
+    if is_unmet {
+        exit = exit::of_mistake(exit);
+    }
     // Anything that is not final can be resumed, so the run is not complete.
     let is_open = recorder.ledger.results().iter().any(|result| !is_final(result));
     let is_complete = cancel.is_none() && !is_open;
@@ -177,8 +181,10 @@ fn run(
     let stopped_by = if is_complete { None } else { stop_cause(recorder.ledger.results(), cancel) };
     end_in_journal(&mut recorder, exit, is_complete, stopped_by);
     recorder.finish(exit);
-    if !unmatched.is_empty() {
-        CliError::mistaken_names(unmatched.iter().map(|(_, failure)| failure)).print();
+    if is_unmet {
+        CliError::mistaken_names(&unmatched).print();
+    } else {
+        reading::warn_of_globs(&unmatched);
     }
     // After the sinks have ended, or the files would lack their last lines.
     let is_written = commit(files, &recorder, saving, cancel);

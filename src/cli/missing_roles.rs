@@ -17,7 +17,7 @@ pub(super) fn missing_roles(inventory: &Inventory) -> Option<String> {
         .groups
         .iter()
         .filter(|(_, members)| names.iter().any(|name| members.contains(name)))
-        .filter_map(|(group, _)| Some(format!("group {group} looks like the role {}", role_like(group)?)))
+        .filter_map(|(group, _)| Some(format!("group {group}: did you mean the role {}?", role_like(group)?)))
         .collect();
     let proposed = if proposed.is_empty() { String::new() } else { format!(" ({})", proposed.join(", ")) };
     (!names.is_empty()).then(|| format!("{have} no role, so `ctl status` reads nothing there: {folded}{proposed}"))

@@ -11,13 +11,15 @@ use ctl_args::settings::Settings;
 use ctl_console::error::CliError;
 use ctl_console::exit::{self, ExitStatus};
 use ctl_console::signals::{StopTexts, signals};
-use ctl_event::{CancelReason, EventKind, Ledger, Outcome, RunEvent};
+use ctl_console::terminal;
+use ctl_event::{CancelReason, EventKind, Failure, Ledger, Outcome, RunEvent};
 use ctl_plan::live::LiveState;
 use ctl_plan::{Action, Plan};
 use ctl_session::endpoints;
 use ctl_session::read_only;
 use ctl_session::session::{RunIdentity, RunSession};
 use ctl_session::unmatched::unmatched_globs;
+use ctl_sink::text;
 
 /// Runs `plan`, which changes nothing, and shows only the progress. Returns the results, and the reason if reading was
 /// cancelled.
@@ -70,10 +72,20 @@ pub(super) fn look_ahead(
         is_helper || selected.contains(result.node.as_str())
     });
     let exit = exit::of_results(own, Action::Status, cancel);
-    let unmatched = if cancel.is_none() { unmatched_globs(&reading, results) } else { Vec::new() };
-    let exit = if unmatched.is_empty() { exit } else { exit::of_mistake(exit) };
-    live.mistakes.extend(unmatched);
+    if cancel.is_none() {
+        warn_of_globs(&unmatched_globs(&reading, results));
+    }
     Ok((live, exit))
+}
+
+/// A glob may match nothing; one that does is often a typo.
+pub(super) fn warn_of_globs(unmatched: &[Failure]) {
+    for failure in unmatched {
+        terminal::say(&format!("warning: {}", text::single_line(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            terminal::say(&format!("  → {}", text::single_line(hint)));
+        }
+    }
 }
 
 fn run(

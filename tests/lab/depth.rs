@@ -65,7 +65,7 @@ fn services_say_how_they_do_their_work() {
         ("contrail-alarm-gen", "RUNNING initializing (nothing is listening on port 5995)"),
         (
             "contrail-schema",
-            "RUNNING backup (no node is active: the only one runs without listening on its introspect port)",
+            "RUNNING backup (no node is active: the one node with this service runs it, but nothing listens on its introspect port)",
         ),
         ("contrail-api:0", "RUNNING active (-)"),
         // No functional state is reported for services that have no introspect port.

@@ -87,17 +87,17 @@ fn a_status_shows_what_there_is() {
     }
 }
 
-/// If some nodes have the service, it is not a mistake: the others are `not_configured`. A glob that matches nothing is one
-/// for the run alone: the nodes have no failure by it.
+/// If some nodes have the service, it is not a mistake: the others are `not_configured`. A glob is never a mistake, but one
+/// that matches nothing is named.
 #[test]
 fn what_some_nodes_have_is_no_mistake() {
     let cluster = Cluster::start(mixed());
     let run = cluster.ctl("service contrail-topology status -o json").expect(0);
     assert_eq!(run.outcomes(), ["a1 contrail-topology ok", "a2 contrail-topology ok"], "{run}");
     for words in ["service contrail-q*x status -o json", "service contrail-q*x restart -y -o json"] {
-        let run = cluster.ctl(words).expect(1);
+        let run = cluster.ctl(words).expect(0);
         assert!(run.outcomes().is_empty(), "{run}");
-        assert!(run.stderr.contains("no selected node has a service that matches 'contrail-q*x'"), "{run}");
+        assert!(run.stderr.contains("warning: no selected node has a service that matches 'contrail-q*x'"), "{run}");
     }
 }
 

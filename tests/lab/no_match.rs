@@ -1,12 +1,11 @@
-//! Service patterns that match nothing: a mistake in every command, whichever nodes are selected.
+//! Globs that match no service: no fault, as the nodes decide what they run, but named, since it is often a typo.
 
 use contrail_lab::{ClusterSpec, Fault, NodeSpec, Release, Role};
 
 use crate::harness::{COLLECTOR, Cluster, FAST, uniform};
-use crate::terminal::{Left, Terminal};
 
 /// What the message of every command says.
-const MESSAGE: &str = "error: no selected node has a service that matches 'contrail-colec*'";
+const MESSAGE: &str = "no selected node has a service that matches 'contrail-colec*'";
 const HINT: &str = "  → did you mean contrail-collector?";
 
 /// The commands that take a service, with a glob that matches nothing.
@@ -26,21 +25,16 @@ const COMMANDS: [&str; 12] = [
 ];
 
 #[test]
-fn a_glob_without_a_match_is_a_mistake_in_every_command() {
+fn a_glob_without_a_match_is_named_in_every_command() {
     let cluster = Cluster::start(uniform(3));
-    for options in ["", "-r analytics", "-w n[01-02]", "-x n01", "-o json", "-q"] {
+    // What was selected by hand, and has nothing of the kind, fails by itself.
+    let selections = [("", 0), ("-x n01", 0), ("-o json", 0), ("-q", 0), ("-r analytics", 1), ("-w n[01-02]", 1)];
+    for (options, code) in selections {
         for words in COMMANDS {
-            let run = cluster.ctl(&format!("{words} {options}")).expect(1);
-            let is_plan = words.contains("--dry-run");
-            let said = if is_plan { &run.stdout } else { &run.stderr };
-            assert!(said.contains(MESSAGE.trim_start_matches("error: ")), "{run}");
-            assert!(said.contains("did you mean contrail-collector?"), "{run}");
-            if !is_plan {
-                assert!(run.stderr.contains(&format!("{MESSAGE}\n{HINT}\n")), "{run}");
-            }
-            if options == "-o json" && !is_plan && !words.starts_with("logs") {
-                assert_eq!(run.json()["exit_code"], 1, "{run}");
-            }
+            let waits = words.starts_with("wait");
+            let run = cluster.ctl(&format!("{words} {options}")).expect(if waits { 1 } else { code });
+            let label = if waits { "error" } else { "warning" };
+            assert!(run.stderr.contains(&format!("{label}: {MESSAGE}\n{HINT}\n")), "{run}");
         }
     }
     // Where another name is right, its results are shown as well.
@@ -63,19 +57,6 @@ fn a_glob_is_no_mistake_where_it_may_match() {
     cluster.node("c1").set_fault(Fault::Refused);
     let run = cluster.ctl("service contrail-sch* status").expect(4);
     assert!(!run.stderr.contains("no selected node has"), "{run}");
-}
-
-/// The live views end with it, as with a name that no node has.
-#[test]
-fn the_live_views_end() {
-    let cluster = Cluster::start(uniform(2));
-    for words in ["status contrail-colec* --watch", "top contrail-colec*", "top contrail-colec* -w n01"] {
-        let mut terminal = Terminal::start(&cluster.command(words), 24, 100, &cluster.path(""));
-        assert_eq!(terminal.finish(), Left::as_found(1), "{words}");
-        assert!(terminal.text().contains(MESSAGE), "{words}: {}", terminal.text());
-    }
-    let run = cluster.ctl("status contrail-colec* --watch").expect(1);
-    assert!(run.stderr.contains(MESSAGE) && run.stderr.contains(HINT), "{run}");
 }
 
 /// A role and a node set that select nothing are errors before any node is touched.

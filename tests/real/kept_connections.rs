@@ -95,7 +95,7 @@ fn the_second_command_needs_no_handshake() {
     }
     let holder = cluster.the_holder();
     let closed = cluster.ctl("connections close a1,a9").expect(0);
-    assert!(closed.stderr.contains("closed the connections to a1\nno connection is kept to a9\n"), "{closed}");
+    assert!(closed.stderr.contains("closed 1 connection: a1\nno connection is kept to a9\n"), "{closed}");
     assert_eq!(cluster.kept(), ["a2"]);
     let typo = cluster.ctl("connections close a1").expect(2);
     assert!(typo.stderr.contains("error: no connection is kept to a1\n  → did you mean a2?"), "{typo}");
@@ -308,7 +308,7 @@ fn a_place_that_is_not_the_users_own_is_not_used() {
     let cluster = KeepingCluster::of(1, &spec());
     let directory = cluster.runtime().join("ctl");
     fs::create_dir(&directory).unwrap();
-    for (owner, mode, reason) in [(1234, 0o700, "belongs to the user with the number 1234"), (0, 0o770, "mode 0770")] {
+    for (owner, mode, reason) in [(1234, 0o700, "belongs to UID 1234"), (0, 0o770, "mode 0770")] {
         chown(&directory, Some(owner), None).unwrap();
         fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
         let status = cluster.ctl(STATUS).expect(0);
@@ -336,7 +336,7 @@ fn a_place_that_is_not_the_users_own_is_not_used() {
     let stranger = Running::start(command);
     eventually("the stranger to listen", || std::os::unix::net::UnixStream::connect(&socket).ok());
     let status = cluster.ctl(STATUS).expect(0);
-    assert!(status.stderr.contains("user with the number 1234"), "{status}");
+    assert!(status.stderr.contains("UID 1234"), "{status}");
     assert_eq!(cluster.ctl("connections list").expect(2).stdout, "");
     stranger.signal("KILL");
     drop(stranger.finish());

@@ -20,7 +20,8 @@ fn a_service_that_stands_by_everywhere_is_not_well() {
         let result = status.result_of(node, "contrail-schema");
         assert_eq!(result["functional"], "backup", "{status}");
         assert_eq!(
-            result["functional_reason"], "no node is active: 2 of 2 run without listening on their introspect port",
+            result["functional_reason"],
+            "no node is active: 2 of 2 nodes run this service, but nothing listens on its introspect port",
             "{status}"
         );
     }

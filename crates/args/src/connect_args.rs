@@ -36,8 +36,8 @@ pub(crate) struct ConnectArgs {
     /// Ask for the SSH password, once for all nodes
     #[arg(long, help_heading = "Connection")]
     pub(crate) ask_pass: bool,
-    /// Keep connections open for later commands until they have been idle this long; 0s for none [default: the
-    /// inventory's `persist`]
+    /// Keep connections open for later commands until each has been idle this long; 0s closes them with the command
+    /// [default: the inventory's `persist`]
     #[arg(long, value_name = "DURATION", value_parser = duration_or_zero, help_heading = "Connection")]
     pub(crate) persist: Option<std::time::Duration>,
     /// How to reach supervisord

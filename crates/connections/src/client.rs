@@ -26,6 +26,9 @@ use crate::protocol::{ClientNotice, HolderReply, HolderRequest, KeptConnection, 
 /// How long a holder may take to start, or to answer what needs no node.
 const HOLDER_TIME: Duration = Duration::from_secs(10);
 
+/// Why a holder is of no use.
+const NO_ANSWER: &str = "it did not answer within 10 s";
+
 /// How often a holder that ends at the wrong moment is looked for again.
 const ATTEMPTS: usize = 3;
 
@@ -39,7 +42,7 @@ pub enum HolderError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// The holder does not start, or does not answer.
-    #[error("the process that holds them: {0}")]
+    #[error("the process that keeps connections failed: {0}")]
     Process(String),
 }
 
@@ -112,7 +115,7 @@ impl HolderLink {
                     return Ok(client);
                 }
                 Ok(Err(error)) => last = error.to_string(),
-                Err(_) => return Err(HolderError::process("it does not answer")),
+                Err(_) => return Err(HolderError::process(NO_ANSWER)),
             }
         }
         Err(HolderError::Process(last))
@@ -132,7 +135,9 @@ impl HolderLink {
             Ok(stream) => stream,
             Err(_) => {
                 drop(lock);
-                timeout(HOLDER_TIME, self.start()).await.map_err(|_| HolderError::process("it does not start"))??;
+                timeout(HOLDER_TIME, self.start())
+                    .await
+                    .map_err(|_| HolderError::process("it did not start within 10 s"))??;
                 UnixStream::connect(place.socket()).await.map_err(HolderError::process)?
             }
         };
@@ -223,7 +228,7 @@ impl HolderLink {
                 Ok(Ok((_, HolderReply::Kept(kept)))) => all.extend(kept),
                 Ok(Ok(_)) => return Err(unexpected()),
                 Ok(Err(error)) => return Err(HolderError::process(error)),
-                Err(_) => return Err(HolderError::process("it does not answer")),
+                Err(_) => return Err(HolderError::process(NO_ANSWER)),
             }
         }
         Ok(all)
@@ -314,7 +319,7 @@ async fn attach(
 }
 
 fn unexpected() -> HolderError {
-    HolderError::process("it gave an answer that was not expected")
+    HolderError::process("it sent an unexpected answer")
 }
 
 /// The endpoint with paths that mean the same in every directory.
@@ -374,6 +379,6 @@ fn administer(request: &HolderRequest) -> Result<Option<HolderReply>, HolderErro
         // The remains of one that was killed.
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
         Ok(Err(error)) => Err(HolderError::process(error)),
-        Err(_) => Err(HolderError::process("it does not answer")),
+        Err(_) => Err(HolderError::process(NO_ANSWER)),
     }
 }

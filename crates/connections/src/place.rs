@@ -27,8 +27,8 @@ pub struct HolderPlace {
 pub enum PlaceError {
     /// There is no directory for sockets of the user.
     #[error(
-        "there is no directory for sockets: $XDG_RUNTIME_DIR is not set, and {} does not exist; log in with a session of \
-         your own, or set it to a directory that only you can use",
+        "no directory for the socket: XDG_RUNTIME_DIR is not set, and {} does not exist; set XDG_RUNTIME_DIR to a directory \
+         that only you can use",
         usual.display()
     )]
     None {
@@ -130,10 +130,10 @@ fn check_directory(path: &Path) -> Result<(), PlaceError> {
         return not_own("is not a directory".to_owned());
     }
     if found.uid() != getuid().as_raw() {
-        return not_own(format!("belongs to the user with the number {}", found.uid()));
+        return not_own(format!("belongs to UID {} and must be yours", found.uid()));
     }
     if found.mode() & 0o077 != 0 {
-        return not_own(format!("may be used by others (mode {:04o})", found.mode() & 0o7777));
+        return not_own(format!("is open to other users (mode {:04o}) and must have mode 0700", found.mode() & 0o7777));
     }
     Ok(())
 }
@@ -145,7 +145,7 @@ fn check_directory(path: &Path) -> Result<(), PlaceError> {
 pub(crate) fn check_peer(stream: &UnixStream) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != getuid().as_raw() {
-        let reason = format!("the other end is a process of the user with the number {peer}");
+        let reason = format!("the other end is a process of UID {peer}");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
     Ok(())

@@ -176,7 +176,8 @@ impl From<SshConfigError> for CliError {
 }
 
 /// The hint for a pattern of Ansible's that begins with `~`.
-const NO_REGEX: &str = "a regular expression (`~`) is no node set: use a glob such as 'web*', node[01-40], or @GROUP";
+const NO_REGEX: &str =
+    "regular expressions (`~`) are not supported in node sets; use a glob such as 'web*', node[01-40], or @GROUP";
 
 impl From<SelectError> for CliError {
     fn from(error: SelectError) -> Self {

@@ -47,13 +47,12 @@ pub(super) fn judge(results: &mut [TargetResult], scope: &RunScope) {
         }
         // A standby is known by its closed port alone, so the reason names that: a program that is not Contrail's own, or
         // that hangs before it listens, looks the same.
-        let reason = match standing.read {
-            1 => "no node is active: the only one runs without listening on its introspect port".to_owned(),
-            read => {
-                let backups = standing.backups.len();
-                format!("no node is active: {backups} of {read} run without listening on their introspect port")
-            }
+        let who = match (standing.backups.len(), standing.read) {
+            (_, 1) => "the one node with this service runs it".to_owned(),
+            (1, read) => format!("1 of {read} nodes runs this service"),
+            (backups, read) => format!("{backups} of {read} nodes run this service"),
         };
+        let reason = format!("no node is active: {who}, but nothing listens on its introspect port");
         for index in standing.backups {
             if let Some(result) = results.get_mut(index) {
                 result.functional_reason = Some(reason.clone());
@@ -119,32 +118,38 @@ mod tests {
             (
                 vec![backup()],
                 &all,
-                Some("no node is active: the only one runs without listening on its introspect port"),
+                Some(
+                    "no node is active: the one node with this service runs it, but nothing listens on its introspect port",
+                ),
             ),
             (
                 vec![backup(), backup()],
                 &all,
-                Some("no node is active: 2 of 2 run without listening on their introspect port"),
+                Some("no node is active: 2 of 2 nodes run this service, but nothing listens on its introspect port"),
             ),
             (
                 vec![backup(), backup()],
                 &role,
-                Some("no node is active: 2 of 2 run without listening on their introspect port"),
+                Some("no node is active: 2 of 2 nodes run this service, but nothing listens on its introspect port"),
             ),
             (
                 vec![backup(), of("n", Some("inactive"), ProcessState::Stopped)],
                 &all,
-                Some("no node is active: 1 of 2 run without listening on their introspect port"),
+                Some("no node is active: 1 of 2 nodes runs this service, but nothing listens on its introspect port"),
             ),
             (
                 vec![backup(), bad(Some("config"), O::Failed, K::SupervisorDown)],
                 &all,
-                Some("no node is active: the only one runs without listening on its introspect port"),
+                Some(
+                    "no node is active: the one node with this service runs it, but nothing listens on its introspect port",
+                ),
             ),
             (
                 vec![backup(), bad(Some("compute"), O::Unreachable, K::Refused)],
                 &all,
-                Some("no node is active: the only one runs without listening on its introspect port"),
+                Some(
+                    "no node is active: the one node with this service runs it, but nothing listens on its introspect port",
+                ),
             ),
             (vec![backup(), backup()], &some, None),
             (vec![backup(), backup()], &but_one, None),

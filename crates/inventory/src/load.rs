@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<(String, FileAccess), InventoryError> {
             && ["group_vars", "host_vars", "hosts"].iter().any(|name| path.join(name).exists())
         {
             let command = ForeignFile::Ansible.command(path);
-            problem.help = Some(format!("if this is an Ansible inventory, make one of it: {command}"));
+            problem.help = Some(format!("if this is an Ansible inventory, convert it: {command}"));
         }
         InventoryError { path: path.to_owned(), text, problems }
     })
@@ -102,8 +102,8 @@ pub fn parse_with(
 /// The error of a file that is an inventory of another tool.
 fn foreign(path: &Path, text: &str) -> Option<InventoryError> {
     let format = ForeignFile::recognize(path, text)?;
-    let message = format!("this is {}, not an inventory of ctl", format.name());
-    let help = format!("make an inventory of it: {}", format.command(path));
+    let message = format!("this is {}, not a ctl inventory", format.name());
+    let help = format!("convert it: {}", format.command(path));
     let mut report = ProblemReport::default();
     report.add(Diagnostic::new(0..0, message).help(help));
     Some(report.into_error(path, text))

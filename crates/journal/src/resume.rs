@@ -102,7 +102,9 @@ impl Reduction {
         if let Some(recheck) = recheck {
             task.rechecks.insert((index_of(key), visit.place), recheck);
         }
-        let failed = self.results.iter().skip(known).find_map(failure_of);
+        // An interrupted command is no reason to stop what was asked to go on.
+        let is_known = |result: &&TargetResult| result.outcome != Outcome::Unknown;
+        let failed = self.results.iter().skip(known).filter(is_known).find_map(failure_of);
         if resumes && (!is_left || failed.is_some()) {
             let finished = task.finished.entry(key.1.clone()).or_default();
             // A node with two roles is in two steps.
@@ -478,7 +480,7 @@ mod tests {
         assert!(plan.tasks[0].targets.contains("n0", Some("r"), Some("x:0")));
     }
 
-    /// What a command did cannot be read: it counts as failed.
+    /// What a command did cannot be read: one that failed counts, and one that was interrupted does not.
     #[test]
     fn a_command_that_failed_counts() {
         let kinds = [
@@ -493,7 +495,7 @@ mod tests {
         resume(&mut plan, &events(kinds.to_vec()));
         assert_eq!(plan.steps[0].nodes, [2]);
         let finished = &plan.tasks[0].finished;
-        assert!(finished["n0"].failed.is_some() && finished["n1"].failed.is_some(), "{finished:?}");
+        assert!(finished["n0"].failed.is_some() && finished["n1"].failed.is_none(), "{finished:?}");
         // Its undo is a run of its own.
         undo_items(&mut plan, &events(kinds.to_vec()));
         assert!(plan.tasks[0].finished.is_empty());

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::limits::FileBudget;
 use crate::read_only;
 use crate::session::run_round;
-use crate::unmatched::{is_missing, unmatched_globs};
+use crate::unmatched::unmatched_globs;
 use ctl_args::settings::Settings;
 use ctl_connections::NodeTransport;
 use ctl_event::{EventKind, Failure, Ledger, NodeFacts, Outcome, RunEvent, RunHead, RunScope, TargetResult};
@@ -268,15 +268,8 @@ impl NodeRounds {
         }
         if self.nodes.iter().all(|node| node.last.is_some()) {
             let results = self.nodes.iter().filter_map(|node| node.last.as_ref()).flat_map(|(results, ..)| results);
-            let is_empty = results.clone().all(|result| result.outcome == Outcome::NotConfigured || is_missing(result));
-            // A view that shows something goes on: what a glob matches may come later.
-            missing.extend(unmatched_globs(plan, results).into_iter().map(|(_, failure)| {
-                if is_empty && !was_judged {
-                    MissingName::Mistake(failure)
-                } else {
-                    MissingName::Unsure(failure.message)
-                }
-            }));
+            let unmatched = unmatched_globs(plan, results).into_iter();
+            missing.extend(unmatched.map(|failure| MissingName::Unsure(failure.message)));
         }
         missing
     }

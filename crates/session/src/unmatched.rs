@@ -1,19 +1,19 @@
-//! Globs that match no service of any selected node: a mistake, as a name that no node has is.
+//! Globs that match no service of any selected node. That is no fault, but often a typo.
 //!
 //! Pure: it judges the results of a run that has ended, since only all of them show that a glob matches nothing. Names
-//! are judged by the engine, before anything is changed. Invariants: a glob is called a mistake only if every node that
-//! takes part has answered.
+//! are judged by the engine, before anything is changed. Invariants: a glob is named only if every node that takes part
+//! has answered.
 
 use ctl_event::{Failure, FailureKind, Outcome, Stage, TargetResult};
 use ctl_plan::{Plan, TargetFilter, Task};
 use ctl_select::ServicePattern;
 
-/// The globs of `plan` that match nothing in the results of its run, each with its failure.
+/// The failures of those globs of `plan` that match nothing in the results of its run.
 #[must_use]
 pub fn unmatched_globs<'r>(
     plan: &Plan,
     results: impl IntoIterator<Item = &'r TargetResult, IntoIter: Clone>,
-) -> Vec<(String, Failure)> {
+) -> Vec<Failure> {
     let globs = plan.tasks.iter().filter(|task| is_judged(task)).flat_map(|task| task.work.services());
     let mut globs: Vec<&ServicePattern> = globs.filter(|service| service.is_glob()).collect();
     let results = results.into_iter();
@@ -27,7 +27,7 @@ pub fn unmatched_globs<'r>(
     }
     globs.retain(|glob| !results.clone().any(|result| is_match(glob, result)));
     globs.dedup();
-    globs.into_iter().map(|glob| (glob.as_str().to_owned(), failure(plan, glob))).collect()
+    globs.into_iter().map(|glob| failure(plan, glob)).collect()
 }
 
 /// Not the rest of a run that is resumed, since the nodes that have a match may be done; nor a step of a rollout file, in
@@ -45,7 +45,7 @@ fn leaves_doubt(result: &TargetResult) -> bool {
 }
 
 /// Whether a result says that a name is not there.
-pub(crate) fn is_missing(result: &TargetResult) -> bool {
+fn is_missing(result: &TargetResult) -> bool {
     result.failure.as_ref().is_some_and(|failure| failure.kind == FailureKind::NoSuchService)
 }
 

@@ -78,7 +78,7 @@ fn list(format: OutputFormat) -> Result<ExitStatus, CliError> {
 fn table(listing: &ConnectionListing<'_>) -> String {
     let connections = &listing.connections;
     if connections.is_empty() {
-        return "no connection is kept\n".to_owned();
+        return "no connections are kept\n".to_owned();
     }
     let rows = connections.iter().map(|one| {
         let address = if one.port == 22 { one.address.to_owned() } else { format!("{}:{}", one.address, one.port) };
@@ -152,7 +152,7 @@ fn close(pattern: Option<&str>) -> Result<ExitStatus, CliError> {
     let kept = ctl_connections::list().map_err(unavailable)?;
     let choice = pattern.map(|pattern| chosen(pattern, &kept)).transpose()?;
     if kept.is_empty() || choice == Some(None) {
-        terminal::say("no connection is kept");
+        terminal::say("no connections are kept");
         return Ok(ExitStatus::Good);
     }
     let choice = choice.flatten();
@@ -166,11 +166,26 @@ fn close(pattern: Option<&str>) -> Result<ExitStatus, CliError> {
     let nodes = NodeSet::from_names(closed.iter().filter_map(|one| one.node.as_ref())).to_string();
     let nodes = if nodes.is_empty() { "bastions".to_owned() } else { text::single_line(&nodes) };
     let used = closed.iter().filter(|one| one.idle.is_none()).count();
-    let note = match used {
-        0 => String::new(),
-        used => format!("; {used} in use will be closed when their commands end"),
-    };
-    terminal::say(&format!("closed the connections to {nodes}{note}"));
+    let counted = |count: usize| if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") };
+    terminal::say(&match (closed.len(), used) {
+        (all, 0) => format!("closed {}: {nodes}", counted(all)),
+        (all, used) if all == used => {
+            let closes = if used == 1 {
+                "is in use and closes when its command ends"
+            } else {
+                "are in use and close when their commands end"
+            };
+            format!("{} {closes}: {nodes}", counted(all))
+        }
+        (all, used) => {
+            let closes = if used == 1 {
+                "1 is in use and closes when its command ends".to_owned()
+            } else {
+                format!("{used} are in use and close when their commands end")
+            };
+            format!("closed {} of {}: {nodes}; {closes}", all - used, counted(all))
+        }
+    });
     if let Some(missing) = missing {
         terminal::say(&format!("no connection is kept to {}", text::single_line(&missing)));
     }

@@ -69,7 +69,7 @@ pub(in crate::cli) fn run(tool: ImportTool, path: &Path, out: Option<&Path>) -> 
     terminal::say(&summary(inventory.nodes.len(), inventory.groups.len(), omissions.len()));
     if let Some(said) = missing_roles(&inventory) {
         terminal::say(&format!(
-            "{said}; a group gives a role only if it is named like one, so add `roles` to these nodes"
+            "{said}; a group sets a role only if it has exactly the role's name, so add `roles` to these nodes"
         ));
     }
     Ok(ExitStatus::Good)

@@ -104,8 +104,8 @@ fn split(words: &[String]) -> Result<(Vec<String>, Option<ServiceVerb>), CliErro
                 ACTIONS.into_iter().min_by_key(distance).filter(|verb| distance(verb) <= 2)
             });
             if words.iter().any(|word| word == "signal") {
-                return Err(CliError::usage("`signal` is no action here: supervisord delivers signals only since 3.2")
-                    .with_hint("`ctl signal HUP NAME` shows how to use the supervisorctl of the nodes"));
+                return Err(CliError::usage(format!("`signal` is not a valid action (expected one of {actions})"))
+                    .with_hint("with supervisor 3.2 or newer on the nodes: ctl exec -r config -- supervisorctl -s unix:///var/run/supervisord_config.sock signal HUP contrail-api"));
             }
             let error = CliError::usage(format!("no action given: expected one of {actions} after the services"));
             Err(match near {
