@@ -66,10 +66,14 @@ pub fn plan(wanted: Vec<TaskSpec>, inventory: &Inventory, via: Option<Via>) -> P
 
 /// Adds the nodes that items of other nodes run on, behind all that a step or a cap means.
 fn add_helpers(plan: &mut Plan, inventory: &Inventory) {
-    let known: BTreeSet<&str> = plan.nodes.iter().map(|selected| selected.node.name.as_str()).collect();
     let sequences = plan.tasks.iter().filter_map(|task| task.work.sequence());
-    let missing: BTreeSet<&str> =
-        sequences.flat_map(|sequence| sequence.helpers()).filter(|name| !known.contains(name)).collect();
+    let mut missing: BTreeSet<&str> = sequences.flat_map(|sequence| sequence.helpers()).collect();
+    if missing.is_empty() {
+        return;
+    }
+    for selected in &plan.nodes {
+        missing.remove(selected.node.name.as_str());
+    }
     let nodes = inventory.nodes.iter().filter(|node| missing.contains(node.name.as_str()));
     let helper = |node: &Arc<Node>| SelectedNode {
         node: Arc::clone(node),

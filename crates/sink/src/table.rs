@@ -322,8 +322,11 @@ fn fold<'a>(results: &[&'a TargetResult]) -> Vec<TableRow<'a>> {
 
 /// The target of a result, with the other node on which it is.
 fn target(result: &TargetResult) -> Option<String> {
-    let on = result.item.as_ref().and_then(|label| label.on.as_ref()).map(|on| format!(" (on {on})"));
-    Some(format!("{}{}", result.target_name()?, on.unwrap_or_default()))
+    let name = result.target_name()?;
+    Some(match result.item.as_ref().and_then(|label| label.on.as_ref()) {
+        Some(on) => format!("{name} (on {on})"),
+        None => name.into_owned(),
+    })
 }
 
 /// The message of a result: its failure first, then the reason that the service is not active.
