@@ -303,7 +303,7 @@ fn what_is_kept_on_a_helper_is_undone_there() {
     assert_eq!(run.document()["kept"], serde_json::json!([kept("n01"), kept("n02")]), "{run}");
     let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);
     let said = [shown.stdout.as_str(), shown.stderr.as_str()].concat();
-    assert!(said.contains("n[01-02]: drain (on n03): kept on purpose"), "{shown}");
+    assert!(said.contains("n[01-02]: drain (on n03): kept, as its `when` says"), "{shown}");
     let before = cluster.node("n03").commands();
     // The node itself is not needed for that.
     cluster.node("n01").set_fault(Fault::Refused);

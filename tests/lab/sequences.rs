@@ -273,7 +273,7 @@ fn what_is_kept_is_named_and_can_be_undone() {
     assert!(!lines(&notes).contains(&"return n02".to_owned()) && lines(&notes).contains(&"loud n02".to_owned()));
     let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);
     let said = [shown.stdout.as_str(), shown.stderr.as_str()].concat();
-    assert!(said.contains("n02: drain: kept on purpose") && said.contains("ctl runs undo "), "{shown}");
+    assert!(said.contains("n02: drain: kept, as its `when` says") && said.contains("ctl runs undo "), "{shown}");
     let undone = Running::start(cluster.bare("runs undo last -o json")).finish().expect(0);
     assert_eq!(with_undos(&undone), ["n02 drain - changed (undo)"], "{undone}");
     assert_eq!(lines(&notes).last().map(String::as_str), Some("return n02"));
@@ -328,7 +328,7 @@ fn a_resumed_sequence_takes_back_what_was_open_and_does_it_again() {
     assert!(cluster.node("n01").guard().rescued[0].contains("echo joined"));
     let shown = Running::start(cluster.bare("runs show last")).finish().expect(0);
     let said = [shown.stdout.as_str(), shown.stderr.as_str()].concat();
-    assert!(said.contains("n01: silence: not undone by this run"), "{shown}");
+    assert!(said.contains("n01: silence: still open when the run ended"), "{shown}");
     cluster.write("opened", "");
     let resumed = Running::start(cluster.bare("runs resume last -o json")).finish().expect(0);
     let acts: Vec<String> = lines(&notes).into_iter().filter(|line| line != "look").collect();

@@ -74,10 +74,10 @@ pub enum RunsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Start the services that a run stopped, and take back what its sequences kept, as a new run
+    /// Start the services that a run stopped, and undo the items that its sequences kept, as a new run
     ///
     /// Started again: services that a `stop` of the run stopped, and services that a restart or an update left down.
-    /// Taken back: items of a sequence (`each:` in a rollout) that have an `undo` and were kept, could not be taken back, or
+    /// Undone: items of a sequence (`each:` in a rollout) that have an `undo` and were kept, could not be undone, or
     /// are still open; services are started first.
     ///
     /// Nothing else is undone: services that were started or restarted stay as they are, and so does what commands

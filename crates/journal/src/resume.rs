@@ -190,9 +190,9 @@ fn index_of(key: &StepNode) -> StepIndex {
 
 /// The result of a command that was in flight when its controller ended.
 fn not_known(node: String, address: Option<String>) -> TargetResult {
-    let message = "it was running when its controller ended, and is not run again";
+    let message = "it was running when ctl ended; a resume does not repeat it";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
-        .with_hint("it may have done some or all of its work; check the node");
+        .with_hint("it may have done some or all of its work; check, then repeat it with `ctl runs retry`");
     let command = Some(CommandRun::NOT_STARTED);
     TargetResult { address, failure: Some(failure), command, ..TargetResult::new(node, Outcome::Unknown) }
 }

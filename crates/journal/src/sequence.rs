@@ -172,9 +172,9 @@ fn number(result: &TargetResult) -> Option<usize> {
 /// The result of a command that was in flight when its controller ended.
 fn not_known(sequence: &Sequence, item: usize, results: &[TargetResult]) -> TargetResult {
     let own = results.iter().find(|result| number(result) == Some(item) && !is_undo(result)).cloned();
-    let message = "it was running when its controller ended, and is not run again";
+    let message = "it was running when ctl ended; a resume does not repeat it";
     let failure = Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
-        .with_hint("it may have done some or all of its work; check the node");
+        .with_hint("it may have done some or all of its work; check, then repeat it with `ctl runs retry`");
     own.unwrap_or_else(|| TargetResult {
         failure: Some(failure),
         command: Some(CommandRun::NOT_STARTED),

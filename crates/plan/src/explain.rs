@@ -336,7 +336,7 @@ fn explain_items(text: &mut String, task: &Task) -> std::fmt::Result {
         };
         writeln!(text, "  item {number} \"{}\": {}{place}", item.name, item.work)?;
         if let Some(undo) = &item.undo {
-            writeln!(text, "    undo: {} (on {})", undo.command, undo.ends.names().join(", "))?;
+            writeln!(text, "    undo: {} (when: {})", undo.command, undo.ends.names().join(", "))?;
             if let Some(renew) = item.renew {
                 writeln!(text, "    renewed every {}", humantime::format_duration(renew))?;
             }

@@ -44,16 +44,16 @@ fn kept(ledger: &Ledger) -> String {
     let mut lines = String::new();
     for ((reason, _, item, on), nodes) in &groups {
         let why = match reason {
-            KeptReason::Kept => "kept on purpose",
-            KeptReason::UndoFailed => "not undone, its undo failed",
-            KeptReason::Open => "not undone by this run",
+            KeptReason::Kept => "kept, as its `when` says",
+            KeptReason::UndoFailed => "not undone: its undo failed",
+            KeptReason::Open => "still open when the run ended",
         };
         let nodes = NodeSet::from_names(nodes).to_string();
         let on = on.as_ref().map(|on| format!(" (on {})", text::visible(on))).unwrap_or_default();
         lines.push_str(&format!("{}: {}{on}: {why}\n", text::visible(&nodes), text::single_line(item)));
     }
     if let Some(head) = ledger.head().filter(|_| !groups.is_empty()) {
-        lines.push_str(&format!("  → undo it with: ctl runs undo {}\n", head.run));
+        lines.push_str(&format!("  → undo these with: ctl runs undo {}\n", head.run));
     }
     lines
 }

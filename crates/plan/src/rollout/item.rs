@@ -277,7 +277,7 @@ fn undo(
     let ends = fields.find("when").map_or(Some(UndoEnds::ALL), |field| ends(work, field));
     let Some(field) = fields.find("undo") else { return Some(None) };
     if !fields.has("exec") && !fields.has("services") {
-        let message = "`undo` takes back what an item has done, and this item does nothing that could be taken back";
+        let message = "`undo` cannot be used with `check` or `wait`";
         let fault = Diagnostic::new(field.key.span.clone(), message).label("needs `exec` or `services`");
         work.reader.fault(fault);
     }
@@ -307,8 +307,9 @@ fn ends(work: &mut RolloutReader<'_>, field: FieldEntry<'_>) -> Option<UndoEnds>
         }
     };
     if items.is_empty() {
-        let fault = Diagnostic::new(field.value.place(), "`when` is an empty list").label("on no end");
-        work.reader.fault(fault.help("leave `undo` out if the item is not taken back"));
+        let fault = Diagnostic::new(field.value.place(), "`when` is an empty list").label("no value");
+        let help = "leave out `when` to undo in every case, or leave out `undo` to keep the item";
+        work.reader.fault(fault.help(help));
         return None;
     }
     let none = UndoEnds { success: false, failure: false, lost: false };

@@ -792,7 +792,7 @@ fn items_that_are_wrong() {
         assert!(found[0].starts_with(expected), "{item}: {found:?}");
     }
     let of_check = faults(&in_step("[{name: b, check: date, undo: id}]"), &[]);
-    assert!(of_check[0].contains("`undo` takes back what an item has done"), "{of_check:?}");
+    assert!(of_check[0].contains("`undo` cannot be used with"), "{of_check:?}");
     let long = format!("[{{name: b, exec: date, undo: {}}}]", "x".repeat(9000));
     assert!(faults(&in_step(&long), &[])[0].contains("`undo` is longer than 8 KiB"));
     let both = faults("version: 1\nsteps:\n- {name: a, role: config, exec: date, each: [{name: b, exec: id}]}\n", &[]);

@@ -229,7 +229,7 @@ impl<T: Transport> ItemRun<'_, T> {
         let tried = until.map(|_| format!(" for {:.1} s", began.elapsed().as_secs_f64())).unwrap_or_default();
         let message = format!("{said}{}", if tried.is_empty() { tried } else { format!(" (tried{tried})") });
         let failure = Failure::new(Stage::Verify, FailureKind::Gate, message)
-            .with_hint("check the node, or run the check by hand; `until` gives it more time");
+            .with_hint("run the check by hand; a longer `until` gives it more time");
         self.send(began, TargetResult { failure: Some(failure), ..self.result(Outcome::Failed) }).await;
     }
 

@@ -50,7 +50,7 @@ pub(super) async fn undo<T: Transport>(
     {
         let WorkItemEnd::Lost(outcome, failure) = end else { return end };
         let (outcome, message) =
-            if undo.ends.lost { (Outcome::Unknown, left.as_str()) } else { (outcome, "not taken back") };
+            if undo.ends.lost { (Outcome::Unknown, left.as_str()) } else { (outcome, "not undone") };
         let failure = Failure { message: format!("{message}: {}", failure.message), ..failure };
         node.send_results(item, [TargetResult { failure: Some(failure), ..result(outcome) }]).await;
         return WorkItemEnd::Done;
@@ -77,7 +77,7 @@ pub(super) async fn undo<T: Transport>(
         }
         Some(Some(message)) => {
             let failure = Failure::new(Stage::Act, FailureKind::Command, message)
-                .with_hint("take it back by hand, or try again with `ctl runs undo`");
+                .with_hint("undo it by hand, or with `ctl runs undo`");
             TargetResult { failure: Some(failure), ..result(Outcome::Failed) }
         }
         None => {
