@@ -1,6 +1,6 @@
 //! The `ctl` of this source tree, for programs that run it.
 //!
-//! It is a process of its own, as a user's is. So it is built only once, whoever runs it.
+//! It is a process of its own, as a user's is. So it is built only once for all of them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -292,7 +292,7 @@ fn commit(files: ResultFiles, recorder: &EventRecorder, saving: Option<SinkId>, 
     errors.is_empty() && failed.is_empty()
 }
 
-/// The commands that do the rest of a run: what failed, and, if it is not complete, what was not started.
+/// The commands that do the rest of a run: failed targets, and, if it is not complete, those not started.
 fn say_how_to_continue(recorder: &EventRecorder, head: &RunHead, is_open: bool, is_complete: bool) {
     // An unfinished run visits the nodes without a batch by itself.
     let has_failed = |result: &&TargetResult| {

@@ -235,7 +235,7 @@ fn a_helper_whose_connection_is_lost_ends_the_sequences_that_rely_on_it() {
         ],
         "{run}"
     );
-    let message = "not started: the connection to n03 was lost, so its guard has taken drain back";
+    let message = "not started: the connection to n03 was lost, and its guard undoes drain";
     assert_eq!(run.results()[2]["failure"]["message"], message, "{run}");
     assert_eq!(cluster.counts(ANALYTICS, COLLECTOR), [(1, 0), (2, 1), (1, 0)]);
     Running::start(cluster.bare(resume())).finish().expect(0);
@@ -266,7 +266,7 @@ fn a_helper_that_dies_fails_the_items_that_are_left_for_it() {
     let of_undo = run.results().into_iter().find(|result| result["undo"] == true).expect("an undo");
     assert!(word(&of_undo["failure"]["message"]).starts_with("left to the guard on n03: "), "{run}");
     cluster.node("n03").clear_fault();
-    // A failure is final for a resumed run, but what was open is taken back; a retry does it all.
+    // A failure is final for a resumed run, but open items are undone; a retry does it all.
     let resumed = Running::start(cluster.bare(resume())).finish().expect(5);
     assert!(items(&resumed).contains(&"n01 drain on n03 changed (undo)".to_owned()), "{resumed}");
     assert_eq!(resumed.document()["kept"], serde_json::json!([]), "{resumed}");
@@ -296,7 +296,7 @@ fn two_runs_share_a_helper() {
     cluster.at_rest();
 }
 
-/// What was kept on a helper is named with it, and is taken back there.
+/// An item that is kept on a helper is named with it, and is undone there.
 #[test]
 fn what_is_kept_on_a_helper_is_undone_there() {
     let cluster = Cluster::start(uniform(3));

@@ -269,7 +269,7 @@ fn top_outlives_an_action_that_is_interrupted_three_times() {
     }
     top.press("\x03");
     top.until("Press Enter to return to the view");
-    // If the action has ended before the third signal, that one discards what is typed beside it.
+    // If the action has ended before the third signal, that one discards keys that are typed beside it.
     let mut pressed = None;
     eventually("the view", || {
         if pressed.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(2)) {

@@ -228,10 +228,10 @@ fn a_node_without_a_role() {
     let file = cluster.write("bare.yaml", inventory.replace(&line, &bare));
     let ctl = |words: &str| Running::start(cluster.command_with(words, &file)).finish();
     let plan = ctl("stop all -w n[01-02] --dry-run").expect(0);
-    assert!(plan.stdout.contains("  fails: the inventory gives n02 no role"), "{plan}");
+    assert!(plan.stdout.contains("  fails: n02: no role in the inventory"), "{plan}");
     let run = ctl("stop all -w n02 -o json").expect(1);
     assert_eq!(run.outcomes(), ["n02 all failed no_such_service"], "{run}");
-    assert_eq!(run.result("n02")["failure"]["hint"], "give the node `roles` in the inventory", "{run}");
+    assert_eq!(run.result("n02")["failure"]["hint"], "add `roles` to it in the inventory", "{run}");
     let run = ctl(&format!("restart {COLLECTOR} -w n02")).expect(1);
-    assert!(run.stderr.contains("the inventory gives the selected nodes no role; add `roles` to them"), "{run}");
+    assert!(run.stderr.contains("the selected nodes have no role in the inventory; add `roles` to them"), "{run}");
 }

@@ -27,12 +27,12 @@ const COMMANDS: [&str; 12] = [
 #[test]
 fn a_glob_without_a_match_is_named_in_every_command() {
     let cluster = Cluster::start(uniform(3));
-    // What was selected by hand, and has nothing of the kind, fails by itself.
+    // A node that was selected by hand and has no such service fails by itself.
     let selections = [("", 0), ("-x n01", 0), ("-o json", 0), ("-q", 0), ("-r analytics", 1), ("-w n[01-02]", 1)];
     for (options, code) in selections {
         for words in COMMANDS {
             let waits = words.starts_with("wait");
-            // Neither an update nor a plan has a result for what is not there.
+            // Neither an update nor a plan has a result for a missing service.
             let has_results = !words.starts_with("update") && !words.contains("--dry-run");
             let expected = if waits || has_results && code == 1 { 1 } else { 0 };
             let run = cluster.ctl(&format!("{words} {options}")).expect(expected);

@@ -1,4 +1,4 @@
-//! Resuming, retrying and undoing a run: what is checked again first, what is acted on, and what is said about it.
+//! Resuming, retrying and undoing a run: the nodes that are checked again first, the actions, and the messages.
 
 use std::process::Command;
 
@@ -107,7 +107,7 @@ fn a_restart_that_never_happened_is_no_success() {
     assert!(word(&result["failure"]["hint"]).contains("`ctl runs retry`"), "{run}");
     let starts = |node: &str| cluster.node(node).service("contrail-database").expect("no such service").starts;
     assert_eq!(["db1", "db2", "db3"].map(starts), [2, 1, 1], "{run}");
-    // A retry acts on it, and on what was not started.
+    // A retry acts on it, and on those not started.
     runs(&cluster, "retry last -o json").expect(0);
     assert_eq!(["db1", "db2", "db3"].map(starts), [2, 2, 2]);
     cluster.at_rest();
@@ -285,7 +285,7 @@ fn checks(cluster: &Cluster) -> usize {
     cluster.counters("n01").execs.iter().filter(|command| command.contains("test -e /go")).count()
 }
 
-/// What was in flight is one batch again, before nodes that were not touched.
+/// Nodes in flight are one batch again, before nodes that were not touched.
 #[test]
 fn nodes_in_flight_come_before_those_that_were_not_touched() {
     let cluster = Cluster::start(says(Introspect::NonFunctional("not yet".to_owned())));

@@ -113,7 +113,7 @@ fn a_helper_whose_connection_is_cut_ends_the_sequence_and_serves_the_next_node()
     assert_eq!(acts.iter().filter(|line| line.ends_with("a2")).collect::<Vec<_>>(), ["drain a2", "return a2"], "{run}");
     assert_eq!(acts.first().map(String::as_str), Some("drain a1"), "{run}");
     assert_eq!(node.process("contrail-collector").unwrap().pid, before, "{run}");
-    assert!(run.stdout.contains("the connection to a3 was lost, so its guard has taken drain back"), "{run}");
+    assert!(run.stdout.contains("the connection to a3 was lost, and its guard undoes drain"), "{run}");
     let resumed = cluster.ctl("runs resume last -o json").expect(0);
     assert_ne!(node.process("contrail-collector").unwrap().pid, before, "{resumed}");
     assert_eq!(lines(helper, "/tmp/acts").last().map(String::as_str), Some("return a1"), "{resumed}");

@@ -160,10 +160,14 @@ fn of_command(cli: &Command, line: Translation) -> Translation {
         let others = service_first(cli, &options_last).or_else(|| task_of_fabric(cli, &options_last));
         return others.or_else(|| command_of_nodes(cli, &line.words)).unwrap_or(line);
     };
+    let note = match habit.typed.split_once(" --from ") {
+        Some((command, source)) => format!("`{source}` is not a valid source for `ctl {command} --from`: {}", habit.note),
+        None => format!("ctl has no command `{}`: {}", habit.typed, habit.note),
+    };
     let rest = if WITH_KIND.contains(&habit.typed) { without_kind_word(rest) } else { rest };
     Translation {
         words: arranged(cli, &filled(habit.line, &rest)),
-        notes: vec![format!("ctl has no command `{}`: {}", habit.typed, habit.note)],
+        notes: vec![note],
         instead: Some(shown(&filled(habit.line, &words_of(habit.sample)))),
         has_terminal: false,
     }

@@ -1,6 +1,6 @@
-//! The events of a run, by step and node: what was done on each node, and what is known of it.
+//! The events of a run, by step and node: the results and the state of each node.
 //!
-//! Pure. Invariants: a target has one result for each visit of a step, the newest; a visit that was begun and not ended is
+//! Pure. Invariants: a target has one result for each visit of a step, the newest; a visit that was started and not ended is
 //! in flight; a gate that was not waited for stays open until a later visit of the node ends without such a gate.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,7 +140,7 @@ impl RunHistory {
         self.results.get(key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// What is to be read again on a node, for a run that goes on: its failures, and everything if its gate was not waited
+    /// The targets to read again on a node, for a resumed run: its failures, and everything if its gate was not waited
     /// for. None if there is nothing, or nothing can be read again.
     pub(super) fn recheck(&self, key: &StepNode, work: &Work) -> Option<NodeRecheck> {
         let results = self.results_of(key);

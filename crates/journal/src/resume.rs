@@ -74,7 +74,7 @@ struct StepVisit {
     task: TaskIndex,
 }
 
-/// What is left of a plan, found out node by node.
+/// The rest of a plan, found out node by node.
 struct Reduction {
     history: RunHistory,
     /// Whether the run itself goes on; a new run repeats what did not succeed.
@@ -102,7 +102,7 @@ impl Reduction {
         if let Some(recheck) = recheck {
             task.rechecks.insert((index_of(key), visit.place), recheck);
         }
-        // An interrupted command is no reason to stop what was asked to go on.
+        // An interrupted command is no reason to stop a run that the user resumes.
         let is_known = |result: &&TargetResult| result.outcome != Outcome::Unknown;
         let failed = self.results.iter().skip(known).filter(is_known).find_map(failure_of);
         if resumes && (!is_left || failed.is_some()) {
@@ -135,7 +135,7 @@ impl Reduction {
                 self.results.extend(results);
                 task.progress.insert(key.1.clone(), progress);
                 if self.resumes {
-                    // It has begun, so it goes before nodes that have not.
+                    // It was started, so it goes before nodes that were not.
                     task.in_flight.insert(key.1.clone(), in_flight.cloned().unwrap_or_default());
                 }
                 true
@@ -418,7 +418,7 @@ mod tests {
         (plan.steps[0].nodes.clone(), rechecks.collect())
     }
 
-    /// A gate is open from the signal that cut it short until a later visit ends without that, whoever dies in between.
+    /// A gate is open from the signal that cut it short until a later visit ends without that, even if controllers die in between.
     #[test]
     fn a_gate_stays_open_until_it_is_met() {
         let mut kinds = vec![
@@ -442,7 +442,7 @@ mod tests {
         assert_eq!(plan.tasks[0].rechecks.len(), 1);
     }
 
-    /// What was read again has the newest result, whatever the services were called before.
+    /// A target that was read again has the newest result, under whatever name its services had before.
     #[test]
     fn a_failure_that_was_put_right_is_forgotten() {
         let kinds = vec![

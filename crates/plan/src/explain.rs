@@ -118,7 +118,7 @@ fn view_step(plan: &Plan, index: StepIndex, step: &PlanStep, live: Option<&LiveS
     }
     // Percentages refer to the whole step, including skipped and unreachable nodes, as in the run.
     let size = |index| task.policy.batch_size(index, step.nodes.len());
-    // Where nodes go in batches, those on which an earlier controller has begun go first.
+    // Where nodes go in batches, those that an earlier controller has started go first.
     let has_begun = |node: &usize| {
         let is_rechecked = task.rechecks.contains_key(&(index, *node));
         is_rechecked || name(node).is_some_and(|name| task.in_flight.contains_key(&name))
@@ -303,7 +303,7 @@ fn explain_step(
     }
     let roleless = roleless(plan, step, task);
     if !roleless.is_empty() {
-        writeln!(text, "  fails: the inventory gives {} no role, so no supervisord is asked", fold(&roleless))?;
+        writeln!(text, "  fails: {}: no role in the inventory, so no supervisord is queried", fold(&roleless))?;
     }
     explain_items(text, task)?;
     for line in requests(plan, step, task) {
@@ -512,7 +512,7 @@ mod tests {
             text(&plan(vec![TaskSpec::new(selection, |all| Work::example(action, all))], &inventory, None), None)
         };
         assert!(
-            text_of(Action::Stop).contains("  fails: the inventory gives bare no role"),
+            text_of(Action::Stop).contains("  fails: bare: no role in the inventory"),
             "{}",
             text_of(Action::Stop)
         );

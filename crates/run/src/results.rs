@@ -86,7 +86,7 @@ pub(super) struct ResultBuilder {
 }
 
 /// The fix for a node without a role.
-const ADD_ROLES: &str = "give the node `roles` in the inventory";
+const ADD_ROLES: &str = "add `roles` to it in the inventory";
 
 fn nowhere(service: &ServicePattern) -> String {
     format!("no supervisord on this node runs {}", service.as_str())
@@ -137,7 +137,7 @@ impl ResultBuilder {
         let (message, hint) = match near {
             // Of a node without a role nothing is read, so nothing is known that could be listed.
             _ if self.plan.has_no_role(self.index) => {
-                ("the inventory gives this node no role, so no supervisord is asked".to_owned(), ADD_ROLES.to_owned())
+                ("this node has no role in the inventory, so no supervisord is queried".to_owned(), ADD_ROLES.to_owned())
             }
             Some((_, name)) => (nowhere(service), format!("did you mean {name}?")),
             None => (nowhere(service), "`ctl status --all -w {node}` lists what its supervisords run".to_owned()),

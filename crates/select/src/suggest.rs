@@ -1,4 +1,4 @@
-//! What was probably meant by a name or pattern of nodes that the inventory does not have.
+//! Suggestions for a name or pattern of nodes that the inventory does not have.
 //!
 //! Pure; it uses the names of an inventory, and `nodeset` to fold them. Invariants: a suggestion is only text: nothing
 //! is selected by it. Start at [`meant_nodes`] and [`translated`].

@@ -17,7 +17,7 @@ pub fn unmatched_globs<'r>(
     let globs = plan.tasks.iter().filter(|task| is_judged(task)).flat_map(|task| task.work.services());
     let mut globs: Vec<&ServicePattern> = globs.filter(|service| service.is_glob()).collect();
     let results = results.into_iter();
-    // A node that did not answer may have what is missing. It has decided the exit code already.
+    // A node that did not answer may have the missing service. It has decided the exit code already.
     if globs.is_empty() || results.clone().any(leaves_doubt) {
         return Vec::new();
     }

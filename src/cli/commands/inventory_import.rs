@@ -101,7 +101,7 @@ fn no_tool(path: &Path) -> CliError {
     }
 }
 
-/// The format of a file by its text, or of a directory by what is in it.
+/// The format of a file by its text, or of a directory by its contents.
 fn recognized(path: &Path) -> Option<ForeignFile> {
     let has = |names: &[&str]| names.iter().any(|name| path.join(name).exists());
     if path.is_dir() {
@@ -114,7 +114,7 @@ fn recognized(path: &Path) -> Option<ForeignFile> {
     ForeignFile::recognize(path, &ctl_inventory::read(path).ok()?.0)
 }
 
-/// The same, if another command or tool reads it; a list of hosts has no form by which it could be told.
+/// The same, if another command or tool reads it; a list of hosts has no form by which it could be recognized.
 fn of_another(path: &Path, tool: ImportTool) -> Option<ForeignFile> {
     recognized(path).filter(|format| *format != ForeignFile::HostList && !is_of(*format, tool))
 }

@@ -55,7 +55,7 @@ impl TypedGroups<'_> {
     fn set(&mut self, origin: &str, text: &str, error: &ParseError) -> Result<NodeSet, CliError> {
         let inventory = match self.inventory.take() {
             Some(inventory) => inventory,
-            // Without any inventory at the usual places, what is wrong is the pattern.
+            // Without any inventory at the usual places, the pattern is the fault.
             None if settings::find_inventory(self.named).is_err() => return Err(pattern_error(origin, text, error)),
             None => settings::inventory(self.named, &SavedInputs::default())?.0,
         };

@@ -269,7 +269,7 @@ fn resume(
     }
 }
 
-/// What is left of a run, under the options of its resume.
+/// The rest of a run, under the options of its resume.
 fn rest_of(
     record: &RunRecord,
     options: ResumeOptions,

@@ -192,7 +192,7 @@ impl<T: Transport> ProcessAction<'_, T> {
         }
         match before {
             Some(before) if action == Action::Restart => {
-                // The process of before proves that nothing was restarted, whoever has tried.
+                // The process of before proves that nothing was restarted, by any controller.
                 if is_up(before.state) && is_up(now.state) && !now.is_another_than(&before) {
                     let message = "it is running, but was not restarted";
                     return ActionVerdict::failed(Some(now), Stage::Verify, FailureKind::Protocol, message)

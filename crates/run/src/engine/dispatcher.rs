@@ -106,7 +106,7 @@ pub(crate) struct Dispatcher<'a> {
 struct AtStep {
     /// Nodes to be read again, before any other is acted on.
     rechecks: Vec<usize>,
-    /// Nodes on which an earlier controller has begun, before those that it has not.
+    /// Nodes that an earlier controller has started, before all others.
     resumed: BatchQueue,
     /// Nodes not started.
     waiting: BatchQueue,

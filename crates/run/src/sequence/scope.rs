@@ -1,7 +1,7 @@
 //! The scopes of all sequences of a run, as the guards of the nodes know them.
 //!
 //! The items of one sequence may run on several nodes, and several sequences may have scopes on one node, so that the
-//! workers share what is here. Invariants: a scope is armed before its item runs, and disarmed only once it is taken back,
+//! workers share what is here. Invariants: a scope is armed before its item runs, and disarmed only once it is undone,
 //! or kept on purpose; closing one leaves the others at the same guard armed; one that was armed at a guard that has ended
 //! since is taken back by that guard, so that nothing may rely on it.
 
@@ -54,8 +54,8 @@ impl RunScopes {
         let mut own = open.armed.iter().filter(|((of, _), _)| *of == visit).map(|(_, scope)| scope);
         let ArmedScope { name, helper, .. } = own.find(|scope| !scope.guard.is_alive())?;
         Some(match helper {
-            None => format!("the connection was lost, so the guard has taken {name} back"),
-            Some(helper) => format!("the connection to {helper} was lost, so its guard has taken {name} back"),
+            None => format!("the connection was lost, and the guard on the node undoes {name}"),
+            Some(helper) => format!("the connection to {helper} was lost, and its guard undoes {name}"),
         })
     }
 
@@ -115,9 +115,9 @@ impl RunScopes {
                 Ok(())
             }
             Err(error) => {
-                let message = format!("not started: its undo cannot be armed: {error}");
+                let message = format!("not started: cannot hand its undo to the guard: {error}");
                 Err(Failure::new(Stage::Act, FailureKind::ConnectionLost, message)
-                    .with_hint("--no-guard does without, and nobody takes it back if ctl is gone"))
+                    .with_hint("use --no-guard to accept that nothing undoes it if ctl is killed or loses its network"))
             }
         }
     }

@@ -17,7 +17,7 @@ use nodeset::NodeSet;
 pub(super) enum EarlierVisit {
     /// Nothing, or nothing that others have to wait for.
     None,
-    /// It has begun, and the work goes on.
+    /// It was started, and its work continues.
     Begun,
     /// It has ended, and the node is only read again.
     Ended,

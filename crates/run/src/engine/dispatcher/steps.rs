@@ -90,7 +90,7 @@ impl Dispatcher<'_> {
             self.close_step(index, effects);
             return;
         }
-        // What an earlier controller has begun was one batch.
+        // The nodes that an earlier controller has started were one batch.
         let is_resumed = !at.resumed.is_empty();
         let size = if is_resumed { waiting.len() } else { task.policy.batch_size(batches, step.nodes.len()) };
         let batch = waiting.next(size, self.limits.budgets(step.task));
