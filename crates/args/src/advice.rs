@@ -161,7 +161,9 @@ fn of_command(cli: &Command, line: Translation) -> Translation {
         return others.or_else(|| command_of_nodes(cli, &line.words)).unwrap_or(line);
     };
     let note = match habit.typed.split_once(" --from ") {
-        Some((command, source)) => format!("`{source}` is not a valid source for `ctl {command} --from`: {}", habit.note),
+        Some((command, source)) => {
+            format!("`{source}` is not a valid source for `ctl {command} --from`: {}", habit.note)
+        }
         None => format!("ctl has no command `{}`: {}", habit.typed, habit.note),
     };
     let rest = if WITH_KIND.contains(&habit.typed) { without_kind_word(rest) } else { rest };

@@ -511,11 +511,7 @@ mod tests {
             let selection = select(&inventory, &NodeQuery::default()).expect("a selection");
             text(&plan(vec![TaskSpec::new(selection, |all| Work::example(action, all))], &inventory, None), None)
         };
-        assert!(
-            text_of(Action::Stop).contains("  fails: bare: no role in the inventory"),
-            "{}",
-            text_of(Action::Stop)
-        );
+        assert!(text_of(Action::Stop).contains("  fails: bare: no role in the inventory"), "{}", text_of(Action::Stop));
         assert!(!text_of(Action::Exec).contains("no role"), "a command needs none");
     }
 

@@ -136,9 +136,10 @@ impl ResultBuilder {
             .min();
         let (message, hint) = match near {
             // Of a node without a role nothing is read, so nothing is known that could be listed.
-            _ if self.plan.has_no_role(self.index) => {
-                ("this node has no role in the inventory, so no supervisord is queried".to_owned(), ADD_ROLES.to_owned())
-            }
+            _ if self.plan.has_no_role(self.index) => (
+                "this node has no role in the inventory, so no supervisord is queried".to_owned(),
+                ADD_ROLES.to_owned(),
+            ),
             Some((_, name)) => (nowhere(service), format!("did you mean {name}?")),
             None => (nowhere(service), "`ctl status --all -w {node}` lists what its supervisords run".to_owned()),
         };

@@ -210,7 +210,9 @@ impl<'a> NameBook<'a> {
             // Without a role nothing is read there, whatever the name.
             let roleless = asked.clone().all(|node| self.plan.has_no_role(*node));
             let near = match self.nearest(name, &nodes, doubtful.is_empty()) {
-                _ if roleless => Some("the selected nodes have no role in the inventory; add `roles` to them".to_owned()),
+                _ if roleless => {
+                    Some("the selected nodes have no role in the inventory; add `roles` to them".to_owned())
+                }
                 near => near,
             };
             if doubtful.is_empty() {
