@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A process that waits until it is dropped.
+/// A process that waits until it is dropped. One that locks must wait for the lock, too (no `flock -n`): each look at the
+/// lock takes it for a moment.
 struct WaitingProcess(Child);
 
 impl WaitingProcess {
@@ -70,8 +71,7 @@ impl LockedPlace {
 fn a_lock_of_another_device_is_not_taken_for_this_one() {
     let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();
     let other = WaitingProcess::start(&mut Command::new("env"), &["mark", "key-of-other", "run-of-other"]);
-    let holder =
-        WaitingProcess::start(Command::new("flock").args(["-n", "-o"]).arg(&dir), &["mark", "key", "run-of-holder"]);
+    let holder = WaitingProcess::start(Command::new("flock").arg("-o").arg(&dir), &["mark", "key", "run-of-holder"]);
     let lines = [
         format!("1: FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", holder.0.id()),
         format!("1: -> FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF", other.0.id()),
@@ -95,7 +95,7 @@ fn a_lock_of_another_device_is_not_taken_for_this_one() {
 fn a_lock_of_ones_own_is_asked_about() {
     let LockedPlace { _folder, dir, locks, major, minor, inode } = LockedPlace::new();
     let holder = WaitingProcess::start(
-        Command::new("flock").args(["-n", "-o"]).arg(&dir),
+        Command::new("flock").arg("-o").arg(&dir),
         &["mark-of-old", "key-of-mine", "run-of-mine"],
     );
     let line = format!("1: FLOCK  ADVISORY  WRITE {} {major:02x}:{minor:02x}:{inode} 0 EOF\n", holder.0.id());
@@ -130,7 +130,7 @@ fn the_lock_of_a_helper_is_shared() {
     let place = LockedPlace::new();
     let LockedPlace { dir, locks, major, minor, inode, .. } = &place;
     let hold = |share: &str, words: &[&str]| {
-        let holder = WaitingProcess::start(Command::new("flock").args(["-n", share, "-o"]).arg(dir), words);
+        let holder = WaitingProcess::start(Command::new("flock").args([share, "-o"]).arg(dir), words);
         let line = format!("1: FLOCK  ADVISORY  READ {} {major:02x}:{minor:02x}:{inode} 0 EOF\n", holder.0.id());
         fs::write(locks, line).expect("written");
         holder
